@@ -1,0 +1,122 @@
+"""Saving and loading checkpoints: HF folders (``config.json`` + ``model.safetensors``), strict in both directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from model.coconut import METHODS, CoconutConfig, CoconutGPT2
+from model.codec import codec_for
+from model.errors import CheckpointError, InputError
+from model.files import atomic_folder, read_json
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """ "auto" is CUDA where present, else the CPU. Raises InputError if the device asked for is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise InputError(f"device {name!r} is not there: {torch.cuda.device_count()} CUDA device(s) found")
+    return device
+
+
+def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = "cpu") -> CoconutGPT2:
+    """A checkpoint folder as a float32 model in eval mode.
+
+    Raises CheckpointError if it is missing, truncated, foreign, of another codec, or if one tensor is missing,
+    unexpected, of another shape or not finite: a model is loaded as it was saved or not at all.
+    """
+    path = Path(path)
+    config = load_config(path)
+    weights = path / "model.safetensors"
+    if not weights.is_file():
+        raise CheckpointError(
+            f"{path}: no model.safetensors; a checkpoint is a folder with config.json and model.safetensors"
+        )
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights}: damaged or not safetensors ({error})") from None
+    except OSError as error:
+        raise CheckpointError(f"{weights}: cannot be read ({error.strerror or error})") from None
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{weights}: {name} holds values that are not finite")
+    model = CoconutGPT2(config)
+    state.setdefault("lm_head.weight", state.get("transformer.wte.weight", torch.empty(0)))
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}"
+        for name in sorted(expected.keys() | found.keys())
+        if found.get(name) != expected.get(name)
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise CheckpointError(f"{weights}: does not fit its config.json: {wrong[0]}{more}")
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    torch.nn.Module.to(model, torch.device(device))
+    return model.eval()
+
+
+def load_config(path: str | Path) -> CoconutConfig:
+    """The config of a checkpoint folder. Raises CheckpointError if it is missing, malformed or foreign."""
+    path = Path(path)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors"
+        )
+    try:
+        values = read_json(path / "config.json")
+    except InputError as error:
+        raise CheckpointError(str(error)) from None
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if kind != CoconutConfig.model_type:
+        raise CheckpointError(f"{path}: model_type is {kind!r}; expected {CoconutConfig.model_type!r}")
+    try:
+        config = CoconutConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}/config.json: {error}") from None
+    if config.method not in METHODS:
+        raise CheckpointError(
+            f"{path}/config.json: method {config.method!r} is unknown; known are {', '.join(METHODS)}"
+        )
+    codec_for(config)
+    return config
+
+
+def save(model: CoconutGPT2, path: str | Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
+    """Write the model as an HF folder, whole or not at all; ``dtype`` (say float16) only changes what is stored."""
+    with atomic_folder(path) as folder:
+        state: dict[str, Any] = {
+            name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in model.state_dict().items()
+        }
+        state.pop("lm_head.weight")  # tied to the input embedding
+        config = CoconutConfig.from_dict(
+            model.config.to_dict() | {"dtype": str(dtype or model.dtype).removeprefix("torch.")}
+        )
+        config.architectures = [type(model).__name__]
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(folder)
+        if card is not None:
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
+    """A model of the same config with fresh random weights: the control for everything read out of a trained one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()

@@ -1,0 +1,38 @@
+"""What every command of this project shares: one way to fail, one progress bar, one way to speak."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import typer
+from tqdm import tqdm
+
+from model.errors import InputError
+
+T = TypeVar("T")
+
+
+def make_app(help: str) -> typer.Typer:
+    """A command group with plain error pages (no rich tracebacks around a user's mistake)."""
+    return typer.Typer(help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command group; InputError becomes one sentence on stderr and exit code 2, Ctrl-C exit code 130."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def progress(
+    items: Iterable[T], *, total: int | None = None, what: str, unit: str = "problem", **options: Any
+) -> Iterator[T]:
+    """Iterate with a progress bar on stderr; ``unit`` is what is counted."""
+    return iter(tqdm(items, total=total, desc=what, unit=unit, dynamic_ncols=True, **options))

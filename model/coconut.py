@@ -1,0 +1,239 @@
+"""The Coconut GPT-2 and the one thought loop that training, evaluation, probing and interventions all use.
+
+A continuous thought is the last hidden state fed back as the next input embedding (Hao et al. 2024, section 3).
+``think`` reads the prompt once, then feeds thoughts one at a time. Everything it saw and produced is returned as a
+``ThoughtTrace``: a value, never changed afterwards, from which thinking can go on, be cut back or be branched. The
+model keeps no state of a run, so one model can serve many sessions at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GPT2Config, GPT2LMHeadModel
+from transformers.cache_utils import DynamicLayer
+
+from model.codec import PAUSE, PromptBatch
+
+Edit = Callable[[int, Tensor], Tensor]
+"""``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
+
+METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
+"""How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
+PAUSE_METHODS = ("pause", "pause_as_thought")
+"""Methods that feed the <pause> embedding where Coconut feeds its hidden state."""
+
+
+class CoconutConfig(GPT2Config):
+    """A GPT-2 config that also records how the thoughts were trained, so that nothing has to be guessed later."""
+
+    model_type = "coconut_gpt2"
+
+    codec: str = "slots-40"
+    """Prompt format (``model.codec``)."""
+    method: str = "coconut"
+    """One of METHODS."""
+    c_thought: int = 1
+    """Thoughts per reasoning step."""
+    max_latent_stage: int = 6
+    """Last stage of the curriculum; the model was trained with up to ``c_thought * max_latent_stage`` thoughts."""
+    trained_stage: int = 6
+    """Stage that training reached."""
+    uniform_prob: float = 0.0
+    """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained."""
+
+    @property
+    def n_thoughts(self) -> int:
+        """Thoughts the model was trained to have before it answers."""
+        return self.c_thought * self.trained_stage
+
+
+@dataclass(frozen=True)
+class ThoughtTrace:
+    """All that a run of thoughts saw and produced. Tensors are never changed in place; slices share memory.
+
+    With B prompts, K thoughts, prompt length P (left-padded) and width n_embd:
+    """
+
+    states: Tensor
+    """``B K+1 n_embd``: h_0..h_K, the last hidden states after ``ln_f``, as the model produced them."""
+    thoughts: Tensor
+    """``B K n_embd``: thoughts 1..K as they were fed: h_(t-1), or what an edit put in its place."""
+    attention_mask: Tensor
+    """``B P+K``: 0 on padding."""
+    cache: tuple[tuple[Tensor, Tensor], ...]
+    """Keys and values of each layer, ``B n_head P+K head_width``."""
+
+    @property
+    def n_thoughts(self) -> int:
+        return self.thoughts.shape[1]
+
+    @property
+    def batch_size(self) -> int:
+        return self.states.shape[0]
+
+    @property
+    def next_position(self) -> Tensor:
+        """``B``: position id of the next token (padding has none)."""
+        return self.attention_mask.sum(dim=1)
+
+    def upto(self, k: int) -> ThoughtTrace:
+        """The run as it stood after ``k`` thoughts, to go on from; 0 <= k <= n_thoughts."""
+        assert 0 <= k <= self.n_thoughts, (k, self.n_thoughts)
+        keep = self.attention_mask.shape[1] - self.n_thoughts + k
+        return ThoughtTrace(
+            self.states[:, : k + 1],
+            self.thoughts[:, :k],
+            self.attention_mask[:, :keep],
+            tuple((keys[:, :, :keep], values[:, :, :keep]) for keys, values in self.cache),
+        )
+
+    def select(self, rows: Tensor) -> ThoughtTrace:
+        """The runs at these batch rows (int64, repeats allowed): copies of one prompt pass for several edits."""
+        return ThoughtTrace(
+            self.states[rows],
+            self.thoughts[rows],
+            self.attention_mask[rows],
+            tuple((keys[rows], values[rows]) for keys, values in self.cache),
+        )
+
+
+class CoconutGPT2(GPT2LMHeadModel):
+    """GPT-2 with a thought loop. Weights, names and files are those of ``GPT2LMHeadModel``."""
+
+    config_class = CoconutConfig
+    config: CoconutConfig
+
+    def think(self, start: PromptBatch | ThoughtTrace, n_thoughts: int, *, edit: Edit | None = None) -> ThoughtTrace:
+        """Read the prompt (or go on from a trace) and have ``n_thoughts`` further thoughts.
+
+        ``edit(t, thought)`` may replace thought t before it is fed; t counts from the start of the run, so after
+        ``trace.upto(2)`` the first thought is number 3. Gradients flow unless the caller switched them off.
+        A model trained with pauses is fed its <pause> embedding in place of each thought, and edits apply to that.
+        """
+        trace = self._read(start) if isinstance(start, PromptBatch) else start
+        if n_thoughts == 0:
+            return trace
+        cache = self._open_cache(trace)
+        position, mask = trace.next_position, trace.attention_mask
+        states, thoughts = [trace.states], [trace.thoughts]
+        state = trace.states[:, -1]
+        for t in range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1):
+            thought = state
+            if self.config.method in PAUSE_METHODS:
+                thought = self.transformer.wte.weight[PAUSE].expand_as(state)
+            if edit is not None:
+                edited = edit(t, thought)
+                if edited.shape != thought.shape:
+                    raise ValueError(
+                        f"edit(t={t}) returned shape {tuple(edited.shape)}, expected {tuple(thought.shape)}"
+                    )
+                thought = edited
+            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
+            state = self._forward(thought[:, None], mask, position[:, None], cache)[:, 0]
+            position = position + 1
+            states.append(state[:, None])
+            thoughts.append(thought[:, None])
+        return ThoughtTrace(torch.cat(states, dim=1), torch.cat(thoughts, dim=1), mask, _close_cache(cache))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Next-token logits of states: ``... n_embd`` to ``... vocab``. States already passed ``ln_f``."""
+        return self.lm_head(states)
+
+    def logits_after(self, trace: ThoughtTrace, token: int) -> Tensor:
+        """``B K+1 vocab``: next-token logits if ``token`` were written after k = 0..K thoughts."""
+        tokens = torch.full(trace.states.shape[:2], token, device=trace.states.device)
+        return self.logits(self._branch(trace, self._open_cache(trace), tokens, n_written=0))
+
+    def write_after_each(self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None) -> Tensor:
+        """``B K+1 n``: tokens written greedily after k = 0..K thoughts, all K + 1 continuations side by side.
+
+        Equal to ``write(trace.upto(k), ...)`` for each k (the k-switch of Hao et al. 2024, section 5), at the price
+        of one. What a continuation wrote after its own ``stop`` means nothing.
+        """
+        cache = self._open_cache(trace)
+        token = self.logits(trace.states).argmax(dim=-1)
+        written = [token]
+        done = torch.zeros_like(token, dtype=torch.bool)
+        while len(written) < max_new_tokens:
+            done = done | (token == stop)
+            if bool(done.all()):
+                break
+            state = self._branch(trace, cache, token, n_written=len(written) - 1)
+            token = self.logits(state).argmax(dim=-1)
+            written.append(token)
+        return torch.stack(written, dim=2)
+
+    def write(self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None) -> Tensor:
+        """``B n``: tokens written greedily after the trace's thoughts; the first is read from the last state.
+
+        Ends after ``max_new_tokens``, or once every row has written ``stop``; what a row wrote after its own
+        ``stop`` means nothing.
+        """
+        cache, mask, position = self._open_cache(trace), trace.attention_mask, trace.next_position
+        state = trace.states[:, -1]
+        written: list[Tensor] = []
+        done = torch.zeros(trace.batch_size, dtype=torch.bool, device=state.device)
+        while True:
+            token = self.logits(state).argmax(dim=-1)
+            written.append(token)
+            done = done | (token == stop)
+            if len(written) == max_new_tokens or bool(done.all()):
+                return torch.stack(written, dim=1)
+            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
+            state = self._forward(self.transformer.wte(token)[:, None], mask, position[:, None], cache)[:, 0]
+            position = position + 1
+
+    # --- private ------------------------------------------------------------------------------------------------
+
+    def _read(self, prompt: PromptBatch) -> ThoughtTrace:
+        mask = prompt.attention_mask
+        position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self.config)
+        state = self._forward(self.transformer.wte(prompt.input_ids), mask, position, cache)[:, -1:]
+        return ThoughtTrace(state, state[:, :0], mask, _close_cache(cache))
+
+    def _forward(self, embeddings: Tensor, mask: Tensor, position: Tensor, cache: DynamicCache) -> Tensor:
+        # HF GPT-2 drops the cache silently when checkpointing, and the loop would be wrong without an error.
+        assert not (self.transformer.gradient_checkpointing and self.training), "gradient checkpointing drops the cache"
+        out = self.transformer(
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+        )
+        return out.last_hidden_state
+
+    def _branch(self, trace: ThoughtTrace, cache: DynamicCache, tokens: Tensor, *, n_written: int) -> Tensor:
+        """States after one more token on each of the K + 1 branches that leave the run after k = 0..K thoughts.
+
+        The branches share one cache: behind the run it holds ``n_written`` blocks of K + 1 tokens, one per branch.
+        The token of branch k sits ``n_written`` positions after thought k and attends to the prompt, to thoughts
+        1..k and to its own branch.
+        """
+        n_branches, seen, device = trace.n_thoughts + 1, trace.attention_mask.shape[1], tokens.device
+        k = torch.arange(n_branches, device=device)
+        run = trace.attention_mask[:, None, :].bool().repeat(1, n_branches, 1)
+        run[:, :, seen - trace.n_thoughts :] &= k[:-1] < k[:, None]
+        own = torch.eye(n_branches, dtype=torch.bool, device=device).repeat(1, n_written + 1)
+        allowed = torch.cat([run, own.expand(run.shape[0], -1, -1)], dim=2)
+        mask = torch.zeros(allowed.shape, dtype=trace.states.dtype, device=device)
+        mask = mask.masked_fill(~allowed, torch.finfo(mask.dtype).min)[:, None]
+        position = trace.next_position[:, None] - trace.n_thoughts + k + n_written
+        return self._forward(self.transformer.wte(tokens), mask, position, cache)
+
+    def _open_cache(self, trace: ThoughtTrace) -> DynamicCache:
+        # update() concatenates into new tensors, so the trace's own are left as they are.
+        cache = DynamicCache(config=self.config)
+        for layer, (keys, values) in enumerate(trace.cache):
+            cache.update(keys, values, layer)
+        return cache
+
+
+def _close_cache(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:
+    pairs = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    return tuple((keys, values) for keys, values in pairs if keys is not None and values is not None)
+
+
+AutoConfig.register(CoconutConfig.model_type, CoconutConfig)
+AutoModelForCausalLM.register(CoconutConfig, CoconutGPT2)

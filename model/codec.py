@@ -1,0 +1,161 @@
+"""Problem to token ids and back: the only place that knows how a prompt is written.
+
+Layout (Zhu et al. 2025, appendix; one token a node)::
+
+    <bos>  s t |  s t |  ...  [Q] a b [R] r        then thoughts, then  [A] answer <eos>
+
+Nodes have no vocabulary of their own. Each prompt assigns the graph's nodes to some of ``n_slots`` exchangeable
+**slots**, so any names work, and a problem means the same under every slot assignment, edge order and candidate
+order. One such choice is a ``Draw``; averaging over draws is the error bar of everything measured per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.errors import CheckpointError, ProblemTooLargeError
+from model.prosqa import ProsQAProblem
+
+if TYPE_CHECKING:
+    from model.coconut import CoconutConfig
+
+PAD, BOS, EDGE, QUESTION, ROOT, ANSWER, EOS, PAUSE = range(8)
+MARKERS = ("<pad>", "<bos>", "|", "[Q]", "[R]", "[A]", "<eos>", "<pause>")
+FIRST_SLOT = len(MARKERS)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One way to write a problem: the arbitrary choices that change no meaning."""
+
+    slots: tuple[int, ...]
+    """Slot of each node, in 0..n_slots-1, all different."""
+    edge_order: tuple[int, ...]
+    """A permutation of the edges."""
+    candidates: tuple[int, int]
+    """The two candidate nodes in the order they are asked."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A problem written as token ids under one draw."""
+
+    problem: ProsQAProblem
+    draw: Draw
+    input_ids: tuple[int, ...]
+    node_tokens: tuple[int, ...]
+    """Token id of each node."""
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts aligned at their last token by left padding.
+
+    ``input_ids`` and ``attention_mask`` are ``batch length`` (int64); the mask is 0 on padding, which has no position.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+
+    def to(self, device: torch.device | str) -> PromptBatch:
+        return PromptBatch(self.input_ids.to(device), self.attention_mask.to(device))
+
+
+@dataclass(frozen=True)
+class SlotCodec:
+    """The exchangeable-slot format. ``name`` is what a checkpoint's config records."""
+
+    n_slots: int = 40
+
+    @property
+    def name(self) -> str:
+        return f"slots-{self.n_slots}"
+
+    @property
+    def vocab_size(self) -> int:
+        return FIRST_SLOT + self.n_slots
+
+    @property
+    def slot_tokens(self) -> range:
+        """Token ids of all slots."""
+        return range(FIRST_SLOT, self.vocab_size)
+
+    def prompt_length(self, n_edges: int) -> int:
+        """Tokens in the prompt of a problem with ``n_edges`` edges."""
+        return 1 + 3 * n_edges + 5
+
+    def check_fits(self, problem: ProsQAProblem, *, n_positions: int, n_thoughts: int) -> None:
+        """Raise ProblemTooLargeError if the problem has more nodes than slots, or needs more positions than exist."""
+        if problem.n_nodes > self.n_slots:
+            raise ProblemTooLargeError(
+                f"the graph has {problem.n_nodes} nodes; this model has {self.n_slots} node slots"
+            )
+        needed = self.prompt_length(len(problem.edges)) + n_thoughts + 3
+        if needed > n_positions:
+            raise ProblemTooLargeError(
+                f"the graph's {len(problem.edges)} edges and {n_thoughts} thoughts need {needed} token positions; "
+                f"this model has {n_positions} (at most {(n_positions - n_thoughts - 9) // 3} edges)"
+            )
+
+    def draw(self, problem: ProsQAProblem, rng: np.random.Generator) -> Draw:
+        """A random slot assignment, edge order and candidate order."""
+        slots = rng.permutation(self.n_slots)[: problem.n_nodes]
+        order = rng.permutation(len(problem.edges))
+        pair = (problem.target, problem.neg_target)
+        return Draw(tuple(slots.tolist()), tuple(order.tolist()), pair if rng.random() < 0.5 else pair[::-1])
+
+    def encode(self, problem: ProsQAProblem, draw: Draw) -> Prompt:
+        """The prompt of a problem under a draw."""
+        assert len(draw.slots) == problem.n_nodes
+        assert len(draw.edge_order) == len(problem.edges)
+        token = tuple(FIRST_SLOT + slot for slot in draw.slots)
+        ids = [BOS]
+        for i in draw.edge_order:
+            source, target = problem.edges[i]
+            ids += (token[source], token[target], EDGE)
+        first, second = draw.candidates
+        ids += (QUESTION, token[first], token[second], ROOT, token[problem.root])
+        return Prompt(problem, draw, tuple(ids), token)
+
+    def prompts(self, problem: ProsQAProblem, n_draws: int, *, seed: int) -> tuple[Prompt, ...]:
+        """The problem under ``n_draws`` random draws; draw i depends on (seed, i) alone."""
+        return tuple(self.encode(problem, self.draw(problem, np.random.default_rng([seed, i]))) for i in range(n_draws))
+
+    def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
+        """Prompts as one left-padded batch."""
+        length = max(len(prompt.input_ids) for prompt in prompts)
+        ids = torch.full((len(prompts), length), PAD, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
+            mask[row, length - len(prompt.input_ids) :] = 1
+        return PromptBatch(ids, mask)
+
+    def token_name(self, token: int, prompt: Prompt) -> str:
+        """What a token says in this prompt: a marker, a node's name, or ``slot 17`` where no node has that slot."""
+        if token < FIRST_SLOT:
+            return MARKERS[token]
+        if token in prompt.node_tokens:
+            return prompt.problem.idx_to_symbol[prompt.node_tokens.index(token)]
+        return f"slot {token - FIRST_SLOT}"
+
+
+def codec_for(config: CoconutConfig) -> SlotCodec:
+    """The codec a checkpoint was trained with. Raises CheckpointError for one unknown here or of another vocabulary."""
+    kind, _, size = config.codec.partition("-")
+    if kind != "slots" or not size.isdecimal():
+        raise CheckpointError(
+            f"the checkpoint's codec is {config.codec!r}; this version reads slots-N (one token a node)"
+        )
+    codec = SlotCodec(int(size))
+    if config.vocab_size != codec.vocab_size:
+        raise CheckpointError(
+            f"the checkpoint has {config.vocab_size} tokens, but its codec {config.codec!r} needs {codec.vocab_size}"
+        )
+    return codec

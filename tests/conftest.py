@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model import checkpoint
+from model.coconut import CoconutConfig, CoconutGPT2
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def trained() -> CoconutGPT2:
+    """The shipped checkpoint."""
+    return checkpoint.load()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> CoconutGPT2:
+    """A small random model: fast, and wrong about everything."""
+    config = CoconutConfig(
+        n_layer=2, n_head=2, n_embd=32, n_positions=256, vocab_size=48, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+    )
+    assert config.n_embd == 32  # a misspelt field would silently give the full size
+    return checkpoint.untrained(config, seed=1)

@@ -1,0 +1,38 @@
+"""Slow, obvious implementations that the fast ones are checked against. No cache, no batch, no reuse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.coconut import CoconutGPT2, Edit
+
+
+def hidden(model: CoconutGPT2, embeddings: Tensor) -> Tensor:
+    """Last hidden states of one sequence of input embeddings, ``length n_embd``."""
+    position = torch.arange(embeddings.shape[0])[None]
+    return model.transformer(inputs_embeds=embeddings[None], position_ids=position, use_cache=False).last_hidden_state[
+        0
+    ]
+
+
+def think(
+    model: CoconutGPT2, input_ids: tuple[int, ...], n_thoughts: int, edit: Edit | None = None
+) -> tuple[Tensor, Tensor]:
+    """(states h_0..h_K, embeddings of prompt and thoughts), the whole sequence recomputed for every thought."""
+    embeddings = model.transformer.wte.weight[list(input_ids)]
+    states = [hidden(model, embeddings)[-1]]
+    for t in range(1, n_thoughts + 1):
+        thought = states[-1] if edit is None else edit(t, states[-1][None])[0]
+        embeddings = torch.cat([embeddings, thought[None]])
+        states.append(hidden(model, embeddings)[-1])
+    return torch.stack(states), embeddings
+
+
+def write(model: CoconutGPT2, embeddings: Tensor, max_new_tokens: int, stop: int | None) -> list[int]:
+    """Tokens written greedily after a sequence of embeddings."""
+    written: list[int] = []
+    while len(written) < max_new_tokens and (not written or written[-1] != stop):
+        written.append(int(model.lm_head(hidden(model, embeddings)[-1]).argmax()))
+        embeddings = torch.cat([embeddings, model.transformer.wte.weight[written[-1]][None]])
+    return written
