@@ -23,7 +23,7 @@ def read_text(path: str | Path, *, max_bytes: int | None = None) -> str:
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise InputError(f"{path}: {size:,} bytes; at most {max_bytes:,} are accepted")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
@@ -41,6 +41,8 @@ def parse_json(text: str, *, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON at line {error.lineno}, column {error.colno} ({error.msg})") from None
+    except ValueError:
+        raise InputError(f"{where}: JSON with a number of too many digits") from None
     except RecursionError:
         raise InputError(f"{where}: JSON nested too deeply") from None
 

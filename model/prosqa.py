@@ -16,6 +16,8 @@ from typing import Any
 
 from model.errors import GraphError
 
+MAX_NAME_LENGTH = 200
+
 
 @dataclass(frozen=True)
 class ProsQAProblem:
@@ -38,7 +40,7 @@ class ProsQAProblem:
     steps: tuple[str, ...] = ()
     """One shortest path in sentences; written from the graph when empty."""
     question: str = ""
-    """All edges as sentences, then the question; written from the graph when empty."""
+    """All edges as sentences, then the question; written from the graph when empty, the candidates in node order."""
     answer: str = ""
     """"X is a T."; written from the graph when empty."""
 
@@ -53,8 +55,9 @@ class ProsQAProblem:
         if not self.steps:
             put("steps", self.path_sentences(self.shortest_path))
         if not self.question:
-            facts = " ".join(self.edge_sentence(edge) for edge in self.edges)
-            put("question", f"{facts} {self.question_sentence((self.target, self.neg_target))}")
+            # In the order of their numbers, so that the order says nothing about the answer.
+            first, second = sorted((self.target, self.neg_target))
+            put("question", self.question_text((first, second)))
         if not self.answer:
             put("answer", f"{self.idx_to_symbol[self.root]} is a {self.idx_to_symbol[self.target]}.")
 
@@ -71,7 +74,8 @@ class ProsQAProblem:
     ) -> ProsQAProblem:
         """A problem from named edges and a question; which candidate is the target is read off the graph.
 
-        ``nodes`` lists names that must exist beyond those on edges, in the order they should be numbered.
+        The question is written with the candidates in the order given. ``nodes`` lists names that must exist beyond
+        those on edges, in the order they should be numbered.
         Raises GraphError as the class does, and when the root or a candidate is not in the graph.
         """
         edges = list(edges)
@@ -81,12 +85,27 @@ class ProsQAProblem:
             if name not in index:
                 raise GraphError(f"{what} {name!r} is not in the graph; its nodes are {_listing(names)}")
         pairs = [(index[source], index[target]) for source, target in edges]
-        _check_edges(names, pairs)
-        first, second = index[candidates[0]], index[candidates[1]]
-        distance = distances(_adjacency(len(names), pairs), index[root])
-        if math.isfinite(distance[second]) and not math.isfinite(distance[first]):
-            first, second = second, first
-        return cls(tuple(names), tuple(pairs), index[root], first, second)
+        return cls.asking(names, pairs, root=index[root], candidates=(index[candidates[0]], index[candidates[1]]))
+
+    @classmethod
+    def asking(
+        cls, names: Sequence[str], edges: Sequence[tuple[int, int]], *, root: int, candidates: tuple[int, int]
+    ) -> ProsQAProblem:
+        """A problem from a numbered graph and a question; which candidate is the target is read off the graph.
+
+        The question is written with the candidates in the order given. Raises GraphError as the class does.
+        """
+        check_graph(names, edges)
+        target, other = candidates
+        for node in (root, target, other):
+            if not 0 <= node < len(names):
+                raise GraphError(f"the question names node {node!s:.60}; {_numbering(len(names))}")
+        distance = distances(adjacency(len(names), edges), root)
+        if math.isfinite(distance[other]) and not math.isfinite(distance[target]):
+            target, other = other, target
+        problem = cls(tuple(names), tuple(edges), root, target, other)
+        object.__setattr__(problem, "question", problem.question_text(candidates))
+        return problem
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], *, where: str = "row") -> ProsQAProblem:
@@ -174,12 +193,12 @@ class ProsQAProblem:
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
         """Nodes one edge after each node, ascending."""
-        return _adjacency(self.n_nodes, self.edges)
+        return adjacency(self.n_nodes, self.edges)
 
     @cached_property
     def parents(self) -> tuple[tuple[int, ...], ...]:
         """Nodes one edge before each node, ascending."""
-        return _adjacency(self.n_nodes, [(target, source) for source, target in self.edges])
+        return adjacency(self.n_nodes, [(target, source) for source, target in self.edges])
 
     @cached_property
     def distance(self) -> tuple[float, ...]:
@@ -214,10 +233,15 @@ class ProsQAProblem:
         return frozenset(v for v, d in enumerate(distances(self.parents, node)) if math.isfinite(d))
 
     @cached_property
+    def distance_to_target(self) -> tuple[float, ...]:
+        """Hops from each node to the target; ``math.inf`` where the target cannot be reached."""
+        return distances(self.parents, self.target)
+
+    @cached_property
     def shortest_path_nodes(self) -> frozenset[int]:
         """Nodes on any shortest path from the root to the target, both ends included."""
-        to_target = distances(self.parents, self.target)
-        return frozenset(v for v in range(self.n_nodes) if self.distance[v] + to_target[v] == self.n_hops)
+        both = zip(self.distance, self.distance_to_target, strict=True)
+        return frozenset(node for node, (before, after) in enumerate(both) if before + after == self.n_hops)
 
     def optimal(self, hop: int) -> frozenset[int]:
         """Frontier nodes at ``hop`` that lie on a shortest path to the target."""
@@ -265,6 +289,11 @@ class ProsQAProblem:
         first, second = (self.idx_to_symbol[node] for node in candidates)
         return f"Is {self.idx_to_symbol[self.root]} a {first} or {second}?"
 
+    def question_text(self, candidates: tuple[int, int]) -> str:
+        """All edges as sentences, in order, then the question."""
+        facts = " ".join([self.edge_sentence(edge) for edge in self.edges])
+        return f"{facts} {self.question_sentence(candidates)}".strip()
+
     # --- private ------------------------------------------------------------------------------------------------
 
     def _heights(self, pick: Any) -> tuple[int, ...]:
@@ -275,22 +304,13 @@ class ProsQAProblem:
         return tuple(heights)
 
     def _validate(self) -> None:
+        check_graph(self.idx_to_symbol, self.edges)
         names = self.idx_to_symbol
-        seen: set[str] = set()
-        for node, name in enumerate(names):
-            if not name.strip():
-                raise GraphError(f"node {node} has an empty name")
-            if name in seen:
-                raise GraphError(f"two nodes are named {name!r}; names must differ")
-            seen.add(name)
-        for i, edge in enumerate(self.edges):
-            for node in edge:
-                if not 0 <= node < self.n_nodes:
-                    raise GraphError(f"edges[{i}] = {list(edge)} names node {node}; nodes are 0 to {self.n_nodes - 1}")
+        for text in (self.question, self.answer, *self.steps):
+            _check_unicode(text)
         for what in ("root", "target", "neg_target"):
             if not 0 <= getattr(self, what) < self.n_nodes:
-                raise GraphError(f"{what} is node {getattr(self, what)}; nodes are 0 to {self.n_nodes - 1}")
-        _check_edges(names, self.edges)
+                raise GraphError(f"{what} is node {getattr(self, what)!s:.60}; {_numbering(self.n_nodes)}")
         root, target, other = names[self.root], names[self.target], names[self.neg_target]
         if self.target == self.neg_target:
             raise GraphError(f"both candidates are {target!r}; two different nodes are needed")
@@ -305,6 +325,39 @@ class ProsQAProblem:
             )
         if reaches[1]:
             raise GraphError(f"{root!r} is a {other!r}, not a {target!r}: target and neg_target are exchanged")
+
+
+def check_graph(names: Sequence[str], edges: Sequence[tuple[int, int]]) -> None:
+    """Raise GraphError unless names are usable and differ, and edges join known nodes, once each, without a cycle."""
+    seen: set[str] = set()
+    for node, name in enumerate(names):
+        if not name or name.isspace():
+            raise GraphError(f"node {node} has an empty name")
+        if len(name) > MAX_NAME_LENGTH:
+            raise GraphError(
+                f"node {node} has a name of {len(name):,} characters; at most {MAX_NAME_LENGTH} are accepted"
+            )
+        _check_unicode(name)
+        if name in seen:
+            raise GraphError(f"two nodes are named {name!r}; names must differ")
+        seen.add(name)
+    known: set[tuple[int, int]] = set()
+    for i, edge in enumerate(edges):
+        source, target = edge
+        for node in edge:
+            if not 0 <= node < len(names):
+                raise GraphError(f"edges[{i}] names node {node!s:.60}; {_numbering(len(names))}")
+        if source == target:
+            raise GraphError(f"{names[source]!r} has an edge to itself")
+        if edge in known:
+            raise GraphError(f"the edge {names[source]} -> {names[target]} is given twice")
+        known.add(edge)
+    cycle = find_cycle(adjacency(len(names), edges))
+    if cycle is not None:
+        shown = [names[node] for node in cycle]
+        if len(shown) > 12:
+            shown = [*shown[:6], f"... {len(shown) - 12} more ...", *shown[-6:]]
+        raise GraphError(f"the graph has a cycle: {' -> '.join(shown)}; ProsQA graphs have none")
 
 
 def distances(adjacency: Sequence[Sequence[int]], start: int) -> tuple[float, ...]:
@@ -332,32 +385,21 @@ def find_cycle(adjacency: Sequence[Sequence[int]]) -> list[int] | None:
     for node in left:
         for after in adjacency[node]:
             before[after] = node
-    walk = [left[0]]
-    while walk[-1] not in walk[:-1]:
-        walk.append(before[walk[-1]])
-    return walk[walk.index(walk[-1]) :][::-1]
+    position: dict[int, int] = {}
+    node = left[0]
+    while node not in position:
+        position[node] = len(position)
+        node = before[node]
+    walk = list(position)[position[node] :]
+    return [node, *reversed(walk)]
 
 
-def _check_edges(names: Sequence[str], edges: Sequence[tuple[int, int]]) -> None:
-    seen: set[tuple[int, int]] = set()
-    for source, target in edges:
-        if source == target:
-            raise GraphError(f"{names[source]!r} has an edge to itself")
-        if (source, target) in seen:
-            raise GraphError(f"the edge {names[source]} -> {names[target]} is given twice")
-        seen.add((source, target))
-    cycle = find_cycle(_adjacency(len(names), edges))
-    if cycle is not None:
-        raise GraphError(
-            f"the graph has a cycle: {' -> '.join(names[node] for node in cycle)}; ProsQA graphs have none"
-        )
-
-
-def _adjacency(n_nodes: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
+def adjacency(n_nodes: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
+    """The nodes one edge after each node, ascending."""
     lists: list[list[int]] = [[] for _ in range(n_nodes)]
     for source, target in edges:
         lists[source].append(target)
-    return tuple(tuple(sorted(targets)) for targets in lists)
+    return tuple([tuple(sorted(targets)) for targets in lists])
 
 
 def _topological_order(adjacency: Sequence[Sequence[int]]) -> list[int]:
@@ -377,6 +419,16 @@ def _topological_order(adjacency: Sequence[Sequence[int]]) -> list[int]:
 
 def _is_index(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_unicode(text: str) -> None:
+    # JSON can spell half of a surrogate pair, which no file or page can hold.
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise GraphError(f"{text!r:.60} is not valid Unicode: it has half of a surrogate pair")
+
+
+def _numbering(n_nodes: int) -> str:
+    return f"nodes are 0 to {n_nodes - 1}" if n_nodes else "there are no nodes"
 
 
 def _listing(names: Sequence[str], most: int = 12) -> str:
