@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import networkx as nx
+import pytest
+from scipy.stats import binomtest
+
+from model.audit import RULES, RuleScore, audit, describe, n_shortest_paths, pick, wilson
+from model.errors import InputError
+from model.generate import generate
+from model.prosqa import ProsQAProblem
+
+
+def problem(edges: str, root: str = "r", target: str = "t", other: str = "o") -> ProsQAProblem:
+    pairs = [(edge[0], edge[1]) for edge in edges.split()]
+    return ProsQAProblem.from_names(pairs, root=root, candidates=(target, other))
+
+
+# Longest way back: t 3, o 1. Parents: t 1, o 2. Ancestors, itself included: t 4, o 3.
+DEEP = problem("ra ab bt so qo")
+# The same graph asked about the other side: every rule answers the same node and is now wrong.
+DEEP_ASKED_BACK = DEEP.asked_from(DEEP.idx_to_symbol.index("s"), target=DEEP.neg_target, neg_target=DEEP.target)
+# Both one step below one parent.
+EVEN = problem("rt so")
+
+
+def test_rules_on_planted_graphs() -> None:
+    values = {rule: (value(DEEP, DEEP.target), value(DEEP, DEEP.neg_target)) for rule, value in RULES.items()}
+    assert values == {"deeper_backward": (3, 1), "lower_in_degree": (-1, -2), "more_ancestors": (4, 3)}
+    for rule in RULES:
+        assert pick(DEEP, rule) == DEEP.target
+        assert pick(DEEP_ASKED_BACK, rule) == DEEP.target == DEEP_ASKED_BACK.neg_target
+        assert pick(EVEN, rule) is None
+
+
+def test_audit_counts_ties_half() -> None:
+    for score in audit([DEEP, DEEP, DEEP, DEEP_ASKED_BACK, EVEN, EVEN]).values():
+        assert score == RuleScore(wins=3, ties=2, losses=1)
+        assert (score.n, score.accuracy) == (6, 4 / 6)
+        assert score.ci95 == wilson(4, 6)
+        assert json.loads(json.dumps(score.to_dict()))["accuracy"] == 4 / 6
+
+
+def test_backward_depth_is_breadth_first() -> None:
+    # r reaches t by r-a-b-t and by the edge r-t: breadth-first, a is the farthest ancestor, at 2.
+    shortcut = problem("ra ab bt rt so")
+    assert RULES["deeper_backward"](shortcut, shortcut.target) == 2
+
+
+def test_balanced_problems_leave_every_rule_at_chance() -> None:
+    for score in audit(generate("balanced", 1500, 2)).values():
+        # Which root is asked is a coin, so wins among decided problems are binomial with 1/2.
+        assert binomtest(score.wins, score.wins + score.losses).pvalue > 1e-4
+        assert score.wins + score.losses > 100
+
+
+def test_public_problems_leak_as_the_public_file_does() -> None:
+    scores = audit(generate("public", 1500, 2))
+    assert scores["deeper_backward"].accuracy == pytest.approx(0.905, abs=0.02)
+    assert scores["lower_in_degree"].accuracy == pytest.approx(0.66, abs=0.05)
+    assert scores["more_ancestors"].accuracy == pytest.approx(0.71, abs=0.05)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (3, 10), (450, 500)])
+def test_wilson_is_scipy_s(k: int, n: int) -> None:
+    assert wilson(k, n) == pytest.approx(tuple(binomtest(k, n).proportion_ci(method="wilson")), abs=1e-12)
+
+
+def test_wilson_of_half_numbers_lies_between() -> None:
+    assert wilson(3, 10) < wilson(3.5, 10) < wilson(4, 10)
+
+
+def test_facts_of_planted_graphs() -> None:
+    facts = describe([DEEP, EVEN])
+    assert (facts.n, facts.nodes, facts.nodes_range, facts.edges) == (2, 5.5, (4, 7), 3.5)
+    assert facts.hops == {1: 1, 3: 1}
+    assert facts.frontier == (1.0, 0.5, 0.5)
+    assert (facts.reachable, facts.parentless, facts.parentless_two) == (3.0, 2.5, 0.5)
+    assert facts.neg_depth_below_3 == 1.0
+
+
+def test_shortest_paths_are_counted_as_networkx_does() -> None:
+    for each in generate("public", 50, 3):
+        paths = list(nx.all_shortest_paths(nx.DiGraph(each.edges), each.root, each.target))
+        assert n_shortest_paths(each) == len(paths)
+
+
+def test_nothing_to_audit() -> None:
+    for function in (audit, describe):
+        with pytest.raises(InputError, match="no problems"):
+            function([])
