@@ -2,9 +2,129 @@
 
 from __future__ import annotations
 
-from model.cli import make_app, run
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.cli import make_app, progress, run
+from model.errors import InputError
+from model.files import atomic_path, write_json, write_text
 
 app = make_app("Make ProsQA problems, train Coconut GPT-2 models and evaluate them.")
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="ProsQA JSON file to write.")],
+    kind: Annotated[
+        str, typer.Option(help="balanced (no shortcut) or public (as the public file, shortcut and all).")
+    ] = ("balanced"),
+    n: Annotated[int, typer.Option(help="How many problems.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    hops: Annotated[str, typer.Option(help="Hops from the root to the target: a number or a range.")] = "3-6",
+    nodes: Annotated[str, typer.Option(help="Nodes of a graph: a number or a range.")] = "14-28",
+    in_degree: Annotated[float, typer.Option(help="Mean in-degree drawn: density.")] = 1.5,
+    deep_share: Annotated[
+        float, typer.Option(help="balanced: probability that a graph must offer more than the fewest hops.")
+    ] = 0.75,
+    processes: Annotated[int | None, typer.Option(help="Processes; changes nothing but the time.")] = None,
+) -> None:
+    """Generate ProsQA problems."""
+    from model.generate import generate as problems
+
+    made = problems(
+        kind,  # type: ignore[arg-type]  # checked by the call
+        n,
+        seed,
+        hops=_range(hops, "hops"),
+        nodes=_range(nodes, "nodes"),
+        in_degree=in_degree,
+        deep_share=deep_share,
+        processes=min(os.cpu_count() or 1, 1 + n // 2000) if processes is None else processes,
+    )
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        before = "[\n"
+        for problem in progress(made, total=n, what="generate"):
+            file.write(before + json.dumps(problem.to_row(), ensure_ascii=False))
+            before = ",\n"
+        file.write("\n]\n")
+
+
+@app.command()
+def audit(
+    data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+) -> None:
+    """How often rules that never look at the asked entity find the right candidate; chance is one half."""
+    from model.audit import audit as score
+    from model.audit import describe
+    from model.formats import load_problems
+
+    problems = load_problems(data)
+    scores, facts = score(progress(problems, what="audit")), asdict(describe(problems))
+    if out is not None:
+        write_json(
+            out, {"data": data.name, "rules": {name: each.to_dict() for name, each in scores.items()}, "facts": facts}
+        )
+    typer.echo(f"{'rule':<18}{'accuracy':>9}{'95 % interval':>17}{'wins':>8}{'ties':>8}{'losses':>8}{'n':>8}")
+    for name, each in scores.items():
+        low, high = each.ci95
+        typer.echo(
+            f"{name:<18}{each.accuracy:>9.3f}{f'{low:.3f}-{high:.3f}':>17}"
+            f"{each.wins:>8}{each.ties:>8}{each.losses:>8}{each.n:>8}"
+        )
+    typer.echo("")
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key}: {count}" for key, count in value.items())
+        elif isinstance(value, tuple):
+            shown = ", ".join(f"{part:.2f}" if isinstance(part, float) else str(part) for part in value)
+        else:
+            shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"{name:<18} {shown}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A graph or problem in any format.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its ending says the format.")],
+    root: Annotated[str | None, typer.Option(help="Name of the entity asked about.")] = None,
+    candidates: Annotated[tuple[str, str] | None, typer.Option(help="Names of the two candidates.")] = None,
+    row: Annotated[int | None, typer.Option(help="Which row of a ProsQA file, from 0.")] = None,
+    from_: Annotated[str, typer.Option("--from", help="Format of IN.")] = "auto",
+    to: Annotated[str | None, typer.Option("--to", help="Format of OUT: prosqa, node-link, graphml or edges.")] = None,
+) -> None:
+    """Convert a graph or a problem between formats."""
+    from model.formats import Graph, load_graph, load_problems, write_graph
+
+    endings = {".json": "prosqa", ".graphml": "graphml", ".xml": "graphml", ".txt": "edges", ".edges": "edges"}
+    to = to or endings.get(target.suffix.lower())
+    if to is None:
+        raise InputError(f"{target}: the ending {target.suffix!r} does not say the format; give --to")
+    if row is None:
+        graph = load_graph(source, from_)  # type: ignore[arg-type]  # checked by the call
+    else:
+        problems = load_problems(source)
+        if not 0 <= row < len(problems):
+            raise InputError(f"{source}: row {row} is out of range; rows are 0 to {len(problems) - 1}")
+        graph = Graph.of(problems[row])
+    asked = root is not None or candidates is not None or (graph.root is not None and graph.candidates is not None)
+    text = write_graph(graph.ask(root, candidates) if asked else graph, to, where=str(source))  # type: ignore[arg-type]
+    write_text(target, text)
+
+
+def _range(text: str, what: str) -> tuple[int, int]:
+    """``3-6`` or ``4``."""
+    few, _, most = text.partition("-")
+    try:
+        return int(few), int(most or few)
+    except ValueError:
+        raise InputError(f"--{what} {text!r}: expected a number or a range such as 3-6") from None
+
 
 if __name__ == "__main__":
     run(app)
