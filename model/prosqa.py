@@ -175,7 +175,7 @@ class ProsQAProblem:
         """
         options = []
         for node in range(self.n_nodes):
-            if node == self.root or self.parents[node]:
+            if node in (self.root, self.neg_target) or self.parents[node]:
                 continue
             distance = distances(self.children, node)
             if math.isfinite(distance[self.neg_target]) and not math.isfinite(distance[self.target]):
