@@ -8,7 +8,9 @@ from dataclasses import fields
 import networkx as nx
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from oracle_generate import balanced as oracle_balanced
+from oracle_generate import grow
+from scipy.stats import binomtest, chi2_contingency, ks_2samp
 
 from model.errors import InputError
 from model.generate import (
@@ -204,3 +206,27 @@ def assert_same(one: ProblemArrays, other: ProblemArrays) -> None:
         common = tuple(slice(0, min(sizes)) for sizes in zip(a.shape, b.shape, strict=True))
         np.testing.assert_array_equal(a[common], b[common])
         assert (a != -1).sum() == (b != -1).sum()
+
+
+def test_graphs_are_distributed_as_the_obvious_implementation_s() -> None:
+    """Edges, labels and hops of blocks of graphs against one graph at a time; two-sample tests."""
+    rng = np.random.default_rng(8)
+    sizes, counts, labels = [], [], np.zeros(4)
+    for _ in range(1500):
+        n_nodes = int(np.clip(np.rint(rng.normal(22.8, 1.8)), 14, 28))
+        edges, label = grow(rng, n_nodes)
+        sizes.append(n_nodes)
+        counts.append(len(edges))
+        labels += np.bincount(label, minlength=4)
+    blocks = [_grow(Recipe(), np.random.default_rng(i)) for i in range(4)]
+    fast_counts = np.concatenate([block.parent.sum(axis=(1, 2)) for block in blocks])
+    fast_labels = sum(np.bincount(block.label[block.exists], minlength=4) for block in blocks)
+    assert ks_2samp(sizes, np.concatenate([block.n_nodes for block in blocks])).pvalue > 1e-3
+    assert ks_2samp(counts, fast_counts).pvalue > 1e-3
+    assert fast_labels / fast_labels.sum() == pytest.approx(labels / labels.sum(), abs=0.02)
+
+    slow = [problem for problem in (oracle_balanced(rng) for _ in range(1500)) if problem is not None]
+    fast = generate_arrays(Recipe(), 1500, 8)
+    hops = [np.bincount(n_hops, minlength=7)[3:5] for n_hops in ([p.n_hops for p in slow], fast.n_hops)]
+    assert chi2_contingency(hops).pvalue > 1e-3
+    assert ks_2samp([len(p.reachable) for p in slow], (fast.distance >= 0).sum(axis=1)).pvalue > 1e-3
