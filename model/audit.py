@@ -7,15 +7,15 @@ models; an accuracy on ProsQA means little without these numbers beside it.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from statistics import NormalDist, fmean, pstdev
+from statistics import fmean, pstdev
 from typing import Any
 
 from model.errors import InputError
 from model.prosqa import ProsQAProblem
+from model.stats import wilson
 
 RULES: Mapping[str, Callable[[ProsQAProblem, int], float]] = {
     "deeper_backward": lambda problem, node: problem.backward_depth(node),
@@ -134,14 +134,3 @@ def n_shortest_paths(problem: ProsQAProblem) -> int:
     for hop in range(1, problem.n_hops + 1):
         ways = {node: sum(ways.get(parent, 0) for parent in problem.parents[node]) for node in problem.frontier(hop)}
     return ways[problem.target]
-
-
-def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion; ``successes`` may be a half number, where ties count half."""
-    assert 0 <= successes <= n
-    assert n > 0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, spread = successes / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -45,6 +45,13 @@ class CoconutConfig(GPT2Config):
     uniform_prob: float = 0.0
     """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained."""
 
+    trained_nodes: tuple[int, int, int] | None = None
+    """Nodes of the training graphs: fewest, mean, most; None if unknown."""
+    trained_edges: tuple[int, int, int] | None = None
+    """Edges of the training graphs: fewest, mean, most (the rarest percent aside); None if unknown."""
+    trained_hops: tuple[int, int] | None = None
+    """Hops from root to target in training: fewest, most; None if unknown."""
+
     @property
     def n_thoughts(self) -> int:
         """Thoughts the model was trained to have before it answers."""
@@ -148,20 +155,24 @@ class CoconutGPT2(GPT2LMHeadModel):
         tokens = torch.full(trace.states.shape[:2], token, device=trace.states.device)
         return self.logits(self._branch(trace, self._open_cache(trace), tokens, n_written=0))
 
-    def write_after_each(self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None) -> Tensor:
+    def write_after_each(
+        self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None, beyond_stop: int = 0
+    ) -> Tensor:
         """``B K+1 n``: tokens written greedily after k = 0..K thoughts, all K + 1 continuations side by side.
 
         Equal to ``write(trace.upto(k), ...)`` for each k (the k-switch of Hao et al. 2024, section 5), at the price
-        of one. What a continuation wrote after its own ``stop`` means nothing.
+        of one. Ends once every continuation has written ``stop`` and ``beyond_stop`` tokens more; what one wrote
+        after that means nothing.
         """
         cache = self._open_cache(trace)
         token = self.logits(trace.states).argmax(dim=-1)
         written = [token]
         done = torch.zeros_like(token, dtype=torch.bool)
         while len(written) < max_new_tokens:
-            done = done | (token == stop)
-            if bool(done.all()):
-                break
+            if len(written) > beyond_stop:
+                done = done | (written[-1 - beyond_stop] == stop)
+                if bool(done.all()):
+                    break
             state = self._branch(trace, cache, token, n_written=len(written) - 1)
             token = self.logits(state).argmax(dim=-1)
             written.append(token)

@@ -37,9 +37,19 @@ class Draw:
     slots: tuple[int, ...]
     """Slot of each node, in 0..n_slots-1, all different."""
     edge_order: tuple[int, ...]
-    """A permutation of the edges."""
+    """A permutation of the edges, fillers counted after the problem's own."""
     candidates: tuple[int, int]
     """The two candidate nodes in the order they are asked."""
+    filler: tuple[tuple[int, int], ...] = ()
+    """Unrelated facts, (slot, slot) edges between slots that no node has. See ``SlotCodec.draw``."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a graph."""
+
+    nodes: int
+    edges: int
 
 
 @dataclass(frozen=True)
@@ -103,29 +113,52 @@ class SlotCodec:
                 f"this model has {n_positions} (at most {(n_positions - n_thoughts - 9) // 3} edges)"
             )
 
-    def draw(self, problem: ProsQAProblem, rng: np.random.Generator) -> Draw:
-        """A random slot assignment, edge order and candidate order."""
-        slots = rng.permutation(self.n_slots)[: problem.n_nodes]
-        order = rng.permutation(len(problem.edges))
+    def draw(self, problem: ProsQAProblem, rng: np.random.Generator, *, fill_to: Size | None = None) -> Draw:
+        """A random slot assignment, edge order and candidate order.
+
+        A model is lost on graphs much smaller than those it was trained on. ``fill_to`` brings a smaller graph up to
+        a size by adding random unrelated facts between slots that no node has: the question, the graph and every
+        distance stay as they are. Graphs of that size or more are left alone.
+        """
+        slots = rng.permutation(self.n_slots)
+        filler: list[tuple[int, int]] = []
+        if fill_to is not None and len(problem.edges) < fill_to.edges:
+            n_free = max(fill_to.nodes - problem.n_nodes, 6)
+            free = slots[problem.n_nodes :][:n_free]
+            sources, targets = np.triu_indices(len(free), k=1)  # edges forward along a random order: no cycle
+            chosen = rng.permutation(len(sources))[: fill_to.edges - len(problem.edges)]
+            filler = [(int(free[sources[i]]), int(free[targets[i]])) for i in chosen]
+        order = rng.permutation(len(problem.edges) + len(filler))
         pair = (problem.target, problem.neg_target)
-        return Draw(tuple(slots.tolist()), tuple(order.tolist()), pair if rng.random() < 0.5 else pair[::-1])
+        return Draw(
+            slots=tuple(slots[: problem.n_nodes].tolist()),
+            edge_order=tuple(order.tolist()),
+            candidates=pair if rng.random() < 0.5 else pair[::-1],
+            filler=tuple(filler),
+        )
 
     def encode(self, problem: ProsQAProblem, draw: Draw) -> Prompt:
         """The prompt of a problem under a draw."""
         assert len(draw.slots) == problem.n_nodes
-        assert len(draw.edge_order) == len(problem.edges)
+        assert len(draw.edge_order) == len(problem.edges) + len(draw.filler)
         token = tuple(FIRST_SLOT + slot for slot in draw.slots)
+        edges = [(token[source], token[target]) for source, target in problem.edges]
+        edges += [(FIRST_SLOT + source, FIRST_SLOT + target) for source, target in draw.filler]
         ids = [BOS]
         for i in draw.edge_order:
-            source, target = problem.edges[i]
-            ids += (token[source], token[target], EDGE)
+            ids += (*edges[i], EDGE)
         first, second = draw.candidates
         ids += (QUESTION, token[first], token[second], ROOT, token[problem.root])
         return Prompt(problem, draw, tuple(ids), token)
 
-    def prompts(self, problem: ProsQAProblem, n_draws: int, *, seed: int) -> tuple[Prompt, ...]:
+    def prompts(
+        self, problem: ProsQAProblem, n_draws: int, *, seed: int, fill_to: Size | None = None
+    ) -> tuple[Prompt, ...]:
         """The problem under ``n_draws`` random draws; draw i depends on (seed, i) alone."""
-        return tuple(self.encode(problem, self.draw(problem, np.random.default_rng([seed, i]))) for i in range(n_draws))
+        return tuple(
+            self.encode(problem, self.draw(problem, np.random.default_rng([seed, i]), fill_to=fill_to))
+            for i in range(n_draws)
+        )
 
     def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Prompts as one left-padded batch."""
@@ -144,6 +177,14 @@ class SlotCodec:
         if token in prompt.node_tokens:
             return prompt.problem.idx_to_symbol[prompt.node_tokens.index(token)]
         return f"slot {token - FIRST_SLOT}"
+
+
+def filler_size(problem: ProsQAProblem, config: CoconutConfig) -> Size | None:
+    """The size to fill a problem up to: the mean training graph, for graphs smaller than any in training; else None."""
+    nodes, edges = config.trained_nodes, config.trained_edges
+    if nodes is None or edges is None or (problem.n_nodes >= nodes[0] and len(problem.edges) >= edges[0]):
+        return None
+    return Size(nodes[1], edges[1])
 
 
 def codec_for(config: CoconutConfig) -> SlotCodec:

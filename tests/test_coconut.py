@@ -6,13 +6,14 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import networkx as nx
 import oracle
 import pytest
 import torch
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, EOS, PAUSE, Draw, PromptBatch, SlotCodec
+from model.codec import ANSWER, EOS, PAUSE, Draw, PromptBatch, Size, SlotCodec, filler_size
 from model.prosqa import ProsQAProblem
 
 CODEC = SlotCodec()
@@ -167,3 +168,29 @@ def test_checkpoint_round_trip(tiny, tmp_path) -> None:
     assert auto.lm_head.weight is auto.transformer.wte.weight
     auto.save_pretrained(tmp_path / "by_hf")
     assert torch.equal(checkpoint.load(tmp_path / "by_hf").lm_head.weight, tiny.lm_head.weight)
+
+
+def test_fillers_are_unrelated_facts_and_change_nothing_else() -> None:
+    """Between unused slots only, acyclic, up to the size asked for; the problem's own edges are all still there."""
+    problem = chain(4)
+    size = Size(nodes=20, edges=30)
+    for prompt in CODEC.prompts(problem, 20, seed=2, fill_to=size):
+        filler = prompt.draw.filler
+        assert len(problem.edges) + len(filler) == 30
+        assert len(set(filler)) == len(filler)
+        used = {slot for edge in filler for slot in edge}
+        assert not used & set(prompt.draw.slots)
+        assert len(used) + problem.n_nodes <= 20
+        assert nx.is_directed_acyclic_graph(nx.DiGraph(filler))
+        triples = {prompt.input_ids[i : i + 2] for i in range(1, 91, 3)}
+        assert triples >= {(prompt.node_tokens[a], prompt.node_tokens[b]) for a, b in problem.edges}
+    assert not CODEC.prompts(problem, 1, seed=2, fill_to=Size(nodes=20, edges=3))[0].draw.filler
+
+
+def test_only_graphs_smaller_than_any_in_training_are_filled(trained) -> None:
+    assert filler_size(chain(6), trained.config) == Size(nodes=23, edges=36)
+    dense = [(f"x{i}", f"x{j}") for i in range(14) for j in range(i + 1, 14, 3)]
+    assert (
+        filler_size(ProsQAProblem.from_names([*dense, ("o", "p")], root="x0", candidates=("x13", "p")), trained.config)
+        is None
+    )

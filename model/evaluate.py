@@ -1,0 +1,111 @@
+"""Accuracy after every number of thoughts, with intervals, beside the rules that never look at the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.coconut import CoconutGPT2, ThoughtTrace
+from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.errors import InputError
+from model.prosqa import ProsQAProblem
+from model.stats import Floats, mean_interval, wilson
+
+NO_ANSWER = -1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers of a model to M problems under R draws, left to write on by itself after k = 0..K thoughts."""
+
+    problems: tuple[ProsQAProblem, ...]
+    answers: np.ndarray
+    """``M R K+1``: node that was answered, -1 for no node of the graph or no answer at all."""
+
+    @property
+    def correct(self) -> Floats:
+        """``M R K+1``: 1 where the target was answered."""
+        target = np.array([problem.target for problem in self.problems])
+        return (self.answers == target[:, None, None]).astype(float)
+
+    def accuracy(self, rows: Sequence[int] | None = None) -> list[tuple[float, float, float]]:
+        """(accuracy, low, high) for each k over these problems (default all): see ``interval``."""
+        correct = self.correct if rows is None else self.correct[list(rows)]
+        return [interval(correct[:, :, k]) for k in range(correct.shape[2])]
+
+
+def interval(correct: Floats) -> tuple[float, float, float]:
+    """(share, low, high) with a 95 % interval, from ``M R`` outcomes of 0 or 1.
+
+    One draw: Wilson over problems. Several draws of a problem are not independent, so then Student's t over the
+    problems' own shares.
+    """
+    shares = correct.mean(axis=1)
+    if correct.shape[1] == 1:
+        return float(shares.mean()), *wilson(float(shares.sum()), len(shares))
+    mean, low, high = mean_interval(shares)
+    if low is None or high is None:
+        return float(mean), 0.0, 1.0
+    return float(mean), float(low), float(high)
+
+
+def written_answers(model: CoconutGPT2, trace: ThoughtTrace, *, max_new_tokens: int) -> Tensor:
+    """``B K+1``: the token written after the first [A] when left to write on after k thoughts; -1 if there is none."""
+    written = model.write_after_each(trace, max_new_tokens, stop=ANSWER, beyond_stop=1)
+    marker = (written == ANSWER).cumsum(dim=2).clamp(max=1)
+    # The first [A] is where the running count turns from 0 to 1; its answer is one token on.
+    position = (1 - marker).sum(dim=2) + 1
+    missing = position >= written.shape[2]
+    answer = written.gather(2, position.clamp(max=written.shape[2] - 1)[..., None])[..., 0]
+    return answer.masked_fill(missing, NO_ANSWER)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: CoconutGPT2,
+    problems: Sequence[ProsQAProblem],
+    *,
+    n_thoughts: int | None = None,
+    n_draws: int = 1,
+    seed: int = 0,
+    fill: bool = False,
+    batch_size: int = 16,
+    progress: Callable[[Iterable[list[int]], int], Iterator[list[int]]] | None = None,
+) -> Evaluation:
+    """Answers to every problem after k = 0..n_thoughts thoughts (default: the number the model was trained for).
+
+    Prompts are batched by length; a problem's draws depend on (seed, problem number) alone, so the result does not
+    depend on ``batch_size``. ``fill`` adds unrelated facts to graphs smaller than any in training
+    (``SlotCodec.draw``). Raises InputError if there is no problem or one does not fit the model.
+    """
+    if not problems:
+        raise InputError("no problem to evaluate")
+    if batch_size < 1 or n_draws < 1:
+        raise InputError(f"batch size and draws must be 1 or more, got {batch_size} and {n_draws}")
+    n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
+    codec = codec_for(model.config)
+    prompts: list[Prompt] = []
+    for row, problem in enumerate(problems):
+        try:
+            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+        except InputError as error:
+            raise type(error)(f"problem {row}: {error}") from None
+        rng = np.random.default_rng([seed, row])
+        size = filler_size(problem, model.config) if fill else None
+        prompts += [codec.encode(problem, codec.draw(problem, rng, fill_to=size)) for _ in range(n_draws)]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    answers = np.full((len(prompts), n_thoughts + 1), NO_ANSWER)
+    for rows in progress(batches, len(prompts)) if progress else batches:
+        batch = [prompts[i] for i in rows]
+        trace = model.think(codec.collate(batch).to(model.device), n_thoughts)
+        longest = max(prompt.problem.depth for prompt in batch)
+        tokens = written_answers(model, trace, max_new_tokens=longest + 4).tolist()
+        for i, prompt, row_tokens in zip(rows, batch, tokens, strict=True):
+            node_of = {token: node for node, token in enumerate(prompt.node_tokens)}
+            answers[i] = [node_of.get(token, NO_ANSWER) for token in row_tokens]
+    return Evaluation(tuple(problems), answers.reshape(len(problems), n_draws, n_thoughts + 1))

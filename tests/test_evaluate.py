@@ -1,0 +1,80 @@
+"""Accuracy by number of thoughts: answers read as written, and intervals that say what n they come from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.codec import ANSWER, EOS
+from model.errors import InputError
+from model.evaluate import NO_ANSWER, Evaluation, evaluate, interval, written_answers
+from model.prosqa import ProsQAProblem
+from model.stats import mean_interval, wilson
+
+PROBLEMS = [
+    ProsQAProblem.from_names(
+        [*((f"x{i}", f"x{i + 1}") for i in range(n)), ("x0", "y"), ("o", "p"), ("p", "q")],
+        root="x0",
+        candidates=("q", f"x{n}"),
+    )
+    for n in (3, 4, 3)
+]
+
+
+class Scripted:
+    """Stands for a model that writes what it is told."""
+
+    def __init__(self, written: list[list[list[int]]]) -> None:
+        self.written = torch.tensor(written)
+
+    def write_after_each(self, trace, max_new_tokens, *, stop, beyond_stop):
+        return self.written
+
+
+def test_the_answer_is_the_token_after_the_first_answer_marker() -> None:
+    a, e = ANSWER, EOS
+    model = Scripted([[[9, a, 17, e], [a, 12, a, 13], [9, 9, 9, 9], [9, 9, 9, a]]])
+    assert written_answers(model, None, max_new_tokens=4).tolist() == [[17, 12, NO_ANSWER, NO_ANSWER]]
+
+
+def test_batches_and_their_size_do_not_change_the_answers(tiny) -> None:
+    one = evaluate(tiny, PROBLEMS, n_draws=2, seed=1, batch_size=1)
+    many = evaluate(tiny, PROBLEMS, n_draws=2, seed=1, batch_size=6)
+    assert one.answers.shape == (3, 2, 7)
+    assert np.array_equal(one.answers, many.answers)
+
+
+@torch.inference_mode()
+def test_the_shipped_model_answers_by_search(trained) -> None:
+    """These graphs are far smaller than any in training: filled up they are answered, bare ones are guessed."""
+    filled, bare = (evaluate(trained, PROBLEMS, n_draws=8, fill=fill).accuracy()[6][0] for fill in (True, False))
+    assert filled > 0.9
+    assert bare < 0.8
+
+
+def test_correct_compares_with_each_problems_target() -> None:
+    answers = np.array([[[PROBLEMS[0].target]], [[PROBLEMS[1].neg_target]], [[NO_ANSWER]]])
+    result = Evaluation(tuple(PROBLEMS), answers)
+    assert result.correct[:, 0, 0].tolist() == [1, 0, 0]
+    assert result.accuracy()[0][0] == pytest.approx(1 / 3)
+    assert result.accuracy([0])[0][0] == 1
+
+
+def test_intervals() -> None:
+    # Wilson by its closed form at 10 of 20, z = 1.959964
+    z2 = 1.959964**2
+    half = np.sqrt(z2) / (1 + z2 / 20) * np.sqrt(0.25 / 20 + z2 / 1600)
+    assert wilson(10, 20) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+    assert interval(np.array([[1.0]] * 10 + [[0.0]] * 10)) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-6)
+    assert interval(np.ones((5, 3))) == (1, 1, 1)
+    mean, _, high = mean_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, high - mean) == pytest.approx((2, 4.302653 / np.sqrt(3)))  # t(.975, 2) = 4.302653, sd = 1
+    assert mean_interval(np.array([1.0]))[1] is None
+
+
+def test_nothing_to_evaluate_is_an_error(tiny) -> None:
+    with pytest.raises(InputError, match="no problem"):
+        evaluate(tiny, [])
+    with pytest.raises(InputError, match="batch size"):
+        evaluate(tiny, PROBLEMS, batch_size=0)

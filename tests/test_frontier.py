@@ -1,0 +1,101 @@
+"""Frontier metrics against scikit-learn, closed forms, planted scores and nulls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from model.prosqa import ProsQAProblem
+from probing.frontier import METRICS, auroc, average_precision, frontier_metrics, groups, shuffled
+from probing.scores import NodeScores
+
+#      r -> a -> c -> t        o -> n        a, b at distance 1; c, d at 2; t at 3; o and n never
+#      r -> b -> d
+EDGES = [("r", "a"), ("r", "b"), ("a", "c"), ("b", "d"), ("c", "t"), ("o", "n")]
+PROBLEM = ProsQAProblem.from_names(EDGES, root="r", candidates=("t", "n"), nodes="rabcdton")
+DISTANCE = np.array([0, 1, 1, 2, 2, 3, np.inf, np.inf])
+
+
+def scores(probability: np.ndarray, marker: float = 0.0) -> NodeScores:
+    """Scores with these node probabilities ``R K+1 N``, the log of them as logits, and the rest on [A]."""
+    markers = np.zeros((*probability.shape[:2], 8))
+    markers[..., 5] = 1 - probability.sum(axis=-1)
+    logit = np.log(probability + 1e-12)
+    return NodeScores(
+        probability, logit, logit / 10, markers, np.zeros(probability.shape[:2]), np.ones(probability.shape[:2])
+    )
+
+
+def test_groups_are_strict_bfs_layers() -> None:
+    found = groups(PROBLEM, 4)
+    for t in range(1, 5):
+        assert np.array_equal(found.frontier[t - 1], t == DISTANCE)
+        assert np.array_equal(found.reached[t - 1], t > DISTANCE)
+        assert np.array_equal(found.not_reached[t - 1], t < DISTANCE)
+    partition = found.frontier.astype(int) + found.reached + found.not_reached
+    assert np.all(partition == 1)
+    assert [np.flatnonzero(row).tolist() for row in found.optimal] == [[1], [3], [5], []]
+    assert found.base_rate.tolist() == [2 / 8, 2 / 8, 1 / 8, 0]
+
+
+def test_a_perfect_search_scores_perfectly() -> None:
+    probability = np.zeros((2, 5, 8))
+    for t in range(1, 4):
+        layer = t == DISTANCE
+        probability[:, t - 1, layer] = 1 / layer.sum()
+    values = frontier_metrics(scores(probability), groups(PROBLEM, 4))
+    assert values.keys() == METRICS.keys()
+    for name in ("mass_frontier", "auroc", "auroc_ahead", "average_precision", "best_rank"):
+        assert values[name][:, :3] == pytest.approx(1), name
+    assert values["effective_nodes"][0, :3] == pytest.approx([2, 2, 1])
+    assert values["mass_optimal"][0, :3] == pytest.approx([0.5, 0.5, 1])
+    for name in ("auroc", "auroc_ahead", "average_precision", "best_rank", "logit_frontier"):
+        assert np.isnan(values[name][:, 3]).all(), name  # nothing is at distance 4
+    assert values["mass_answer"][:, 3] == pytest.approx(1)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_masses_sum_to_one_and_metrics_stay_in_bounds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probability = rng.dirichlet(np.full(9, 0.3), size=(3, 5))[..., :8]
+    values = frontier_metrics(scores(probability), groups(PROBLEM, 4))
+    total = sum(values[f"mass_{part}"] for part in ("frontier", "reached", "not_reached", "answer", "other"))
+    assert total == pytest.approx(1)
+    for name, metric in METRICS.items():
+        low, high = metric.bounds
+        defined = values[name][~np.isnan(values[name])]
+        assert low is None or np.all(defined >= low - 1e-9), name
+        assert high is None or np.all(defined <= high + 1e-9), name
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=12))
+def test_auroc_and_average_precision_agree_with_sklearn(pairs: list[tuple[int, bool]]) -> None:
+    score = np.array([float(value) for value, _ in pairs])  # small integers: many ties
+    positive = np.array([label for _, label in pairs])
+    ours = auroc(score, positive, ~positive), average_precision(score, positive)
+    if positive.any():
+        assert ours[1] == pytest.approx(average_precision_score(positive, score))
+    else:
+        assert np.isnan(ours[1])
+    if positive.any() and not positive.all():
+        assert ours[0] == pytest.approx(roc_auc_score(positive, score))
+    else:
+        assert np.isnan(ours[0])
+
+
+def test_shuffled_labels_know_nothing_but_keep_the_peaks() -> None:
+    probability = np.zeros((400, 4, 8))
+    for t in range(1, 4):
+        probability[:, t - 1, t == DISTANCE] = 1 / (t == DISTANCE).sum()
+    probability += np.random.default_rng(0).random(probability.shape) * 1e-6
+    mixed = shuffled(scores(probability), seed=1)
+    values = frontier_metrics(mixed, groups(PROBLEM, 3))
+    assert values["auroc"].mean(axis=0) == pytest.approx(0.5, abs=0.05)
+    assert values["mass_frontier"].mean(axis=0) == pytest.approx([2 / 8, 2 / 8, 1 / 8], abs=0.05)
+    assert np.sort(mixed.probability, axis=-1) == pytest.approx(np.sort(probability, axis=-1))
+    assert np.array_equal(mixed.probability, shuffled(scores(probability), seed=1).probability)
+    # logit and probability move together
+    assert np.array_equal(mixed.logit, np.log(mixed.probability + 1e-12))
