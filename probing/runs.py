@@ -1,0 +1,90 @@
+"""A clean run: some problems, how they were written, and what the model thought and answered when left alone.
+
+Every measurement of an intervention is a difference from a clean run, and shares with it the prompt pass and all
+thoughts before the first one that is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.coconut import CoconutGPT2, ThoughtTrace
+from model.codec import ANSWER, Prompt, codec_for
+from model.errors import CheckpointError
+from model.prosqa import ProsQAProblem
+
+
+@dataclass(frozen=True, eq=False)
+class CleanRun:
+    """B problems and the model's unedited run of all its K thoughts on them."""
+
+    ids: tuple[int, ...]
+    """A number for each problem, from which its randomness (draw, noise, sampled nodes) is seeded."""
+    prompts: tuple[Prompt, ...]
+    trace: ThoughtTrace
+
+    @property
+    def problems(self) -> tuple[ProsQAProblem, ...]:
+        return tuple(prompt.problem for prompt in self.prompts)
+
+    @property
+    def n_thoughts(self) -> int:
+        return self.trace.n_thoughts
+
+
+def n_thoughts_of(model: CoconutGPT2) -> int:
+    """Thoughts the model has before it answers. Raises CheckpointError for a model trained with none."""
+    n = model.config.n_thoughts
+    if n < 1:
+        raise CheckpointError(
+            f"this checkpoint ({model.config.method}, stage {model.config.trained_stage}) has no thoughts to edit"
+        )
+    return n
+
+
+def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int) -> Prompt:
+    """The problem under one random draw, which depends on (seed, number) alone.
+
+    Raises ProblemTooLargeError if the model cannot take it.
+    """
+    codec = codec_for(model.config)
+    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
+    return codec.encode(problem, codec.draw(problem, np.random.default_rng([seed, number])))
+
+
+def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
+    """Another problem over the same nodes, written with the same slots, edge order and candidate order."""
+    return codec_for(model.config).encode(problem, prompt.draw)
+
+
+@torch.inference_mode()
+def clean_run(model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int]) -> CleanRun:
+    """The model's own run of all its thoughts on these prompts, as one batch."""
+    assert len(prompts) == len(ids)
+    batch = codec_for(model.config).collate(prompts).to(model.device)
+    return CleanRun(tuple(ids), tuple(prompts), model.think(batch, n_thoughts_of(model)))
+
+
+@torch.inference_mode()
+def final_answer(model: CoconutGPT2, trace: ThoughtTrace) -> Tensor:
+    """``B vocab``: log-probabilities (nats) of the token after an ``[A]`` forced after the last thought.
+
+    The thoughts are counted as part of the prompt, so this costs one token where ``logits_after`` costs K + 1.
+    """
+    settled = ThoughtTrace(trace.states[:, -1:], trace.thoughts[:, :0], trace.attention_mask, trace.cache)
+    return model.logits_after(settled, ANSWER)[:, -1].log_softmax(dim=-1)
+
+
+def candidate_tokens(prompts: Sequence[Prompt]) -> Tensor:
+    """``B 2``: token ids of the target and of the other candidate."""
+    return torch.tensor(
+        [
+            [prompt.node_tokens[prompt.problem.target], prompt.node_tokens[prompt.problem.neg_target]]
+            for prompt in prompts
+        ]
+    )
