@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.coconut import CoconutGPT2
+from model.codec import codec_for
+from model.errors import InputError
+from model.generate import generate
+from model.prosqa import ProsQAProblem
+from probing import directions as directions_module
+from probing.directions import Directions
+from probing.edits import (
+    CONTROLS,
+    KINDS,
+    NODE_SETS,
+    Context,
+    EditSpec,
+    NodePart,
+    Nodes,
+    build,
+    check_defined,
+    check_scene,
+    controls_of,
+    node_set,
+    parse_scene,
+    resolve,
+    scene_text,
+    warnings_for,
+)
+from probing.runs import clean_run, draw_prompt, rewritten
+
+PROBLEM = ProsQAProblem.from_names(
+    # Two searches: R -> a, b -> c -> T and S -> x, y -> z -> F; b and y lead nowhere, u is apart.
+    [("R", "a"), ("R", "b"), ("a", "c"), ("c", "T"), ("S", "x"), ("S", "y"), ("x", "z"), ("z", "F"), ("u", "v")],
+    root="R",
+    candidates=("T", "F"),
+)
+
+
+def names(nodes: object) -> set[str]:
+    return {PROBLEM.idx_to_symbol[node] for node in nodes}  # type: ignore[attr-defined]
+
+
+def planted_directions(model: CoconutGPT2, n_thoughts: int) -> Directions:
+    """Known vectors instead of fitted ones."""
+    rng = torch.Generator().manual_seed(3)
+    n_slots, n_embd = codec_for(model.config).n_slots, model.config.n_embd
+
+    def each(*shape: int) -> dict[str, torch.Tensor]:
+        return {name: torch.randn(*shape, generator=rng) for name in directions_module.ESTIMATORS}
+
+    return Directions(
+        fingerprint=directions_module.fingerprint(model),
+        n_problems=0,
+        seed=0,
+        ridge_lambda=1.0,
+        mean=torch.randn(n_thoughts, n_embd, generator=rng),
+        bank=torch.randn(5, n_thoughts, n_embd, generator=rng),
+        base=each(n_thoughts, n_embd),
+        vectors=each(n_thoughts, n_slots, n_embd),
+        readers=each(n_thoughts, n_slots, n_embd),
+        thresholds={name: (0.5,) * n_thoughts for name in directions_module.ESTIMATORS},
+        scores=(),
+        symmetry=(),
+    )
+
+
+@pytest.fixture(scope="module")
+def context(tiny: CoconutGPT2) -> Context:
+    problems = [PROBLEM, *generate("balanced", 5, 11)]
+    prompts = [draw_prompt(tiny, problem, seed=4, number=i) for i, problem in enumerate(problems)]
+    run = clean_run(tiny, prompts, range(len(prompts)))
+    others = [rewritten(tiny, p, p.problem.counterfactual) for p in prompts if p.problem.counterfactual]
+    assert len(others) == len(prompts)
+    donor = clean_run(tiny, others, run.ids)
+    return Context(run.ids, run.prompts, run.trace, donor.trace, (True,) * 6, planted_directions(tiny, run.n_thoughts))
+
+
+# --- the text form --------------------------------------------------------------------------------------------------
+
+node_names = st.text(min_size=1, max_size=8)
+parts = st.one_of(
+    st.builds(NodePart, st.sampled_from(list(NODE_SETS)), st.just(True), st.none() | st.integers(1, 9)),
+    st.builds(NodePart, node_names | st.sampled_from(["frontier", "a/2", "a+b", "x,y=z", "&"]), st.just(False)),
+)
+node_lists = st.builds(Nodes, st.lists(parts, min_size=1, max_size=3).map(tuple))
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> EditSpec:
+    kind = draw(st.sampled_from(list(KINDS)))
+    has = KINDS[kind]
+    most = 1 if kind == "patch" else 4
+    thoughts = draw(st.lists(st.integers(1, 9), min_size=2 if kind == "permute" else 1, max_size=most, unique=True))
+    spec = EditSpec(
+        kind,
+        () if kind == "truncate" else tuple(thoughts),
+        nodes=draw(node_lists) if has.nodes else None,
+        to=Nodes.parse(has.to) if has.to else None,
+        directions=draw(st.sampled_from(directions_module.ESTIMATORS)),
+        strength=draw(st.floats(-100, 100)),
+        keep_norm=draw(st.booleans()),
+        layer=draw(st.integers(1, 12)) if kind == "patch" else None,
+        depth=draw(st.integers(1, 6)) if kind == "rewire" else None,
+        k=draw(st.integers(0, 6)) if kind == "truncate" else None,
+        seed=draw(st.integers(0, 99)),
+    )
+    return replace(spec, control=draw(st.sampled_from(["", *controls_of(spec)])))
+
+
+@settings(max_examples=150, deadline=None)
+@given(specs())
+def test_text_form_round_trips(spec: EditSpec) -> None:
+    assert EditSpec.parse(str(spec)) == spec
+    assert parse_scene(scene_text((spec,))) == (spec,)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_a_spec_or_one_clear_error(text: str) -> None:
+    with contextlib.suppress(InputError):
+        EditSpec.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("explode:t=1", "unknown; known are"),
+        ("swap", "needs t="),
+        ("swap:t=0", "count from 1"),
+        ("swap:t=1,strength=nan", "strength must be a number"),
+        ("swap:t=1,strength=inf", "strength must be a number"),
+        ("swap:t=1,strength=1e9", "from -100 to 100"),
+        ("swap:t=1,strength=big", "cannot be read"),
+        ("swap:t=3-1", "cannot be read"),
+        ("swap:t=1,t=2", "given twice"),
+        ("swap:t=1,colour=red", "not an option"),
+        ("zero:t=1,nodes=frontier", "takes no nodes"),
+        ("swap:t=1,nodes=a,to=a+b", "takes out and puts in the same node: a"),
+        ("swap:t=1,directions=magic", "are unknown"),
+        ("swap:t=1,nodes=frontier/0", "how many nodes"),
+        ("swap:t=1,nodes=front/2", "not a set"),
+        ("permute:t=2", "at least two"),
+        ("patch:t=1", "needs layer"),
+        ("patch:t=1,layer=0", "layer must be 1 or more"),
+        ("truncate:t=1,k=2", "takes no t"),
+        ("rewire:t=1,depth=0", "depth must be 1 or more"),
+        ("zero:t=1,control=neither", "has no control"),
+        ("zero:t=1,seed=-1", "seed must be 0 or more"),
+        ("zero:t=1&write:t=1", "contradicting edits of thought 1"),
+        ("add:t=2,nodes=a&remove:t=2,nodes=a", "a is put in and taken out"),
+        ("zero:t=1&truncate:k=2", "cannot be combined"),
+        ("", "unknown"),
+    ],
+)
+def test_bad_edits_say_what_is_wrong(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_scene(text)
+
+
+def test_what_a_checkpoint_has_no_place_for(context: Context) -> None:
+    def check(text: str, directions: Directions | None = context.directions) -> None:
+        check_defined(parse_scene(text), n_thoughts=6, n_layer=2, directions=directions)
+
+    for text, says in (
+        ("zero:t=7", "thoughts 1 to 6"),
+        ("truncate:k=7", "has 6 thoughts"),
+        ("patch:t=1,layer=3", "blocks 1 to 2"),
+    ):
+        with pytest.raises(InputError, match=says):
+            check(text)
+    with pytest.raises(InputError, match="python -m probing directions"):
+        check("swap:t=1", None)
+    assert context.directions is not None
+    vectors = {name: value.clone() for name, value in context.directions.vectors.items()}
+    vectors["ridge"][4] = math.nan
+    fewer = replace(context.directions, vectors=vectors)
+    assert fewer.defined == (1, 2, 3, 4, 6)
+    with pytest.raises(InputError, match="not defined for thought 5"):
+        check("swap:t=5", fewer)
+    check("zero:t=5", fewer)
+
+
+# --- sets of nodes --------------------------------------------------------------------------------------------------
+
+
+def test_node_sets_of_a_known_graph() -> None:
+    at_1 = {name: names(node_set(name, PROBLEM, 1)) for name in NODE_SETS}
+    assert at_1 == {
+        "frontier": {"a", "b"},
+        "target-branch": {"a"},
+        "rest": {"b"},
+        "other-frontier": {"x", "y"},
+        "other-branch": {"x"},
+        "other-rest": {"y"},
+        "unreachable": {"y", "u", "v"},
+        "nothing": set(),
+    }
+    assert names(node_set("target-branch", PROBLEM, 3)) == {"T"}
+    assert names(node_set("rest", PROBLEM, 2)) == set()
+
+
+def test_names_and_sets_add_up() -> None:
+    rng = np.random.default_rng(0)
+    assert names(resolve(Nodes.parse("target-branch+u"), PROBLEM, 1, rng=rng)) == {"a", "u"}
+    assert resolve(Nodes.parse("rest"), PROBLEM, 2, rng=rng) is None
+    assert resolve(Nodes.parse("nothing"), PROBLEM, 2, rng=rng) == ()
+    one = resolve(Nodes.parse("frontier/1"), PROBLEM, 1, rng=rng)
+    assert one is not None
+    assert len(one) == 1
+    with pytest.raises(InputError, match="'nobody' is not in the graph"):
+        resolve(Nodes.parse("nobody"), PROBLEM, 1, rng=rng)
+
+
+def test_unusual_nodes_are_warned_about() -> None:
+    assert warnings_for(parse_scene("write:t=1,nodes=a"), PROBLEM) == ()
+    (warning,) = warnings_for(parse_scene("write:t=1,nodes=u"), PROBLEM)
+    assert "u is not reachable from the root" in warning
+    (warning,) = warnings_for(parse_scene("write:t=2,nodes=a"), PROBLEM)
+    assert "a is at distance 1" in warning
+
+
+def test_without_another_question_its_sets_are_empty() -> None:
+    lonely = ProsQAProblem.from_names([("R", "T"), ("R", "q")], root="R", candidates=("T", "F"), nodes=["F"])
+    assert lonely.counterfactual is None
+    assert node_set("other-frontier", lonely, 1) == frozenset()
+    assert resolve(Nodes.parse("other-branch"), lonely, 1, rng=np.random.default_rng(0)) is None
+
+
+# --- what edits do to a thought -------------------------------------------------------------------------------------
+
+
+def thought_of(context: Context, t: int) -> torch.Tensor:
+    return context.clean.thoughts[:, t - 1]
+
+
+def written(context: Context, spec: EditSpec, t: int, nodes: str) -> torch.Tensor:
+    """Sum of the directions of a set, row by row: the slow way."""
+    assert context.directions is not None
+    total = torch.zeros_like(thought_of(context, t))
+    for row, prompt in enumerate(context.prompts):
+        for node in node_set(nodes, prompt.problem, t):
+            total[row] += context.directions.vectors[spec.directions][t - 1, prompt.draw.slots[node]]
+    return total
+
+
+@pytest.mark.parametrize("estimator", directions_module.ESTIMATORS)
+def test_branch_edits_add_and_subtract_directions(context: Context, estimator: str) -> None:
+    t, thought = 2, thought_of(context, 2)
+    spec = EditSpec("swap", (t,), directions=estimator, strength=1.5)
+    out, put = written(context, spec, t, "target-branch"), written(context, spec, t, "other-branch")
+    assert context.directions is not None
+    base = context.directions.base[estimator][t - 1]
+    rest = written(context, spec, t, "rest")
+    for edit, expected in (
+        (spec, thought + 1.5 * (put - out)),
+        (replace(spec, strength=0.0), thought),
+        (EditSpec("remove", (t,), directions=estimator), thought - out),
+        (EditSpec("add", (t,), directions=estimator, strength=2), thought + 2 * put),
+        (EditSpec("scale", (t,), directions=estimator, strength=3), thought + 2 * out),
+        (EditSpec("scale", (t,), directions=estimator, strength=1), thought),
+        (EditSpec("keep", (t,), directions=estimator), thought - rest),
+        (
+            EditSpec("write", (t,), directions=estimator, nodes=Nodes.parse("target-branch"), strength=0.5),
+            base + 0.5 * out,
+        ),
+    ):
+        built = build((edit,), context)
+        rows = torch.tensor(built.defined)
+        assert rows.any()
+        torch.testing.assert_close(built.edit(t, thought)[rows], expected[rows], rtol=1e-5, atol=1e-5)
+        assert torch.equal(built.edit(t, thought)[~rows], thought[~rows])
+        assert built.edit(t + 1, thought) is thought
+
+
+def test_projection_leaves_nothing_along_the_directions(context: Context) -> None:
+    spec = EditSpec("project", (1,), nodes=Nodes.parse("frontier"))
+    edited = build((spec,), context).edit(1, thought_of(context, 1))
+    assert context.directions is not None
+    for row, prompt in enumerate(context.prompts):
+        for node in prompt.problem.frontier(1):
+            vector = context.directions.vectors["ridge"][0, prompt.draw.slots[node]]
+            assert abs(float(edited[row] @ vector)) < 1e-3
+    again = build((spec,), context).edit(1, edited)
+    torch.testing.assert_close(again, edited, rtol=1e-4, atol=1e-4)
+
+
+def test_replacements(context: Context) -> None:
+    assert context.directions is not None
+    assert context.donor is not None
+    thought = thought_of(context, 2)
+
+    def edited(text: str) -> torch.Tensor:
+        return build(parse_scene(text), context).edit(2, thought)
+
+    assert torch.equal(edited("zero:t=2"), torch.zeros_like(thought))
+    assert torch.equal(edited("mean:t=2"), context.directions.mean[1].expand_as(thought))
+    assert torch.equal(edited("transplant:t=2"), context.donor.thoughts[:, 1])
+    torch.testing.assert_close(edited("noise:t=2").norm(dim=-1), thought.norm(dim=-1))
+    assert not torch.equal(edited("noise:t=2"), edited("noise:t=2,seed=1"))
+    for row in edited("resample:t=2"):
+        assert any(torch.equal(row, other) for other in context.directions.bank[:, 1])
+    torch.testing.assert_close(
+        edited("transplant:t=2,strength=.25"), thought + 0.25 * (edited("transplant:t=2") - thought)
+    )
+    kept = edited("transplant:t=2,norm=keep")
+    torch.testing.assert_close(kept.norm(dim=-1), thought.norm(dim=-1))
+    cosine = torch.nn.functional.cosine_similarity(kept, context.donor.thoughts[:, 1])
+    torch.testing.assert_close(cosine, torch.ones(len(cosine)))
+
+
+def test_permutation_moves_every_thought(context: Context) -> None:
+    built = build(parse_scene("permute:t=1-4"), context)
+    for row in range(len(context.prompts)):
+        places = []
+        for t in range(1, 5):
+            fed = built.edit(t, thought_of(context, t))[row]
+            (place,) = [s for s in range(1, 5) if torch.equal(fed, context.clean.thoughts[row, s - 1])]
+            assert place != t
+            places.append(place)
+        assert sorted(places) == [1, 2, 3, 4]
+
+
+# --- controls -------------------------------------------------------------------------------------------------------
+
+
+def test_every_edit_has_its_controls() -> None:
+    assert set(controls_of(EditSpec("swap", (1,)))) == set(CONTROLS)
+    assert controls_of(EditSpec("zero", (1,))) == ("identity", "random", "other-step")
+    assert controls_of(EditSpec("zero", (1, 2))) == ("identity", "random")
+    assert controls_of(EditSpec("truncate", k=1)) == ("identity",)
+    assert "neither" not in controls_of(EditSpec("remove", (1,), nodes=Nodes.parse("rest")))
+    assert "unreachable" not in controls_of(EditSpec("write", (1,), nodes=Nodes.parse("unreachable/2")))
+    for kind in KINDS:
+        options = {"patch": {"layer": 1}, "rewire": {"depth": 1}, "truncate": {"k": 1}}.get(kind, {})
+        thoughts = () if kind == "truncate" else (1, 2) if kind == "permute" else (1,)
+        assert "identity" in controls_of(EditSpec(kind, thoughts, **options))
+
+
+@pytest.mark.parametrize("text", ["swap:t=1,strength=1.5", "zero:t=1", "write:t=1", "transplant:t=1", "project:t=1"])
+def test_random_control_is_as_long_as_the_edit(context: Context, text: str) -> None:
+    (spec,), thought = parse_scene(text), thought_of(context, 1)
+    edit = build((spec,), context)
+    control = build((replace(spec, control="random"),), context)
+    rows = torch.tensor(edit.defined)
+    change, random = edit.edit(1, thought) - thought, control.edit(1, thought) - thought
+    torch.testing.assert_close(change.norm(dim=-1), random.norm(dim=-1), rtol=1e-3, atol=1e-4)
+    cosine = torch.nn.functional.cosine_similarity(change[rows], random[rows])
+    assert float(cosine.abs().max()) < 0.75  # 32 dimensions: a random direction, not the edit's own
+
+
+def test_node_controls_take_matching_nodes(context: Context) -> None:
+    spec = EditSpec("swap", (1,))
+    edit = build((spec,), context)
+    for name, out_of, put_from in (("unreachable", "unreachable", "unreachable"), ("neither", "rest", "other-rest")):
+        control = build((replace(spec, control=name),), context)
+        assert any(control.defined)
+        for row, prompt in enumerate(context.prompts):
+            if not control.defined[row]:
+                continue
+            (wanted,), (got,) = edit.touched[row], control.touched[row]
+            assert set(got.out) <= node_set(out_of, prompt.problem, 1)
+            assert set(got.put) <= node_set(put_from, prompt.problem, 1)
+            assert not set(got.out) & set(got.put)
+            assert 0 < len(got.out) <= len(wanted.out)
+            assert 0 < len(got.put) <= len(wanted.put)
+
+
+def test_other_step_puts_the_same_content_elsewhere(context: Context) -> None:
+    assert context.donor is not None
+    built = build((EditSpec("transplant", (2,), control="other-step"),), context)
+    steps = {entries[0].t for entries in built.touched}
+    assert 2 not in steps
+    for row, entries in enumerate(built.touched):
+        for t in range(1, 7):
+            fed = built.edit(t, thought_of(context, t))[row]
+            expected = context.donor.thoughts[row, 1] if t == entries[0].t else context.clean.thoughts[row, t - 1]
+            assert torch.equal(fed, expected)
+
+
+def test_a_row_does_not_depend_on_its_batch(context: Context, tiny: CoconutGPT2) -> None:
+    row = 3
+    alone = Context(
+        (context.ids[row],),
+        (context.prompts[row],),
+        context.clean.select(torch.tensor([row])),
+        None,
+        (),
+        context.directions,
+    )
+    for text in ("noise:t=1", "swap:t=1", "swap:t=1,control=random", "resample:t=1", "permute:t=1-6"):
+        scene = parse_scene(text)
+        thought = thought_of(context, 1)
+        ours = build(scene, context).edit(1, thought)[row]
+        torch.testing.assert_close(build(scene, alone).edit(1, thought[row : row + 1])[0], ours)
+
+
+# --- in the loop ----------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "text",
+    ["swap:t=2,strength=1.5", "write:t=1,nodes=frontier/1", "noise:t=1-3", "transplant:t=3&add:t=4,nodes=frontier"],
+)
+def test_edits_in_the_loop_equal_the_oracle(context: Context, tiny: CoconutGPT2, text: str) -> None:
+    built = build(parse_scene(text), context)
+    before = built.first - 1
+    trace = tiny.think(context.clean.upto(before), 6 - before, edit=built.edit)
+    assert torch.equal(trace.states[:, : before + 1], context.clean.states[:, : before + 1])
+    assert not torch.equal(trace.states[:, before + 1], context.clean.states[:, before + 1])
+    for row, prompt in enumerate(context.prompts):
+
+        def edit(t: int, thought: torch.Tensor, row: int = row) -> torch.Tensor:
+            batch = context.clean.thoughts[:, t - 1].clone()
+            batch[row] = thought[0]
+            return built.edit(t, batch)[row : row + 1]
+
+        states, _ = oracle.think(tiny, prompt.input_ids, 6, edit)
+        torch.testing.assert_close(trace.states[row], states, rtol=1e-4, atol=1e-4)
+
+
+def test_edits_made_together_are_made_in_order(context: Context) -> None:
+    thought = thought_of(context, 1)
+    both = build(parse_scene("write:t=1,nodes=nothing&add:t=1,nodes=frontier"), context)
+    once = build(parse_scene("write:t=1,nodes=frontier"), context)
+    torch.testing.assert_close(both.edit(1, thought), once.edit(1, thought), rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="one control or none"):
+        check_scene((EditSpec("zero", (1,)), EditSpec("zero", (2,), control="random")))
