@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint
+from model.coconut import CoconutGPT2
+from model.codec import ANSWER, codec_for
+from model.errors import InputError
+from model.formats import write_problems
+from model.generate import generate
+from model.prosqa import ProsQAProblem
+from probing import directions as directions_module
+from probing.directions import Directions
+from probing.edits import CONTROLS, parse_scene
+from probing.intervene import (
+    Intervention,
+    dataset_rows,
+    intervene,
+    prepare,
+    read_rows,
+    run_edit,
+    run_to_folder,
+    summarise,
+    summary_csv,
+)
+from probing.layers import recorded, residual
+from probing.rewire import rewire
+from probing.runs import draw_prompt
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def problems() -> list[ProsQAProblem]:
+    return list(generate("balanced", 16, 41))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Directions:
+    return directions_module.load(checkpoint.DEFAULT_CHECKPOINT / directions_module.FILE_NAME)
+
+
+# --- what the shipped checkpoint does -------------------------------------------------------------------------------
+
+
+def test_the_answer_follows_a_branch_and_no_control(
+    trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
+) -> None:
+    scenes = [parse_scene(text) for text in ("swap:t=1,strength=1.5", "transplant:t=2", "write:t=1,nodes=nothing")]
+    rows = [
+        row for batch in dataset_rows(trained, problems, scenes, directions=shipped, batch_size=16) for row in batch
+    ]
+    found = {(s.edit, s.control): s for s in summarise(rows)}
+    for edit in ("swap:t=1,strength=1.5", "transplant:t=2"):
+        assert found[edit, ""].follows.value == 1  # type: ignore[union-attr]
+        assert found[edit, "random"].flips.value <= 1 / 16  # type: ignore[union-attr]
+    assert found["swap:t=1,strength=1.5", "unreachable"].flips.value <= 1 / 16  # type: ignore[union-attr]
+    nothing = found["write:t=1,nodes=nothing", ""]
+    assert 2 / 16 <= nothing.accuracy.value <= 14 / 16  # type: ignore[union-attr]
+    # Identity is not "small": it is zero, in every number of every row.
+    identities = [row for row in rows if row["control"] == "identity"]
+    assert len(identities) == 3 * 16
+    for row in identities:
+        assert row["log_odds"] == row["clean_log_odds"]
+        assert row["kl"] == [0.0] * 7
+    swapped = [row for row in rows if (row["edit"], row["control"]) == ("transplant:t=2", "")]
+    for row in swapped:
+        assert row["kl"][:2] == [0.0, 0.0]
+        assert row["kl"][2] > 0.01
+    # The search goes on from the other question: its next nodes are in the next thought.
+    assert np.mean([row["other_mass"][2] for row in swapped]) > 0.8
+    assert np.mean([row["mass"][2] for row in swapped]) < 0.6
+
+
+def test_one_problem_with_everything_about_it(
+    trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
+) -> None:
+    problem = problems[0]
+    result = intervene(trained, problem, parse_scene("swap:t=1,strength=1.5"), directions=shipped, n_draws=2, seed=3)
+    assert set(result.controls) <= set(CONTROLS)
+    assert {"identity", "random", "other-step"} <= set(result.controls)
+    shape = (2, 7, problem.n_nodes)
+    assert result.clean.states.shape == result.edited.states.shape == shape
+    assert result.clean.fed.shape == (2, 6, problem.n_nodes)
+    assert (result.clean.p_target[:, -1] > 0.9).all()
+    assert (result.edited.p_target[:, -1] < 0.1).all()
+    identity = result.controls["identity"]
+    assert np.array_equal(identity.states, result.clean.states)
+    assert np.array_equal(identity.log_odds, result.clean.log_odds)
+    assert (identity.kl == 0).all()
+    # Thoughts before the edit are as they were; the thought fed and those after it are not.
+    assert np.array_equal(result.edited.states[:, 0], result.clean.states[:, 0])
+    assert not np.array_equal(result.edited.fed[:, 0], result.clean.fed[:, 0])
+    # What the fitted reading finds is what was taken out and put in.
+    (touched,) = result.touched
+    assert touched["t"] == 1
+    for name, change in ((touched["out"], -1.5), (touched["put"], 1.5)):
+        nodes = [problem.idx_to_symbol.index(symbol) for symbol in name]
+        assert result.edited.weights is not None
+        assert result.clean.weights is not None
+        moved = (result.edited.weights - result.clean.weights)[:, 0, nodes]
+        np.testing.assert_allclose(moved, change, atol=0.15)
+    # The forced answers are those of the model's own read-out.
+    prompts = [draw_prompt(trained, problem, seed=3, number=i) for i in range(2)]
+    with torch.inference_mode():
+        trace = trained.think(codec_for(trained.config).collate(prompts), 6)
+        forced = trained.logits_after(trace, ANSWER).log_softmax(-1)
+    for i, prompt in enumerate(prompts):
+        target, other = prompt.node_tokens[problem.target], prompt.node_tokens[problem.neg_target]
+        odds = (forced[i, :, target] - forced[i, :, other]).numpy()
+        np.testing.assert_allclose(result.clean.log_odds[i], odds, rtol=1e-4, atol=1e-4)
+
+
+def test_json_round_trip_is_exact(trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]) -> None:
+    result = intervene(trained, problems[1], parse_scene("write:t=2,nodes=nothing"), directions=shipped)
+    text = json.dumps(result.to_json(), allow_nan=False)
+    again = Intervention.from_json(json.loads(text))
+    assert json.dumps(again.to_json(), allow_nan=False) == text
+    assert np.array_equal(again.edited.states, result.edited.states)
+    assert again.problem == result.problem
+    for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}):
+        with pytest.raises(InputError):
+            Intervention.from_json(wrong)  # type: ignore[arg-type]
+
+
+def test_a_written_thought_is_searched_on_from(
+    trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
+) -> None:
+    """Compose: one node of the other branch, named, and the answer is the other candidate."""
+    problem = problems[2]
+    other = problem.counterfactual
+    assert other is not None
+    name = problem.idx_to_symbol[min(other.optimal(1))]
+    result = intervene(
+        trained, problem, parse_scene(f"write:t=1,nodes={name}"), directions=shipped, controls=("identity",)
+    )
+    assert result.edited.p_target[0, -1] < 0.5
+    assert any("not reachable from the root" in warning for warning in result.warnings)
+    assert result.touched == ({"t": 1, "out": [], "put": [name]},)
+
+
+# --- layers, graphs, truncation -------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_patching_the_last_block_is_transplanting_the_next_thought(
+    tiny: CoconutGPT2, problems: list[ProsQAProblem]
+) -> None:
+    prompts = [draw_prompt(tiny, problem, seed=0, number=i) for i, problem in enumerate(problems[:4])]
+    prepared = prepare(tiny, prompts, range(4), None)
+    last = tiny.config.n_layer
+    for t in (1, 3):
+        patched = run_edit(tiny, prepared, parse_scene(f"patch:t={t},layer={last}")).trace
+        transplanted = run_edit(tiny, prepared, parse_scene(f"transplant:t={t + 1}")).trace
+        torch.testing.assert_close(patched.thoughts[:, t], transplanted.thoughts[:, t], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(patched.states[:, t + 1 :], transplanted.states[:, t + 1 :], rtol=1e-3, atol=1e-4)
+    asked = run_edit(tiny, prepared, parse_scene(f"patch:t=0,layer={last}"))
+    donor = asked.host.context.donor
+    assert donor is not None
+    torch.testing.assert_close(asked.trace.states[:, 0], donor.states[:, 0], rtol=1e-4, atol=1e-5)
+    identity = run_edit(tiny, prepared, tuple(replace(s, control="identity") for s in parse_scene("patch:t=2,layer=1")))
+    assert torch.equal(identity.trace.states, identity.host.context.clean.states)
+
+
+def test_hooks_clean_up_and_keep_to_their_thread(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
+    batch = codec_for(tiny.config).collate([draw_prompt(tiny, problems[0], seed=0, number=0)])
+    block = tiny.transformer.h[0]
+
+    def states() -> torch.Tensor:
+        with torch.inference_mode():
+            return tiny.think(batch, 1).states
+
+    before = states()
+    elsewhere: list[torch.Tensor] = []
+
+    def run_and_stop() -> None:
+        with residual(tiny, 1, torch.zeros_like):
+            worker = threading.Thread(target=lambda: elsewhere.append(states()))
+            worker.start()
+            worker.join()
+            assert not torch.equal(states(), before)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        run_and_stop()
+    assert torch.equal(elsewhere[0], before)
+    assert torch.equal(states(), before)
+    assert not block._forward_hooks
+    with torch.inference_mode(), recorded(tiny, 2) as seen:
+        tiny.think(batch, 1)
+        assert len(seen) == 2  # the prompt and one thought
+        torch.testing.assert_close(tiny.transformer.ln_f(seen[1]), before[:, 1])
+
+
+def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:
+    rng = np.random.default_rng(0)
+    found = 0
+    for problem in generate("balanced", 60, 5):
+        for depth in range(1, problem.n_hops + 1):
+            new = rewire(problem, depth, rng=rng)
+            if new is None:
+                continue
+            found += 1
+            assert (new.target, new.neg_target, new.root) == (problem.neg_target, problem.target, problem.root)
+            assert new.n_hops == problem.n_hops
+            changed = [i for i, (a, b) in enumerate(zip(problem.edges, new.edges, strict=True)) if a != b]
+            assert len(changed) == 2
+            assert {problem.edges[i][0] for i in changed} == {new.edges[i][0] for i in changed}
+            assert all(new.frontier(t) == problem.frontier(t) for t in range(depth))
+            assert new.frontier(depth) != problem.frontier(depth)
+    assert found > 30
+    assert rewire(problem, 99, rng=rng) is None
+
+
+@torch.inference_mode()
+def test_truncation_is_a_shorter_run(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
+    prepared = prepare(tiny, [draw_prompt(tiny, problems[0], seed=0, number=0)], [0], None)
+    outcome = run_edit(tiny, prepared, parse_scene("truncate:k=2"))
+    assert outcome.trace.n_thoughts == 2
+    assert (outcome.states.kl == 0).all()
+
+
+# --- data sets ------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path
+) -> None:
+    scenes = [parse_scene("zero:t=2"), parse_scene("transplant:t=1")]
+
+    def go(out: str, progress: object = lambda done, total: None) -> None:
+        run_to_folder(
+            tiny, problems, scenes, tmp_path / out, directions=None, source="x", batch_size=4, progress=progress
+        )  # type: ignore[arg-type]
+
+    go("whole")
+
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go("cut", stop)
+    rows = tmp_path / "cut" / "rows.jsonl"
+    assert len(list(read_rows(rows))) == 8 * 9
+    with rows.open("a") as file:
+        file.write('{"row": 8, "edit": "zero:t=2", "con')  # the power went off while writing
+    assert len(list(read_rows(rows))) == 8 * 9
+    go("cut")
+    for name in ("rows.jsonl", "summary.json", "summary.csv", "run.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    go("cut")  # finished: nothing to do, nothing changed
+    assert rows.read_bytes() == (tmp_path / "whole" / "rows.jsonl").read_bytes()
+    with pytest.raises(InputError, match="holds another run \\(n_problems differ\\)"):
+        run_to_folder(tiny, problems[:4], scenes, tmp_path / "cut", directions=None, source="x", batch_size=4)
+
+
+def test_edits_that_do_not_exist_are_counted(tiny: CoconutGPT2) -> None:
+    lonely = ProsQAProblem.from_names([("R", "T"), ("R", "q")], root="R", candidates=("T", "F"), nodes=["F"])
+    problems = [lonely, *generate("balanced", 3, 1)]
+    rows = [r for b in dataset_rows(tiny, problems, [parse_scene("transplant:t=1")], directions=None) for r in b]
+    (summary,) = [s for s in summarise(rows) if s.edit == "transplant:t=1" and not s.control]
+    assert (summary.n, summary.n_undefined) == (3, 1)
+    assert '"transplant:t=1",,3,1,' in summary_csv(summarise(rows))
+    with pytest.raises(InputError, match="no other root makes the other candidate right"):
+        intervene(tiny, lonely, parse_scene("transplant:t=1"), directions=None)
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "few.json"
+    path.write_text(write_problems(list(generate("balanced", 6, 2))), encoding="utf-8")
+    return path
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "probing", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_writes_rows_and_a_summary(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("intervene", "--data", str(data), "--edit", "swap:t=1", "--n", "4", "--out", str(out), "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    assert "answers the other candidate" in done.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert {entry["control"] for entry in summary["summary"]} == {"", *CONTROLS}
+    assert all(entry["n"] + entry["n_undefined"] == 4 for entry in summary["summary"])
+
+
+def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
+    """In one process, for speed: the same entry point as the command line."""
+    from typer.testing import CliRunner
+
+    from probing.__main__ import app
+
+    out = str(tmp_path / "x")
+    base = ["intervene", "--data", str(data), "--out", out]
+    for arguments, says in (
+        ([*base, "--edit", "explode:t=1"], "is unknown"),
+        ([*base, "--edit", "swap:t=9"], "out of range"),
+        ([*base, "--edit", "swap:t=6"], "not defined for thought 6"),
+        ([*base, "--edit", "swap:t=1,strength=nan"], "strength must be"),
+        ([*base, "--edit", "zero:t=1", "--edit", "zero:t=1"], "given twice"),
+        ([*base, "--edit", "write:t=1,nodes=Tom"], "add --row"),
+        ([*base, "--edit", "write:t=1,nodes=nobody", "--row", "0"], "not in the graph"),
+        ([*base, "--edit", "zero:t=1", "--row", "6"], "rows 0 to 5"),
+        ([*base, "--edit", "zero:t=1", "--controls", "magic"], "control 'magic' is unknown"),
+        ([*base, "--edit", "zero:t=1", "--directions", "nowhere"], "no write directions"),
+        ([*base, "--edit", "zero:t=1", "--checkpoint", "nowhere"], "no such folder"),
+        (["intervene", "--data", "nowhere", "--out", out, "--edit", "zero:t=1"], "cannot be read"),
+        (["directions", "--data", str(data), "--out", out], "at least 700 are needed"),
+        (["directions", "--data", str(data), "--untrained"], "needs --out"),
+        (["verdict", "--data", str(data), "--out", out], "at least 100 problems"),
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, InputError), (arguments, result.exception, result.output)
+        assert says in str(result.exception), (says, str(result.exception))
+        assert "\n" not in str(result.exception)
+    assert not Path(out).exists()
+    done = run(*base, "--edit", "swap:t=0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
