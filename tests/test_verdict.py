@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from planted import Planted
+
+from model import checkpoint
+from model.coconut import CoconutGPT2
+from model.errors import InputError
+from model.generate import generate
+from model.prosqa import ProsQAProblem
+from probing import directions as d
+from probing.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet
+from probing.verdict_page import summary_sentences, to_html, write_sheets
+
+THOUGHTS = 3
+
+
+@pytest.fixture(scope="module")
+def problems() -> list[ProsQAProblem]:
+    return list(generate("balanced", 420, 17))
+
+
+def sheet_of(model: CoconutGPT2, problems: list[ProsQAProblem], out: Path, name: str) -> Sheet:
+    fit, held_out, judged = problems[:230], problems[230:250], problems[250:]
+    fitted = d.fit(model, d.collect(model, fit, seed=0), d.collect(model, held_out, seed=1), seed=0)
+    return make_sheet(model, judged, out, directions=fitted, name=name, source="balanced", seed=2)
+
+
+@pytest.fixture(scope="module")
+def second_only(problems: list[ProsQAProblem], tmp_path_factory: pytest.TempPathFactory) -> Sheet:
+    return sheet_of(Planted((2,), THOUGHTS), problems, tmp_path_factory.mktemp("second"), "reads thought 2 only")
+
+
+@pytest.fixture(scope="module")
+def none_used(problems: list[ProsQAProblem], tmp_path_factory: pytest.TempPathFactory) -> Sheet:
+    return sheet_of(Planted((), THOUGHTS), problems, tmp_path_factory.mktemp("none"), "ignores its thoughts")
+
+
+def test_a_model_that_reads_thought_2_only(second_only: Sheet) -> None:
+    assert second_only.accuracy.value == 1
+    assert second_only.outcomes("decodable") == ("shown", "shown", "shown")
+    for claim in ("used", "needed", "sufficient"):
+        assert second_only.outcomes(claim) == ("not shown", "shown", "not shown"), claim
+    sentences = summary_sentences(second_only)
+    assert sentences[0] == "Content of thought 2 is used: editing one branch inside it turns the answer."
+    assert "Needed: thought 2." in sentences
+    assert "Decodable, but not shown to be used: thoughts 1 and 3." in sentences
+    assert second_only.finding("sufficient", 2).value.value == 1  # type: ignore[union-attr]
+    assert second_only.finding("sufficient", 1).value.value == 0  # type: ignore[union-attr]
+    assert second_only.without["no thoughts"].ci95[0] < 0.5 < second_only.without["no thoughts"].ci95[1]
+
+
+def test_a_model_that_ignores_its_thoughts(none_used: Sheet) -> None:
+    """Decodable to the last node and not used: the case this sheet exists for."""
+    assert none_used.accuracy.value == 1
+    assert none_used.outcomes("decodable") == ("shown", "shown", "shown")
+    for claim in ("used", "needed", "sufficient"):
+        assert none_used.outcomes(claim) == ("not shown",) * 3, claim
+    sentences = summary_sentences(none_used)
+    assert sentences[0] == "No thought is shown to be used: editing branches does no more than the controls do."
+    assert "Decodable, but not shown to be used: thoughts 1, 2 and 3." in sentences
+    assert all(value.value == 1 for value in none_used.without.values())
+    for t in (1, 2, 3):
+        assert none_used.finding("used", t).value.value == 0  # type: ignore[union-attr]
+
+
+def test_an_untrained_model(tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:
+    sheet = sheet_of(tiny, problems, tmp_path, "untrained")
+    assert sheet.accuracy.ci95[0] < 0.5 < sheet.accuracy.ci95[1]
+    for claim in CLAIMS:
+        assert set(sheet.outcomes(claim)) <= {"not shown", "not tested"}, claim
+    assert any("not answer better than chance" in sentence for sentence in summary_sentences(sheet))
+
+
+def test_sheets_round_trip_and_are_pages(second_only: Sheet, none_used: Sheet, tmp_path: Path) -> None:
+    write_sheets([second_only, none_used], tmp_path)
+    again = [Sheet.from_json(entry) for entry in json.loads((tmp_path / "verdict.json").read_text())]
+    assert [sheet.to_json() for sheet in again] == [second_only.to_json(), none_used.to_json()]
+    assert again[0].finding("used", 2) == second_only.finding("used", 2)
+    assert second_only.thresholds == THRESHOLDS
+    page = (tmp_path / "verdict.html").read_text(encoding="utf-8")
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append(tag)
+            assert not {"src", "href"} & {name for name, _ in attrs}, "the page loads nothing"
+
+    Reader().feed(page)
+    assert found.count("section") == 3
+    assert "script" not in found
+    assert "n = 170" in page or "n = 1" in page
+    odd = Sheet(**{**vars(none_used), "name": "<b>&x</b>"})
+    assert "<b>&x" not in to_html([odd])
+    for wrong in ({}, {"version": 9}, [1]):
+        with pytest.raises(InputError):
+            Sheet.from_json(wrong)  # type: ignore[arg-type]
+
+
+def test_too_few_problems_and_foreign_directions(
+    tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path
+) -> None:
+    shipped = d.load(checkpoint.DEFAULT_CHECKPOINT / d.FILE_NAME)
+    with pytest.raises(InputError, match="at least 100 problems"):
+        make_sheet(tiny, problems[:5], tmp_path, directions=shipped, name="x", source="x")
+    with pytest.raises(InputError, match="another checkpoint"):
+        make_sheet(tiny, problems, tmp_path, directions=shipped, name="x", source="x")
+    assert not list(tmp_path.iterdir())
