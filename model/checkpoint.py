@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from model.coconut import METHODS, CoconutConfig, CoconutGPT2
 from model.codec import codec_for
-from model.errors import CheckpointError, InputError
+from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -101,18 +101,31 @@ def load_config(path: str | Path) -> CoconutConfig:
 def save(model: CoconutGPT2, path: str | Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
     """Write the model as an HF folder, whole or not at all; ``dtype`` (say float16) only changes what is stored."""
     with atomic_folder(path) as folder:
-        state: dict[str, Any] = {
-            name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in model.state_dict().items()
-        }
-        state.pop("lm_head.weight")  # tied to the input embedding
-        config = CoconutConfig.from_dict(
-            model.config.to_dict() | {"dtype": str(dtype or model.dtype).removeprefix("torch.")}
-        )
-        config.architectures = [type(model).__name__]
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(folder)
-        if card is not None:
-            (folder / "README.md").write_text(card, encoding="utf-8")
+        write_files(model, folder, dtype=dtype, card=card)
+
+
+def write_files(model: CoconutGPT2, folder: Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
+    """Write what ``save`` does into a folder that the caller makes whole (``atomic_folder``)."""
+    state: dict[str, Tensor] = {
+        name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in model.state_dict().items()
+    }
+    state.pop("lm_head.weight")  # tied to the input embedding
+    config = CoconutConfig.from_dict(
+        model.config.to_dict() | {"dtype": str(dtype or model.dtype).removeprefix("torch.")}
+    )
+    config.architectures = [type(model).__name__]
+    write_tensors(folder / "model.safetensors", state)
+    config.save_pretrained(folder)
+    if card is not None:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file. Raises OutputError, which its library does not, when the disk is full."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from None
 
 
 def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:

@@ -25,6 +25,8 @@ METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_tho
 """How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
 PAUSE_METHODS = ("pause", "pause_as_thought")
 """Methods that feed the <pause> embedding where Coconut feeds its hidden state."""
+THOUGHTLESS_METHODS = ("cot", "no_cot", "icot", "no_thought")
+"""Methods that answer without thoughts."""
 
 
 class CoconutConfig(GPT2Config):
@@ -55,7 +57,7 @@ class CoconutConfig(GPT2Config):
     @property
     def n_thoughts(self) -> int:
         """Thoughts the model was trained to have before it answers."""
-        return self.c_thought * self.trained_stage
+        return 0 if self.method in THOUGHTLESS_METHODS else self.c_thought * self.trained_stage
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,14 @@ class CoconutGPT2(GPT2LMHeadModel):
             return trace
         cache = self._open_cache(trace)
         position, mask = trace.next_position, trace.attention_mask
+        if self.config.method in PAUSE_METHODS and edit is None:
+            # Nothing is fed back, so one pass gives what the loop below would.
+            pauses = self.transformer.wte.weight[PAUSE].expand(trace.batch_size, n_thoughts, -1)
+            mask = torch.cat([mask, mask.new_ones(mask.shape[0], n_thoughts)], dim=1)
+            position = position[:, None] + torch.arange(n_thoughts, device=position.device)
+            after = self._forward(pauses, mask, position, cache)
+            fed = torch.cat([trace.thoughts, pauses], dim=1)
+            return ThoughtTrace(torch.cat([trace.states, after], dim=1), fed, mask, _close_cache(cache))
         states, thoughts = [trace.states], [trace.thoughts]
         state = trace.states[:, -1]
         for t in range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1):
@@ -154,6 +164,29 @@ class CoconutGPT2(GPT2LMHeadModel):
         """``B K+1 vocab``: next-token logits if ``token`` were written after k = 0..K thoughts."""
         tokens = torch.full(trace.states.shape[:2], token, device=trace.states.device)
         return self.logits(self._branch(trace, self._open_cache(trace), tokens, n_written=0))
+
+    def continuation_logits(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor | None = None) -> Tensor:
+        """``B n vocab``: next-token logits at each of n places, the tokens before it written after the thoughts.
+
+        Row b of ``tokens`` (``B n``) leaves the run after ``after[b]`` thoughts (int64; by default after the last).
+        Place 0 is read from that state, place i after tokens 0..i-1; so ``log_softmax`` of it at ``tokens`` scores
+        the continuation, in one pass over the trace's cache. Gradients flow.
+        """
+        n_rows, n_places = tokens.shape
+        n_thoughts, device = trace.n_thoughts, tokens.device
+        k = torch.full((n_rows,), n_thoughts, device=device) if after is None else after
+        states = trace.states[torch.arange(n_rows, device=device), k][:, None]
+        if n_places > 1:
+            n_fed = n_places - 1
+            run = trace.attention_mask.bool().clone()
+            run[:, run.shape[1] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < k[:, None]
+            own = torch.ones(n_fed, n_fed, dtype=torch.bool, device=device).tril()
+            allowed = torch.cat([run[:, None].expand(-1, n_fed, -1), own.expand(n_rows, -1, -1)], dim=2)
+            position = (trace.next_position - n_thoughts + k)[:, None] + torch.arange(n_fed, device=device)
+            fed = self.transformer.wte(tokens[:, :-1])
+            after_each = self._forward(fed, _additive(allowed, fed.dtype), position, self._open_cache(trace))
+            states = torch.cat([states, after_each], dim=1)
+        return self.logits(states)
 
     def write_after_each(
         self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None, beyond_stop: int = 0
@@ -228,10 +261,8 @@ class CoconutGPT2(GPT2LMHeadModel):
         run[:, :, seen - trace.n_thoughts :] &= k[:-1] < k[:, None]
         own = torch.eye(n_branches, dtype=torch.bool, device=device).repeat(1, n_written + 1)
         allowed = torch.cat([run, own.expand(run.shape[0], -1, -1)], dim=2)
-        mask = torch.zeros(allowed.shape, dtype=trace.states.dtype, device=device)
-        mask = mask.masked_fill(~allowed, torch.finfo(mask.dtype).min)[:, None]
         position = trace.next_position[:, None] - trace.n_thoughts + k + n_written
-        return self._forward(self.transformer.wte(tokens), mask, position, cache)
+        return self._forward(self.transformer.wte(tokens), _additive(allowed, trace.states.dtype), position, cache)
 
     def _open_cache(self, trace: ThoughtTrace) -> DynamicCache:
         # update() concatenates into new tensors, so the trace's own are left as they are.
@@ -239,6 +270,13 @@ class CoconutGPT2(GPT2LMHeadModel):
         for layer, (keys, values) in enumerate(trace.cache):
             cache.update(keys, values, layer)
         return cache
+
+
+def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """``B n seen`` (bool) as the additive attention mask, ``B 1 n seen``, that HF passes on as it is."""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)[
+        :, None
+    ]
 
 
 def _close_cache(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from model.errors import CheckpointError, ProblemTooLargeError
 from model.prosqa import ProsQAProblem
+from model.tensors import ProblemTensors
 
 if TYPE_CHECKING:
     from model.coconut import CoconutConfig
@@ -169,6 +170,50 @@ class SlotCodec:
             ids[row, length - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
             mask[row, length - len(prompt.input_ids) :] = 1
         return PromptBatch(ids, mask)
+
+    def encode_arrays(self, problems: ProblemTensors, generator: torch.Generator) -> tuple[PromptBatch, Tensor]:
+        """Every problem under a fresh random draw, all at once on the device of problems and generator.
+
+        Returns the left-padded prompts, ``N 3E+6``, and the token id of each node, ``N V`` (of some free slot where
+        a problem has fewer nodes). Distributed as ``collate([encode(p, draw(p, rng)) for p in problems])`` is.
+        """
+        device, (n, most_edges, _) = problems.device, problems.edges.shape
+
+        def random(*size: int) -> Tensor:
+            return torch.rand(*size, generator=generator, device=device)
+
+        n_nodes = problems.distance.shape[1]
+        token = FIRST_SLOT + random(n, self.n_slots).argsort(dim=1)[:, :n_nodes]
+        # Padding gets the lowest keys, so that it comes first and the prompts end together.
+        real = problems.edges[:, :, 0] >= 0
+        order = torch.where(real, random(n, most_edges), -1.0).argsort(dim=1, stable=True)
+        edges = problems.edges.long().gather(1, order[:, :, None].expand(-1, -1, 2))
+        ids = torch.full((n, self.prompt_length(most_edges)), PAD, dtype=torch.long, device=device)
+        tokens = token.gather(1, edges.clamp(min=0).flatten(1)).view(n, most_edges, 2)
+        triples = torch.cat([tokens, torch.full_like(tokens[:, :, :1], EDGE)], dim=2)
+        ids[:, 1:-5] = torch.where(edges[:, :, :1] >= 0, triples, PAD).flatten(1)
+        start = 3 * (most_edges - problems.n_edges.long())
+        ids.scatter_(1, start[:, None], BOS)
+        asked = torch.stack([problems.target, problems.neg_target], dim=1).long()
+        asked = torch.where(random(n, 1) < 0.5, asked, asked.flip(1))
+        ids[:, -5], ids[:, -2] = QUESTION, ROOT
+        ids[:, -4:-2] = token.gather(1, asked)
+        ids[:, -1:] = token.gather(1, problems.root.long()[:, None])
+        mask = (torch.arange(ids.shape[1], device=device) >= start[:, None]).long()
+        return PromptBatch(ids, mask), token
+
+    def continuations(self, problems: ProblemTensors, node_tokens: Tensor, n_skip: Tensor, length: int) -> Tensor:
+        """``N length``: the rest of the path after its first ``n_skip`` hops, [A], the target, <eos>, then <pad>."""
+        most_hops = problems.path.shape[1]
+        left = (problems.n_hops.long() - n_skip).clamp(min=0)[:, None]
+        place = torch.arange(length, device=problems.device)[None].expand(len(problems), -1)
+        hop = (n_skip[:, None] + place).clamp(max=most_hops - 1)
+        node = node_tokens.gather(1, problems.path.long().gather(1, hop).clamp(min=0))
+        target = node_tokens.gather(1, problems.target.long()[:, None]).expand_as(place)
+        ids = torch.where(place < left, node, PAD)
+        ids = torch.where(place == left, ANSWER, ids)
+        ids = torch.where(place == left + 1, target, ids)
+        return torch.where(place == left + 2, EOS, ids)
 
     def token_name(self, token: int, prompt: Prompt) -> str:
         """What a token says in this prompt: a marker, a node's name, or ``slot 17`` where no node has that slot."""

@@ -96,6 +96,27 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def recover_folder(path: str | Path) -> None:
+    """Mend what a process killed inside ``atomic_folder`` left behind: the old folder is put back, scraps removed.
+
+    Replacing a folder takes two renames. Whoever is killed between them leaves the old one under a temporary name.
+    Not for a folder that another process may be writing.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        return
+    scraps = [scrap for scrap in path.parent.glob(f".{path.name}.*") if scrap.is_dir()]
+    try:
+        if not path.exists():
+            for old in (scrap for scrap in scraps if scrap.suffix == ".old"):
+                old.replace(path)
+                break
+        for scrap in scraps:
+            shutil.rmtree(scrap, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -194,3 +194,43 @@ def test_only_graphs_smaller_than_any_in_training_are_filled(trained) -> None:
         filler_size(ProsQAProblem.from_names([*dense, ("o", "p")], root="x0", candidates=("x13", "p")), trained.config)
         is None
     )
+
+
+@torch.no_grad()
+def test_continuation_logits_equal_a_full_recomputation_for_every_row_and_k(tiny, prompts, trace) -> None:
+    tokens = torch.tensor([[9, 12, ANSWER, 9], [30, ANSWER, 11, EOS], [ANSWER, 8, EOS, 0]])
+    for after in ((4, 0, 2), (1, 4, 3)):
+        logits = tiny.continuation_logits(trace, tokens, after=torch.tensor(after))
+        for row, (prompt, k) in enumerate(zip(prompts, after, strict=True)):
+            _, embeddings = oracle.think(tiny, prompt.input_ids, k)
+            written = torch.cat([embeddings, tiny.transformer.wte.weight[tokens[row, :-1]]])
+            close(logits[row], tiny.lm_head(oracle.hidden(tiny, written)[-4:]))
+    close(tiny.continuation_logits(trace, tokens), tiny.continuation_logits(trace, tokens, after=torch.tensor([4] * 3)))
+    assert len(trace.cache[0][0][0, 0]) == trace.attention_mask.shape[1]  # the trace is left as it was
+
+
+def test_gradients_through_thoughts_and_continuation_equal_recomputation(tiny, prompts) -> None:
+    """Back through the cache, the fed-back thoughts and the teacher-forced tokens, as if all were computed at once."""
+    tokens = torch.tensor([[20, ANSWER, 21]])
+    weight = tiny.transformer.wte.weight
+
+    def gradient(logits: torch.Tensor) -> torch.Tensor:
+        loss = torch.nn.functional.cross_entropy(logits, tokens[0])
+        return torch.autograd.grad(loss, weight)[0]
+
+    trace = tiny.think(CODEC.collate(prompts[:1]), 3)
+    _, embeddings = oracle.think(tiny, prompts[0].input_ids, 3)
+    states = oracle.hidden(tiny, torch.cat([embeddings, weight[tokens[0, :-1]]]))
+    close(gradient(tiny.continuation_logits(trace, tokens)[0]), gradient(tiny.lm_head(states[-3:])))
+
+
+@torch.no_grad()
+def test_pauses_in_one_pass_equal_pauses_one_by_one(tiny, prompts) -> None:
+    model = CoconutGPT2(CoconutConfig.from_dict(tiny.config.to_dict() | {"method": "pause"})).eval()
+    model.load_state_dict(tiny.state_dict())
+    batch = CODEC.collate(prompts)
+    one_pass, one_by_one = model.think(batch, 4), model.think(batch, 4, edit=lambda t, thought: thought)
+    close(one_pass.states, one_by_one.states)
+    assert torch.equal(one_pass.thoughts, one_by_one.thoughts)
+    assert torch.equal(one_pass.attention_mask, one_by_one.attention_mask)
+    close(model.think(one_pass.upto(2), 2).states, one_by_one.states)
