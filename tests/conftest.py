@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 import torch
 
@@ -23,3 +25,11 @@ def tiny() -> CoconutGPT2:
     )
     assert config.n_embd == 32  # a misspelt field would silently give the full size
     return checkpoint.untrained(config, seed=1)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

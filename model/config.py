@@ -1,0 +1,203 @@
+"""Training settings: one YAML file, checked before anything starts.
+
+Names follow the public code (github.com/facebookresearch/coconut, ``args/*.yaml``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model.errors import InputError
+from model.files import read_text, write_text
+
+Method = Literal["coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought"]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TrainConfig(_Strict):
+    """One training run. An **epoch** is one visit to every training problem; epochs may be fractions."""
+
+    name: str
+    method: Method = "coconut"
+
+    # Curriculum
+    c_thought: Positive = 1
+    """Thoughts per reasoning step."""
+    max_latent_stage: Annotated[int, Field(ge=0)] = 6
+    """Stage s has ``c_thought * s`` thoughts in place of the first s steps; this is the last s."""
+    final_stage: bool = False
+    """One more stage that keeps the thoughts of the last and drops whatever steps are left (Hao et al., GSM8k)."""
+    pad_latent_to_max: bool = True
+    """In the final stage: thoughts as in the stage before for every problem, else no more than it has steps."""
+    uniform_prob: Share = 0.1
+    """Probability that a problem is shown at a stage drawn uniformly from 0 to the current one."""
+    removal_smoothing: Annotated[float, Field(ge=0)] | None = None
+    """icot only: o further steps are dropped with probability proportional to exp(-removal_smoothing * o)."""
+    advance: Literal["settled", "schedule"] = "settled"
+    """``settled``: a stage ends when its loss has; ``schedule``: after ``epochs_per_stage``."""
+    epochs_per_stage: (
+        Annotated[float, Field(gt=0)] | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    )
+    """Length of every stage but the last, one for all or one each; with ``settled``, the most a stage may take."""
+    min_epochs_per_stage: Annotated[float, Field(ge=0)] = 0.0
+    """settled: the least a stage takes. The budget always leaves this much for every later stage."""
+    settle_window: Annotated[float, Field(gt=0)] = 0.5
+    """settled: epochs in each of the two windows whose mean losses are compared."""
+    settle_tolerance: Annotated[float, Field(gt=0)] = 0.02
+    """settled: the loss has settled when the later window is lower by less than this share of the earlier."""
+    num_epochs: Annotated[float, Field(gt=0)]
+    """Length of the whole run; the last stage takes what the others leave."""
+
+    # Optimiser
+    batch_size_training: Positive = 256
+    """Problems per step, over all processes together."""
+    lr: Annotated[float, Field(gt=0)] = 3e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    decay_share: Share = 0.25
+    """The last share of the run over which the learning rate falls to 0 as a cosine; 0 keeps it constant."""
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """On matrices only."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    reset_optimizer: Literal[False, "stage", "epoch"] = False
+    """When AdamW starts afresh. The public code's ``true`` resets at every epoch; write ``epoch`` for that."""
+
+    # Model
+    n_layer: Positive = 2
+    n_head: Positive = 8
+    n_embd: Positive = 768
+    n_positions: Positive = 256
+    n_slots: Positive = 40
+    """Node slots of the prompt format, so the largest graph."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    initializer_range: Annotated[float, Field(gt=0)] = 0.02
+    load_model_path: str | None = None
+    """Checkpoint to start from instead of random weights; of the same shape and codec."""
+
+    # Data: a ProsQA file each, or problems made by the balanced generator
+    train_path: str | None = None
+    val_path: str | None = None
+    n_train: Positive = 300_000
+    """Problems to generate when there is no train_path."""
+    n_val: Positive = 2_000
+    """Problems to generate when there is no val_path; from a file, the first so many are used."""
+    n_nodes: tuple[Positive, Positive] = (14, 28)
+    """Generated graphs: fewest and most nodes."""
+    n_hops: tuple[Positive, Positive] = (3, 6)
+    """Generated graphs: fewest and most hops from the root to the target."""
+
+    deep_share: Share = 0.75
+    """Generated graphs: probability that a graph is kept only if it offers more than the fewest hops."""
+    data_seed: Annotated[int, Field(ge=0)] = 0
+    """Of the generator; the same problems whatever ``seed`` is."""
+
+    # Run
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the weights, the order of problems and how each is written."""
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on CUDA, float32 on the CPU."""
+    cuda_graphs: bool = True
+    """On one CUDA device, replay each step as a captured graph; elsewhere without effect."""
+    length_buckets: Positive = 3
+    """Batches are formed of problems of like size: this many groups by number of edges."""
+    log_every: Positive = 20
+    """Steps between two records of loss and speed."""
+    n_evals: Positive = 20
+    """Validations and checkpoints in the run, evenly spaced, the last at its end."""
+    n_emergence: Annotated[int, Field(ge=0)] = 50
+    """Points of the emergence record after the first; 0 for none."""
+    n_probe: Annotated[int, Field(ge=2)] = 256
+    """Validation problems that the emergence record looks at."""
+    stop_classifier: bool = False
+    """At the end, fit a classifier of thoughts that says when to stop, and report accuracy with it as well."""
+    log_with: list[Literal["tensorboard", "trackio"]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
+        if isinstance(self.epochs_per_stage, list) and len(self.epochs_per_stage) != max(self.n_stages - 1, 1):
+            raise ValueError(
+                f"epochs_per_stage lists {len(self.epochs_per_stage)} lengths; {self.method} with max_latent_stage "
+                f"{self.max_latent_stage} needs {max(self.n_stages - 1, 1)} (every stage but the last)"
+            )
+        if self.removal_smoothing is not None and self.method != "icot":
+            raise ValueError(f"removal_smoothing is for method icot, not {self.method}")
+        for key, (low, high) in (("n_nodes", self.n_nodes), ("n_hops", self.n_hops)):
+            if low > high:
+                raise ValueError(f"{key} is [{low}, {high}]; the first must not be larger")
+        if self.train_path is None and self.n_nodes[1] > self.n_slots:
+            raise ValueError(f"graphs of up to {self.n_nodes[1]} nodes do not fit {self.n_slots} slots (n_slots)")
+        return self
+
+    @property
+    def n_stages(self) -> int:
+        """Stages of the method's curriculum; methods without one have a single stage."""
+        if self.method in ("cot", "no_cot", "pause", "no_curriculum"):
+            return 1
+        return self.max_latent_stage + 1 + int(self.final_stage)
+
+    def stage_epochs(self, stage: int) -> float:
+        """``epochs_per_stage`` of one stage."""
+        given = self.epochs_per_stage
+        return given[min(stage, len(given) - 1)] if isinstance(given, list) else given
+
+
+def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The settings in a YAML file, with ``key=value`` overrides (values in YAML).
+
+    Raises InputError naming the file and the key: not YAML, unknown (with the nearest known), wrong type or range.
+    """
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}: not YAML{where} ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings as 'key: value' lines, got {type(values).__name__}")
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign or not key.strip():
+            raise InputError(f"--set {override!r}: write it as key=value")
+        try:
+            values[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {override!r}: the value is not YAML") from None
+    return parse_train_config(values, where=str(path))
+
+
+def parse_train_config(values: Mapping[str, Any], *, where: str) -> TrainConfig:
+    """Settings from a mapping. Raises InputError naming ``where`` and the key."""
+    known = TrainConfig.model_fields
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+            raise InputError(f"{where}: unknown setting {key!r}{hint}")
+    try:
+        return TrainConfig.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        got = f", got {first['input']!r:.60}" if key and first["type"] != "missing" else ""
+        raise InputError(f"{where}: {f'{key}: ' if key else ''}{message}{got}") from None
+
+
+def save_train_config(config: TrainConfig, path: str | Path) -> None:
+    """Write every setting, defaults included, as YAML that ``load_train_config`` reads back to the same value."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

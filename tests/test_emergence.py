@@ -1,0 +1,125 @@
+"""The emergence numbers against scikit-learn, the graph's own definitions, and planted scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from model import emergence, plot_training
+from model.coconut import CoconutConfig, CoconutGPT2
+from model.codec import ANSWER, EOS, SlotCodec
+from model.emergence import EmergenceRecord, auroc, measure, thought_numbers
+from model.errors import InputError
+from model.evaluate import answer_tokens
+from model.generate import ProblemArrays, Recipe, generate, generate_arrays
+from model.tensors import ProblemTensors
+
+PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
+TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))
+CODEC = SlotCodec(40)
+
+
+def test_auroc_equals_scikit_learn_ties_included() -> None:
+    rng = np.random.default_rng(0)
+    scores = torch.tensor(rng.integers(0, 4, (30, 12)).astype(np.float32))
+    kind = torch.tensor(rng.integers(0, 3, (30, 12)))  # 2: in neither group
+    value, n_pairs = auroc(scores, kind == 1, kind == 0)
+    for row in range(30):
+        used = kind[row] < 2
+        assert n_pairs[row] == (kind[row] == 1).sum() * (kind[row] == 0).sum()
+        assert value[row].item() == pytest.approx(roc_auc_score(kind[row][used], scores[row][used]), abs=1e-6)
+    none, n_pairs = auroc(scores[:1], kind[:1] == 5, kind[:1] == 0)
+    assert (none.item(), n_pairs.item()) == (0, 0)
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
+    """Masses, logits and AUROC from the graph's own frontier sets, one problem at a time."""
+    logits = torch.randn(len(PROBLEMS), CODEC.vocab_size, generator=torch.Generator().manual_seed(distance))
+    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
+    found = thought_numbers(logits, node_tokens, TENSORS, distance, distance)
+    areas, masses, members = [], [], {group: [] for group in emergence.GROUPS}
+    for i, problem in enumerate(PROBLEMS):
+        score = logits[i, node_tokens[i]]
+        mass = logits[i].softmax(dim=0)[node_tokens[i]]
+        groups = {"frontier": problem.frontier(distance), "optimal": problem.optimal(distance)}
+        groups["reached"] = problem.reached(distance - 1)
+        groups["not_reached"] = set(range(problem.n_nodes)) - problem.reached(distance)
+        if not groups["frontier"]:
+            continue
+        for group, nodes in groups.items():
+            members[group] += score[sorted(nodes)].tolist()
+        masses.append([mass[sorted(groups[group])].sum().item() for group in emergence.GROUPS])
+        if groups["not_reached"]:
+            nodes = sorted(groups["frontier"] | groups["not_reached"])
+            areas.append(roc_auc_score([node in groups["frontier"] for node in nodes], score[nodes]))
+    assert found.n == len(areas)
+    assert found.auroc == pytest.approx(np.mean(areas), abs=1e-6)
+    assert found.auroc_se == pytest.approx(np.std(areas, ddof=1) / len(areas) ** 0.5, abs=1e-6)
+    assert list(found.mass.values()) == pytest.approx(np.mean(masses, axis=0).tolist(), abs=1e-6)
+    for group in emergence.GROUPS:
+        assert found.logit[group] == pytest.approx(np.mean(members[group]), abs=1e-5)
+
+
+def test_a_planted_frontier_is_found_and_its_control_is_chance() -> None:
+    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
+    frontier = (TENSORS.distance == 2).float() * 20
+    planted = torch.zeros(len(PROBLEMS), CODEC.vocab_size).scatter(1, node_tokens, frontier)
+    found = thought_numbers(planted, node_tokens, TENSORS, 2, 2)
+    assert found.auroc == 1
+    assert found.mass["frontier"] > 0.999
+    assert found.logit_gap == 20
+    assert abs(found.auroc_control - 0.5) < 0.1
+
+
+def test_a_distance_that_no_problem_has_gives_no_number() -> None:
+    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
+    found = thought_numbers(torch.zeros(len(PROBLEMS), CODEC.vocab_size), node_tokens, TENSORS, 30, 30)
+    assert (found.n, found.auroc, found.auroc_control, found.logit["frontier"]) == (0, None, None, None)
+
+
+def test_the_answer_is_the_token_after_the_first_marker() -> None:
+    written = torch.tensor(
+        [[9, ANSWER, 10, EOS, 0], [ANSWER, 11, EOS, ANSWER, 12], [9, 9, 9, 9, ANSWER], [9, EOS, 9, 9, 9]]
+    )
+    assert answer_tokens(written).tolist() == [10, 11, -1, -1]
+    assert answer_tokens(torch.tensor([[ANSWER], [EOS]])).tolist() == [-1, -1]
+
+
+def test_the_shipped_checkpoint_holds_its_frontiers_and_an_untrained_one_does_not(trained: CoconutGPT2) -> None:
+    numbers = {"seed": 1, "step": 0, "n_seen": 0, "stage": 0}
+    usual = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced"), 24, 5))
+    point = measure(trained, CODEC, usual, **numbers)
+    assert [t.distance for t in point.thoughts] == list(range(1, int(usual.n_hops.max()) + 1))
+    assert min(t.auroc for t in point.thoughts[:3]) > 0.95
+    assert point.accuracy_by_k[-1] > 0.9
+    assert len(point.accuracy_by_k) == 7
+    config = CoconutConfig.from_dict(trained.config.to_dict() | {"n_layer": 1})
+    untrained = measure(CoconutGPT2(config).eval(), CODEC, usual, **numbers)
+    assert abs(untrained.thoughts[0].auroc - 0.5) < 0.2
+
+
+def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: Path) -> None:
+    points = [measure(tiny, CODEC, TENSORS, seed=1, step=i, n_seen=100 * i, stage=i // 2) for i in range(3)]
+    record = EmergenceRecord("x", "coconut", 0, len(PROBLEMS), tuple(points))
+    emergence.save_record(record, tmp_path / "emergence.json")
+    assert emergence.load_record(tmp_path / "emergence.json") == record
+    assert record.upto(1).points == tuple(points[:2])
+    assert record.stage_starts == ((0, 0), (1, 200))
+    for kind in plot_training.KINDS:
+        plot_training.write(record, tmp_path / f"plot.{kind}")
+        assert (tmp_path / f"plot.{kind}").stat().st_size > 500
+    lines = (tmp_path / "plot.csv").read_text().splitlines()
+    assert len(lines) == 1 + sum(len(p.thoughts) + len(p.accuracy_by_k) for p in points)
+    with pytest.raises(InputError, match="svg, png, pdf, csv"):
+        plot_training.write(record, tmp_path / "plot.gif")
+    with pytest.raises(InputError, match="is empty"):
+        plot_training.draw(EmergenceRecord("x", "coconut", 0, 3))
+    for text in ('{"format": 9}', "{}", "[]", '{"format": 1, "points": [{}]}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError, match=r"bad\.json"):
+            emergence.load_record(tmp_path / "bad.json")
