@@ -45,8 +45,10 @@ Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml", "dot"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 MAX_UPLOAD_ROWS = 10_000
-MAX_DOT_LETTERS = 50_000
-"""The DOT parser is slow: about 10,000 letters a second."""
+MAX_DOT_LETTERS = 10_000
+MAX_DOT_NESTING = 2
+"""The DOT parser takes seconds at this length, and time that doubles with each pair of braces around a mistake."""
+MAX_LINE_LETTERS = 10_000
 
 Attributes = Mapping[str, Sequence[float]]
 """Attribute name to one number per node, in the order of the graph's names."""
@@ -179,10 +181,12 @@ def detect_format(text: str) -> Format:
     if re.match(r"<(\?xml|!--|!DOCTYPE|([\w.-]+:)?graphml\b)", head):
         return "graphml"
     if re.match(
-        r"((//|#)[^\n]*\n\s*|/\*.{0,2000}?\*/\s*)*(strict\s+)?(di)?graph\b[^{\n]{0,300}\s*\{", head, re.S | re.I
+        r"((//|#)[^\n]*\n\s*|/\*.{0,2000}?\*/\s*)*(strict\s+)?(di)?graph\b[^{\n]{0,300}\s*\{",
+        head[:20_000],
+        re.S | re.I,
     ):
         return "dot"
-    lines = [line for line in head.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line for line in head[:20_000].splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if any(_SENTENCE.search(" ".join(line.split())) and not _SEPARATOR.search(line) for line in lines[:20]):
         return "sentences"
     return "edges"
@@ -329,6 +333,10 @@ def _read_edges(text: str, where: str) -> Graph:
     asked = []
     for number, line in enumerate(text.splitlines() if "\n" not in text else text.split("\n"), start=1):
         line = line.strip("\ufeff \t\r")
+        if not line or line[0] == "#":
+            continue
+        if len(line) > MAX_LINE_LETTERS:
+            raise InputError(f"{where}, line {number}: {len(line):,} letters; at most {MAX_LINE_LETTERS:,} in a line")
         if line.endswith("?") and _is_question(line):
             asked.append((number, line))
             continue
@@ -533,6 +541,12 @@ _dot_lock = threading.Lock()  # pydot's grammar is one object shared by all thre
 def _read_dot(text: str, where: str) -> Graph:
     if len(text) > MAX_DOT_LETTERS:
         raise InputError(f"{where}: {len(text):,} letters of DOT; at most {MAX_DOT_LETTERS:,} are accepted")
+    depth = deepest = 0
+    for letter in re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S):
+        depth += (letter == "{") - (letter == "}")
+        deepest = max(deepest, depth)
+    if deepest > MAX_DOT_NESTING:
+        raise InputError(f"{where}: DOT nested too deeply; at most {MAX_DOT_NESTING} braces inside each other")
     try:
         with _dot_lock:
             # Without memory the grammar takes time exponential in how deeply braces are nested.
