@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from model.cli import make_app, progress, run
+from model.cli import bar, make_app, progress, run
 from model.errors import InputError
 from model.files import atomic_path, write_json, write_text
 
@@ -86,6 +86,64 @@ def audit(
         else:
             shown = f"{value:.3f}" if isinstance(value, float) else str(value)
         typer.echo(f"{name:<18} {shown}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; default: the shipped one.")] = None,
+    thoughts: Annotated[str | None, typer.Option(help="A number or a range; default: 0 to as trained.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Prompts per forward pass; changes nothing but the time.")] = 16,
+    draws: Annotated[int, typer.Option(help="Draws of each problem's prompt.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    fill: Annotated[bool, typer.Option(help="Fill small graphs up with unrelated facts.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Accuracy after k thoughts with intervals, by hops, beside the rules that never look at the question."""
+    from model import checkpoint as checkpoints
+    from model.audit import audit as score
+    from model.evaluate import evaluate as run_evaluation
+    from model.evaluate import summary
+    from model.formats import load_problems
+
+    problems = load_problems(data)
+    model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
+    first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
+    if first > last:
+        raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
+    with bar(total=len(problems) * draws, what="evaluate") as advance:
+        result = run_evaluation(
+            model,
+            problems,
+            n_thoughts=last,
+            n_draws=draws,
+            seed=seed,
+            fill=fill,
+            batch_size=batch_size,
+            on_batch=advance,
+        )
+    values = summary(result, range(first, last + 1)) | {
+        "baselines": {name: rule.to_dict() for name, rule in score(problems).items()},
+        "data": data.name,
+        "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
+        "method": model.config.method,
+        "draws": draws,
+        "seed": seed,
+        "fill": fill,
+    }
+    write_json(out, values)
+    hops = list(values["by_hops"])
+    typer.echo(f"{'k':<18}{'accuracy':>9}{'95 % interval':>17}" + "".join(f"{f'{h} hops':>9}" for h in hops))
+    for k, accuracy in values["accuracy"].items():
+        low, high = values["ci95"][k]
+        cells = "".join(f"{values['by_hops'][h]['accuracy'][k]:>9.3f}" for h in hops)
+        typer.echo(f"{k:<18}{accuracy:>9.3f}{f'{low:.3f}-{high:.3f}':>17}{cells}")
+    typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_hops'][h]['n']:>9}" for h in hops))
+    typer.echo("rules that never look at the asked entity:")
+    for name, rule in values["baselines"].items():
+        low, high = rule["ci95"]
+        typer.echo(f"{name:<18}{rule['accuracy']:>9.3f}{f'{low:.3f}-{high:.3f}':>17}")
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
@@ -16,7 +17,9 @@ T = TypeVar("T")
 
 def make_app(help: str) -> typer.Typer:
     """A command group with plain error pages (no rich tracebacks around a user's mistake)."""
-    return typer.Typer(help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(lambda: None)  # without one, Typer drops the command's name while there is only one command
+    return app
 
 
 def run(app: typer.Typer) -> None:
@@ -29,6 +32,17 @@ def run(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def bar(*, total: int, what: str, unit: str = "problem") -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr for work that reports how many it has just finished."""
+    with tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True) as shown:
+
+        def advance(n: int) -> None:
+            shown.update(n)
+
+        yield advance
 
 
 def progress(

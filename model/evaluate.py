@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,23 @@ def interval(correct: Floats) -> tuple[float, float, float]:
     return float(mean), float(low), float(high)
 
 
+def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
+    """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, and the same ``by_hops`` of the target."""
+
+    def table(rows: Sequence[int]) -> dict[str, Any]:
+        found = result.accuracy(rows)
+        return {
+            "n": len(rows),
+            "accuracy": {str(k): found[k][0] for k in ks},
+            "ci95": {str(k): list(found[k][1:]) for k in ks},
+        }
+
+    ks = list(ks)
+    hops = [problem.n_hops for problem in result.problems]
+    by_hops = {str(h): table([row for row, n in enumerate(hops) if n == h]) for h in sorted(set(hops))}
+    return table(range(len(hops))) | {"by_hops": by_hops}
+
+
 def written_answers(model: CoconutGPT2, trace: ThoughtTrace, *, max_new_tokens: int) -> Tensor:
     """``B K+1``: the token written after the first [A] when left to write on after k thoughts; -1 if there is none."""
     written = model.write_after_each(trace, max_new_tokens, stop=ANSWER, beyond_stop=1)
@@ -61,8 +79,8 @@ def written_answers(model: CoconutGPT2, trace: ThoughtTrace, *, max_new_tokens: 
 
 def answer_tokens(written: Tensor) -> Tensor:
     """``... n`` to ``...``: of tokens that were written, the one after the first [A]; -1 if there is none."""
-    marker = (written == ANSWER).cumsum(dim=-1).clamp(max=1)
     # The first [A] is where the running count turns from 0 to 1; its answer is one token on.
+    marker = (written == ANSWER).cumsum(dim=-1).clamp(max=1)
     position = (1 - marker).sum(dim=-1) + 1
     missing = position >= written.shape[-1]
     answer = written.gather(-1, position.clamp(max=written.shape[-1] - 1)[..., None])[..., 0]
@@ -79,12 +97,13 @@ def evaluate(
     seed: int = 0,
     fill: bool = False,
     batch_size: int = 16,
-    progress: Callable[[Iterable[list[int]], int], Iterator[list[int]]] | None = None,
+    on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Answers to every problem after k = 0..n_thoughts thoughts (default: the number the model was trained for).
 
     Prompts are batched by length; a problem's draws depend on (seed, problem number) alone, so the result does not
-    depend on ``batch_size``. ``fill`` adds unrelated facts to graphs smaller than any in training
+    depend on ``batch_size``. ``on_batch`` is told how many prompts
+    were just done. ``fill`` adds unrelated facts to graphs smaller than any in training
     (``SlotCodec.draw``). Raises InputError if there is no problem or one does not fit the model.
     """
     if not problems:
@@ -105,7 +124,7 @@ def evaluate(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     answers = np.full((len(prompts), n_thoughts + 1), NO_ANSWER)
-    for rows in progress(batches, len(prompts)) if progress else batches:
+    for rows in batches:
         batch = [prompts[i] for i in rows]
         trace = model.think(codec.collate(batch).to(model.device), n_thoughts)
         longest = max(prompt.problem.depth for prompt in batch)
@@ -113,4 +132,6 @@ def evaluate(
         for i, prompt, row_tokens in zip(rows, batch, tokens, strict=True):
             node_of = {token: node for node, token in enumerate(prompt.node_tokens)}
             answers[i] = [node_of.get(token, NO_ANSWER) for token in row_tokens]
+        if on_batch is not None:
+            on_batch(len(rows))
     return Evaluation(tuple(problems), answers.reshape(len(problems), n_draws, n_thoughts + 1))

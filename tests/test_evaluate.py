@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from model.__main__ import app
 from model.codec import ANSWER, EOS
 from model.errors import InputError
-from model.evaluate import NO_ANSWER, Evaluation, evaluate, interval, written_answers
+from model.evaluate import NO_ANSWER, Evaluation, evaluate, interval, summary, written_answers
+from model.files import write_json
 from model.prosqa import ProsQAProblem
 from model.stats import mean_interval, wilson
 
@@ -78,3 +82,26 @@ def test_nothing_to_evaluate_is_an_error(tiny) -> None:
         evaluate(tiny, [])
     with pytest.raises(InputError, match="batch size"):
         evaluate(tiny, PROBLEMS, batch_size=0)
+
+
+def test_summary_counts_every_problem_once_by_hops() -> None:
+    answers = np.array([[[p.neg_target, p.target]] for p in PROBLEMS])
+    values = summary(Evaluation(tuple(PROBLEMS), answers), range(2))
+    assert values["n"] == 3
+    assert values["accuracy"] == {"0": 0, "1": 1}
+    assert {hops: part["n"] for hops, part in values["by_hops"].items()} == {"3": 2, "4": 1}
+    assert values["ci95"]["1"] == pytest.approx(list(wilson(3, 3)))
+
+
+def test_command_line(tmp_path, capsys) -> None:
+    data, out = tmp_path / "data.json", tmp_path / "out.json"
+    write_json(data, [problem.to_row() for problem in PROBLEMS])
+    app(["evaluate", "--data", str(data), "--out", str(out), "--thoughts", "5-6", "--fill"], standalone_mode=False)
+    values = json.loads(out.read_text())
+    assert values["n"] == 3
+    assert list(values["accuracy"]) == list(values["ci95"]) == ["5", "6"]
+    assert set(values["baselines"]) == {"deeper_backward", "lower_in_degree", "more_ancestors"}
+    assert "deeper_backward" in capsys.readouterr().out
+    for bad in (["--thoughts", "6-5"], ["--thoughts", "x"], ["--checkpoint", str(tmp_path)], ["--device", "tpu"]):
+        with pytest.raises(InputError):
+            app(["evaluate", "--data", str(data), "--out", str(out), *bad], standalone_mode=False)

@@ -13,6 +13,7 @@ from model import checkpoint
 from model.codec import ANSWER, codec_for
 from model.errors import InputError, ProblemTooLargeError
 from model.prosqa import ProsQAProblem
+from probing.__main__ import app
 from probing.probe import blind_rule, fingerprint, probe
 from probing.report import VALUES, ProbeReport
 from probing.scores import node_scores
@@ -146,3 +147,23 @@ def test_a_damaged_report_is_refused_with_the_place(report, change, message) -> 
 def test_what_a_node_can_be_coloured_by(report) -> None:
     for what in VALUES:
         assert len(report.values(what).mean) == report.n_thoughts + 1
+
+
+def test_command_line(tmp_path, capsys) -> None:
+    graph, out = tmp_path / "graph.txt", tmp_path / "report.json"
+    graph.write_text("\n".join(f"{a} {b}" for a, b in EDGES))
+    app(
+        ["report", "--graph", str(graph), "--root", "Tom", "--candidates", "n", "t", "--draws", "2", "--out", str(out)],
+        standalone_mode=False,
+    )
+    probed = ProbeReport.load(out).problem
+    assert (probed.edges, probed.root, probed.target) == (PROBLEM.edges, PROBLEM.root, PROBLEM.target)
+    assert ProbeReport.load(out).n_filler == 36 - len(EDGES)
+    assert "Right: t." in capsys.readouterr().out
+    for bad in (["--root", "Tim"], ["--candidates", "c", "t"], ["--candidates", "n", "n"], ["--draws", "0"]):
+        options = {"--root": ["Tom"], "--candidates": ["n", "t"], "--draws": ["1"]} | {bad[0]: bad[1:]}
+        flat = [word for option, values in options.items() for word in (option, *values)]
+        with pytest.raises(InputError):
+            app(["report", "--graph", str(graph), "--out", str(out), *flat], standalone_mode=False)
+    with pytest.raises(InputError, match="either --data"):
+        app(["report", "--out", str(out)], standalone_mode=False)
