@@ -32,7 +32,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.stats import binomtest
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from torch import Tensor
@@ -42,6 +41,7 @@ from model.codec import FIRST_SLOT, codec_for
 from model.errors import InputError
 from model.files import atomic_path
 from model.prosqa import ProsQAProblem
+from model.stats import wilson
 from probing.runs import clean_run, draw_prompt, n_thoughts_of
 
 ESTIMATORS = ("ridge", "difference", "unembedding")
@@ -388,7 +388,6 @@ def _score(
     n = len(y)
     decoded = ((y - b) @ reader.T > threshold) & present
     exact = (decoded == members).all(axis=1)
-    interval = binomtest(int(exact.sum()), n).proportion_ci(method="wilson")
     chance = [
         1 / math.comb(int(size), int(k)) for size, k in zip(present.sum(axis=1), members.sum(axis=1), strict=True)
     ]
@@ -400,7 +399,7 @@ def _score(
         n=n,
         r2=1 - float(((y - b - members.astype(np.float32) @ w) ** 2).sum()) / total if total > 0 else 0.0,
         exact=float(exact.mean()),
-        exact_ci95=(float(interval.low), float(interval.high)),
+        exact_ci95=wilson(int(exact.sum()), n),
         exact_other=float((decoded == held_out.other[new, t - 1]).all(axis=1).mean()),
         chance=float(np.mean(chance)),
     )

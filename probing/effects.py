@@ -8,19 +8,19 @@ candidate: an answer that wins between two, but that the model would not say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import binomtest, bootstrap
-from scipy.stats import t as t_distribution
+from scipy.stats import bootstrap
 from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
+from model.stats import mean_interval, wilson
 from probing.directions import Directions
+from probing.frontier import auroc
 from probing.runs import candidate_tokens, final_answer
 
 
@@ -109,11 +109,11 @@ def decodability(
     n_rows, n_thoughts = len(prompts), trace.n_thoughts
     names = ("auroc", "auroc_other", "lens_auroc", "lens_auroc_other")
     found = {name: np.full((n_rows, n_thoughts), np.nan) for name in names}
-    lens = log_probs.cpu().numpy()
+    lens = log_probs.double().cpu().numpy()
     weights = {}
     if directions is not None:
         for t in directions.defined:
-            weights[t] = directions.weights(trace.states[:, t - 1], t).numpy()
+            weights[t] = directions.weights(trace.states[:, t - 1], t).double().numpy()
     for row, prompt in enumerate(prompts):
         other = prompt.problem.counterfactual
         distance = np.array(prompt.problem.distance)
@@ -130,14 +130,6 @@ def decodability(
                 found["auroc"][row, t - 1] = auroc(score, *own)
                 found["auroc_other"][row, t - 1] = auroc(score, *theirs)
     return found
-
-
-def auroc(score: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
-    """Chance that a random positive scores above a random negative, ties counting half; NaN if either is empty."""
-    if not positive.any() or not negative.any():
-        return math.nan
-    above = score[positive][:, None] - score[negative][None]
-    return float(((above > 0) + 0.5 * (above == 0)).mean())
 
 
 # --- over many problems ---------------------------------------------------------------------------------------------
@@ -158,8 +150,7 @@ def rate(flags: np.ndarray) -> Rate | None:
     n, k = len(flags), int(np.count_nonzero(flags))
     if n == 0:
         return None
-    interval = binomtest(k, n).proportion_ci(method="wilson")
-    return Rate(k, n, k / n, (float(interval.low), float(interval.high)))
+    return Rate(k, n, k / n, wilson(k, n))
 
 
 @dataclass(frozen=True)
@@ -179,11 +170,10 @@ def mean(values: np.ndarray) -> Mean | None:
     values = np.asarray(values, float)
     if len(values) == 0:
         return None
-    value = float(values.mean())
-    half = 0.0
-    if len(values) > 1:
-        half = float(t_distribution.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return Mean(len(values), value, (value - half, value + half))
+    value, low, high = mean_interval(values)
+    if low is None or high is None:
+        return Mean(1, float(value), (float(value), float(value)))
+    return Mean(len(values), float(value), (float(low), float(high)))
 
 
 def difference(ours: np.ndarray, control: np.ndarray, *, seed: int = 0, n_resamples: int = 1999) -> Mean | None:

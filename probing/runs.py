@@ -67,17 +67,17 @@ def clean_run(model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int])
     """The model's own run of all its thoughts on these prompts, as one batch."""
     assert len(prompts) == len(ids)
     batch = codec_for(model.config).collate(prompts).to(model.device)
-    return CleanRun(tuple(ids), tuple(prompts), model.think(batch, n_thoughts_of(model)))
+    # With an edit that changes nothing, models with pauses think one at a time as edited runs do: an identity edit
+    # is then the same arithmetic and differs by exactly zero.
+    trace = model.think(batch, n_thoughts_of(model), edit=lambda t, thought: thought)
+    return CleanRun(tuple(ids), tuple(prompts), trace)
 
 
 @torch.inference_mode()
 def final_answer(model: CoconutGPT2, trace: ThoughtTrace) -> Tensor:
-    """``B vocab``: log-probabilities (nats) of the token after an ``[A]`` forced after the last thought.
-
-    The thoughts are counted as part of the prompt, so this costs one token where ``logits_after`` costs K + 1.
-    """
-    settled = ThoughtTrace(trace.states[:, -1:], trace.thoughts[:, :0], trace.attention_mask, trace.cache)
-    return model.logits_after(settled, ANSWER)[:, -1].log_softmax(dim=-1)
+    """``B vocab``: log-probabilities (nats) of the token after an ``[A]`` forced after the last thought."""
+    tokens = torch.full((trace.batch_size, 2), ANSWER, device=trace.states.device)
+    return model.continuation_logits(trace, tokens)[:, 1].log_softmax(dim=-1)
 
 
 def candidate_tokens(prompts: Sequence[Prompt]) -> Tensor:

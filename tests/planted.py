@@ -64,6 +64,12 @@ class Planted(CoconutGPT2):
             [self._answer(fed[:, 0, : fed.shape[2] - trace.n_thoughts + k]) for k in range(trace.n_thoughts + 1)], dim=1
         )
 
+    def continuation_logits(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor | None = None) -> Tensor:
+        assert after is None
+        assert tokens.shape[1] == 2
+        answer = self.logits_after(trace.upto(trace.n_thoughts), int(tokens[0, 0]))[:, -1]
+        return torch.stack([self.logits(trace.states[:, -1]), answer], dim=1)
+
     def _begin(self, prompt: PromptBatch) -> ThoughtTrace:
         fed = torch.nn.functional.one_hot(prompt.input_ids, 48).float()[:, None]
         state = self._layer(fed, 1)[:, None]

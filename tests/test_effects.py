@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from model.coconut import CoconutGPT2
 from model.codec import ANSWER, FIRST_SLOT
 from model.prosqa import ProsQAProblem
-from probing.effects import answers, auroc, difference, frontier_sets, mean, rate, state_effects
+from probing.effects import answers, difference, frontier_sets, mean, rate, state_effects
 from probing.runs import clean_run, draw_prompt, final_answer
 
 PROBLEM = ProsQAProblem.from_names(
@@ -55,16 +54,6 @@ def test_state_effects_closed_forms(tiny: CoconutGPT2) -> None:
     found = state_effects(clean, half.log(), sets)
     expected = sum(1 / 48 * math.log((1 / 48) / p) for p in [0.5] + [0.5 / 47] * 47)
     np.testing.assert_allclose(found.kl, [[expected] * 3], rtol=1e-4)
-
-
-def test_auroc_is_sklearns() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        score = rng.integers(0, 5, 12).astype(float)
-        positive = rng.random(12) < 0.4
-        if 0 < positive.sum() < 12:
-            assert auroc(score, positive, ~positive) == pytest.approx(roc_auc_score(positive, score))
-    assert math.isnan(auroc(score, np.zeros(12, bool), np.ones(12, bool)))
 
 
 def test_intervals() -> None:

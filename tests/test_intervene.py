@@ -148,6 +148,20 @@ def test_a_written_thought_is_searched_on_from(
     assert result.touched == ({"t": 1, "out": [], "put": [name]},)
 
 
+def test_identity_is_exactly_zero_with_pauses_too(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
+    config = type(tiny.config).from_dict({**tiny.config.to_dict(), "method": "pause"})
+    paused = checkpoint.untrained(config, seed=1)
+    rows = [
+        row for batch in dataset_rows(paused, problems[:5], [parse_scene("zero:t=2")], directions=None) for row in batch
+    ]
+    for row in rows:
+        if row["control"] == "identity":
+            assert row["kl"] == [0.0] * 7
+            assert row["log_odds"] == row["clean_log_odds"]
+        elif row["edit"] != "clean":
+            assert max(row["kl"]) > 0
+
+
 # --- layers, graphs, truncation -------------------------------------------------------------------------------------
 
 
