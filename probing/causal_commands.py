@@ -18,6 +18,7 @@ from model.errors import InputError
 from model.files import write_json
 from model.formats import load_problems
 from model.prosqa import ProsQAProblem
+from probing import causal_figures
 from probing import directions as directions_module
 from probing.directions import FILE_NAME, Directions
 from probing.edits import CONTROLS, KINDS, NODE_SETS, Scene, parse_scene
@@ -164,6 +165,10 @@ def run_interventions(
                 batch_size=batch_size,
                 progress=partial(_advance, bar),
             )
+        causal_figures.write(causal_figures.effects(summaries), job_out / "effects.svg")
+        curves = causal_figures.dose_response(summaries)
+        if curves is not None:
+            causal_figures.write(curves, job_out / "dose.svg")
         print(f"\n{folder.name}: {job_out}")
         _print_summaries(summaries)
 

@@ -103,6 +103,17 @@ CONTROLS = {
     "other-step": "the same content at another thought, drawn at random",
 }
 
+PRESETS = {
+    "cut the target's branch": "remove:t={t}",
+    "keep only the target's branch": "keep:t={t}",
+    "swap the branches": "swap:t={t},strength=1.5",
+    "transplant the other question's thought": "transplant:t={t}",
+    "write one node of the other branch": "write:t={t},nodes=other-branch/1",
+    "write an empty thought": "write:t={t},nodes=nothing",
+    "put another problem's thought in its place": "resample:t={t}",
+}
+"""Edits to start from, by name; put the thought's number in for ``{t}``."""
+
 
 @dataclass(frozen=True)
 class NodePart:

@@ -695,6 +695,30 @@ def read_rows(path: str | Path) -> Iterator[Row]:
                 waiting.append(row)
 
 
+def read_summaries(path: str | Path) -> list[EffectSummary]:
+    """The summaries in a ``summary.json``. Raises InputError for another file."""
+    try:
+        return [_summary(entry) for entry in read_json(path)["summary"]]
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: not the summary of an intervention run") from None
+
+
+def _summary(entry: Mapping[str, Any]) -> EffectSummary:
+    def number(value: Mapping[str, Any] | None) -> Any:
+        if value is None:
+            return None
+        fields = {**value, "ci95": tuple(value["ci95"])}
+        return Rate(**fields) if "k" in fields else Mean(**fields)
+
+    found: dict[str, Any] = {}
+    for name, value in entry.items():
+        if isinstance(value, list):
+            found[name] = tuple(number(each) for each in value)
+        else:
+            found[name] = number(value) if isinstance(value, Mapping) else value
+    return EffectSummary(**found)
+
+
 def summary_csv(summaries: Sequence[EffectSummary]) -> str:
     """The answer effects as a table."""
     columns = ("follows", "flips", "neither", "accuracy", "clean_accuracy", "log_odds_change")

@@ -22,6 +22,7 @@ from probing.edits import (
     CONTROLS,
     KINDS,
     NODE_SETS,
+    PRESETS,
     Context,
     EditSpec,
     NodePart,
@@ -129,6 +130,13 @@ def test_text_form_round_trips(spec: EditSpec) -> None:
 def test_any_text_is_a_spec_or_one_clear_error(text: str) -> None:
     with contextlib.suppress(InputError):
         EditSpec.parse(text)
+
+
+def test_presets_are_edits() -> None:
+    for name, text in PRESETS.items():
+        scene = parse_scene(text.format(t=2))
+        assert scene[0].thoughts == (2,), name
+        assert len(controls_of(scene[0])) >= 3, name
 
 
 @pytest.mark.parametrize(

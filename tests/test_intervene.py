@@ -18,6 +18,7 @@ from model.errors import InputError
 from model.formats import write_problems
 from model.generate import generate
 from model.prosqa import ProsQAProblem
+from probing import causal_figures
 from probing import directions as directions_module
 from probing.directions import Directions
 from probing.edits import CONTROLS, parse_scene
@@ -27,6 +28,7 @@ from probing.intervene import (
     intervene,
     prepare,
     read_rows,
+    read_summaries,
     run_edit,
     run_to_folder,
     summarise,
@@ -287,6 +289,26 @@ def test_edits_that_do_not_exist_are_counted(tiny: CoconutGPT2) -> None:
     assert '"transplant:t=1",,3,1,' in summary_csv(summarise(rows))
     with pytest.raises(InputError, match="no other root makes the other candidate right"):
         intervene(tiny, lonely, parse_scene("transplant:t=1"), directions=None)
+
+
+def test_summaries_come_back_and_are_drawn(tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:
+    scenes = [parse_scene(f"transplant:t=1,strength={s}") for s in (0.25, 0.5, 1)] + [parse_scene("zero:t=2")]
+    summaries = run_to_folder(tiny, problems[:4], scenes, tmp_path / "x", directions=None, source="x")
+    assert read_summaries(tmp_path / "x" / "summary.json") == summaries
+    (family,) = causal_figures.families(summaries)
+    assert family == "transplant:t=1"
+    curves = causal_figures.dose_response(summaries)
+    assert curves is not None
+    line = curves.axes[0].lines[0]
+    assert list(line.get_xdata()) == [0.25, 0.5, 1.0]
+    expected = [s.follows.value for s in summaries if s.edit.startswith("transplant") and not s.control]  # type: ignore[union-attr]
+    assert list(line.get_ydata()) == expected
+    causal_figures.write(curves, tmp_path / "dose.svg")
+    causal_figures.write(causal_figures.effects(summaries), tmp_path / "effects.png")
+    assert (tmp_path / "dose.svg").read_text().count("random direction")
+    assert causal_figures.dose_response([s for s in summaries if s.edit == "zero:t=2"]) is None
+    with pytest.raises(InputError, match="not the summary"):
+        read_summaries(tmp_path / "x" / "run.json")
 
 
 # --- the command line -----------------------------------------------------------------------------------------------
