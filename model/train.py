@@ -183,7 +183,7 @@ def train(
     order = batch_order(config, problems)
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     codec, device = SlotCodec(config.n_slots), problems.device
-    step_on = _stepper(config, device, world, say)
+    step_on = stepper(config, device, world, say)
     bound_of = -1
     while state.step < total:
         limit = _stage_limit(config, state, order.steps_per_epoch, total)
@@ -293,16 +293,9 @@ def eager_step(config: TrainConfig, world: World, state: TrainState, batch: Trai
     return torch.cat([stats, norm.detach().float()[None]])
 
 
-def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic where the settings ask for it. Uncached, since autocast's cache does not survive capture."""
-    use = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if use else nullcontext()
+def stepper(config: TrainConfig, device: torch.device, world: World, say: Callable[[str], None]) -> Stepper:
+    """How a step is taken here: as CUDA graphs on a single CUDA device if the settings want them, else eagerly."""
 
-
-# --- private ----------------------------------------------------------------------------------------------------------
-
-
-def _stepper(config: TrainConfig, device: torch.device, world: World, say: Callable[[str], None]) -> Stepper:
     def eager(state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
         return eager_step(config, world, state, batch, n_scored)
 
@@ -313,6 +306,15 @@ def _stepper(config: TrainConfig, device: torch.device, world: World, say: Calla
             return GraphedStep(eager, say)
         say("several processes: steps run eagerly, without CUDA graphs")
     return eager
+
+
+def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic where the settings ask for it. Uncached, since autocast's cache does not survive capture."""
+    use = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if use else nullcontext()
+
+
+# --- private ----------------------------------------------------------------------------------------------------------
 
 
 def _set_learning_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
