@@ -127,6 +127,7 @@ def run_interventions(
     wanted = _controls(controls)
     if compare and row is not None:
         raise InputError("--compare is for data sets; leave out --row")
+    _check_names(checkpoint_folder, compare)
     problems = _problems(data, n)
     model = _model(checkpoint_folder, device, untrained, seed)
     fitted = _directions(model, checkpoint_folder, directions, scenes)
@@ -188,6 +189,7 @@ def make_verdict(
     device: Device = "auto",
 ) -> None:
     """Judge each thought: decodable, used, needed, sufficient? Use problems the directions were not fitted on."""
+    _check_names(checkpoint_folder, compare)
     problems = _problems(data, n)
     model = _model(checkpoint_folder, device, untrained, seed)
     name = checkpoint_folder.resolve().name + (", untrained (random weights)" if untrained else "")
@@ -244,6 +246,12 @@ def register(app: typer.Typer) -> None:
 
 
 # --- private --------------------------------------------------------------------------------------------------------
+
+
+def _check_names(folder: Path, compare: list[Path] | None) -> None:
+    names = [path.resolve().name for path in (folder, *(compare or ()))]
+    if len(set(names)) < len(names):
+        raise InputError(f"--compare: checkpoints are told apart by their folders' names, and {names} has one twice")
 
 
 def _problems(data: Path, n: int | None) -> list[ProsQAProblem]:

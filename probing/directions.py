@@ -125,6 +125,14 @@ class Directions:
         vectors = self.vectors[ESTIMATORS[0]]
         return tuple(t for t in range(1, self.n_thoughts + 1) if bool(torch.isfinite(vectors[t - 1]).all()))
 
+    @cached_property
+    def digest(self) -> str:
+        """A short hash of what was fitted: two fits of one checkpoint differ in it."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for tensor in (self.mean, self.bank, *self.base.values(), *self.vectors.values()):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def check_fits(self, model: CoconutGPT2) -> None:
         """Raise InputError unless these were fitted on this very model."""
         if self.fingerprint != fingerprint(model):

@@ -213,3 +213,9 @@ def plain(value: Rate | Mean | None) -> str:
     if value is None:
         return "-"
     return f"{value.value:.3f} [{value.ci95[0]:.3f}, {value.ci95[1]:.3f}]"
+
+
+def points(value: Mean) -> str:
+    """A difference of shares as text: ``+51.0 points [46.2, 55.9]``."""
+    low, high = value.ci95
+    return f"{100 * value.value:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"

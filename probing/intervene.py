@@ -6,6 +6,7 @@ off at the first edited thought. The prompt pass and everything before the edit 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for
-from model.errors import InputError, OutputError
+from model.errors import InputError, OutputError, ProblemTooLargeError
 from model.files import atomic_path, read_json, write_json
 from model.prosqa import ProsQAProblem
 from probing.directions import Directions, batches, fingerprint
@@ -618,10 +619,19 @@ def run_to_folder(
     """
     out = Path(out)
     _runs(model, scenes, directions, controls)
+    for i, problem in enumerate(problems):
+        try:
+            codec_for(model.config).check_fits(
+                problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts
+            )
+        except ProblemTooLargeError as error:
+            raise ProblemTooLargeError(f"problem {i} of {source}: {error}") from None
     header = {
         "version": 1,
         "checkpoint": fingerprint(model),
+        "directions": None if directions is None else directions.digest,
         "data": source,
+        "problems": _digest(problems),
         "n_problems": len(problems),
         "edits": [scene_text(scene) for scene in scenes],
         "controls": list(controls),
@@ -734,6 +744,13 @@ def summary_csv(summaries: Sequence[EffectSummary]) -> str:
             cells += ["", "", ""] if value is None else [f"{v:.6g}" for v in (value.value, *value.ci95)]
         lines.append(",".join(cells))
     return "\n".join(lines) + "\n"
+
+
+def _digest(problems: Sequence[ProsQAProblem]) -> str:
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(repr((problem.edges, problem.root, problem.target, problem.neg_target)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _keep_whole_batches(path: Path, batch_size: int, n_problems: int) -> int:

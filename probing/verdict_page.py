@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.files import write_json, write_text
-from probing.effects import percent, plain
+from probing.effects import percent, plain, points
 from probing.verdict import CLAIMS, MIN_N, RULES, SWAP_STRENGTH, Sheet
 
 CHANCE = 0.5
@@ -73,11 +73,8 @@ def _section(sheet: Sheet) -> str:
             mark, colour = _LOOK[found.outcome]
             gap = ""
             if found.difference is not None:
-                gap = (
-                    f"<br>difference {plain(found.difference)}"
-                    if claim == "decodable"
-                    else f"<br>difference {percent(found.difference)}"
-                )
+                text = plain(found.difference) if claim == "decodable" else points(found.difference)
+                gap = f"<br>in favour of the claim: {text}"
             cells.append(
                 f"<td><b style='color:{colour}'>{mark} {found.outcome}</b>"
                 f"<small>{esc(found.words)}{gap}<br>n = {found.n:,}</small></td>"

@@ -276,7 +276,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     go("cut")  # finished: nothing to do, nothing changed
     assert rows.read_bytes() == (tmp_path / "whole" / "rows.jsonl").read_bytes()
-    with pytest.raises(InputError, match="holds another run \\(n_problems differ\\)"):
+    with pytest.raises(InputError, match="holds another run \\(problems, n_problems differ\\)"):
         run_to_folder(tiny, problems[:4], scenes, tmp_path / "cut", directions=None, source="x", batch_size=4)
 
 
@@ -349,6 +349,10 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
     from probing.__main__ import app
 
     out = str(tmp_path / "x")
+    chain = [(f"n{i}", f"n{i + 1}") for i in range(40)]
+    big = ProsQAProblem.from_names(chain, root="n0", candidates=("n40", "F"), nodes=["F"])
+    large = tmp_path / "large.json"
+    large.write_text(write_problems([big]), encoding="utf-8")
     base = ["intervene", "--data", str(data), "--out", out]
     for arguments, says in (
         ([*base, "--edit", "explode:t=1"], "is unknown"),
@@ -363,6 +367,8 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
         ([*base, "--edit", "zero:t=1", "--directions", "nowhere"], "no write directions"),
         ([*base, "--edit", "zero:t=1", "--checkpoint", "nowhere"], "no such folder"),
         (["intervene", "--data", "nowhere", "--out", out, "--edit", "zero:t=1"], "cannot be read"),
+        ([*base, "--edit", "zero:t=1", "--data", str(large)], "problem 0 of large.json: the graph has 42 nodes"),
+        ([*base, "--edit", "zero:t=1", "--compare", str(checkpoint.DEFAULT_CHECKPOINT)], "has one twice"),
         (["directions", "--data", str(data), "--out", out], "at least 700 are needed"),
         (["directions", "--data", str(data), "--untrained"], "needs --out"),
         (["verdict", "--data", str(data), "--out", out], "at least 100 problems"),
