@@ -416,7 +416,9 @@ class Context:
     """What edits of one batch of B problems may draw on."""
 
     ids: tuple[int, ...]
-    """A number for each problem, which seeds its randomness."""
+    """A number for each problem: seeds which nodes and steps are drawn."""
+    noise_ids: tuple[int, ...]
+    """A number for each row: seeds noise, random directions, and whose thought is resampled."""
     prompts: tuple[Prompt, ...]
     clean: ThoughtTrace
     """The unedited run of all K thoughts."""
@@ -501,10 +503,10 @@ def build(scene: Scene, context: Context) -> Built:
 
 
 def random_unit(context: Context, spec: EditSpec, t: int, like: Tensor) -> Tensor:
-    """``B n_embd``: one random direction of length 1 per row, from (spec.seed, id of the row, t) alone."""
+    """``B n_embd``: one random direction of length 1 per row, from (spec.seed, noise id of the row, t) alone."""
     rows = [
         np.random.default_rng([spec.seed, number, t, 1]).standard_normal(like.shape[-1], dtype=np.float32)
-        for number in context.ids
+        for number in context.noise_ids
     ]
     noise = torch.from_numpy(np.stack(rows)).to(like)
     return noise / noise.norm(dim=-1, keepdim=True)
@@ -632,7 +634,7 @@ def _replacement(spec: EditSpec, context: Context, t: int) -> tuple[Change, np.n
     if spec.kind == "resample":
         assert context.directions is not None
         bank = context.directions.bank[:, t - 1]
-        picks = [np.random.default_rng([spec.seed, number, 3]).integers(len(bank)) for number in context.ids]
+        picks = [np.random.default_rng([spec.seed, number, 3]).integers(len(bank)) for number in context.noise_ids]
         return (lambda thought: bank[torch.tensor(picks)].to(thought)), everyone
     if spec.kind == "permute":
         # The model's own thoughts come from the clean run: a later one cannot be known yet in the edited run.
@@ -728,7 +730,7 @@ def _derangement(spec: EditSpec, context: Context) -> dict[int, np.ndarray]:
     """For each thought t, per row, whose place it takes: a random permutation that moves every thought."""
     thoughts = np.array(spec.thoughts)
     orders = []
-    for number in context.ids:
+    for number in context.noise_ids:
         rng = np.random.default_rng([spec.seed, number, 5])
         order = rng.permutation(thoughts)
         while (order == thoughts).any():

@@ -109,7 +109,7 @@ class Prepared:
             prompt if other is None else rewritten(self._model, prompt, other)
             for prompt, other in zip(self._run.prompts, others, strict=True)
         ]
-        donor = clean_run(self._model, prompts, self._run.ids)
+        donor = clean_run(self._model, prompts, self._run.ids, self._run.noise_ids)
         rows = tuple(other is not None for other in others)
         plain = self.host((EditSpec("identity", (1,)),))
         context = replace(plain.context, donor=donor.trace, donor_rows=rows)
@@ -126,14 +126,19 @@ class Prepared:
             for prompt, problem in zip(self._run.prompts, new, strict=True)
         ]
         rows = tuple(problem is not None for problem in new)
-        return self._host(clean_run(self._model, prompts, self._run.ids), self._run.trace, rows, self._run.prompts)
+        return self._host(
+            clean_run(self._model, prompts, self._run.ids, self._run.noise_ids),
+            self._run.trace,
+            rows,
+            self._run.prompts,
+        )
 
     def _host(
         self, run: CleanRun, donor: ThoughtTrace | None, rows: tuple[bool, ...], donor_prompts: tuple[Prompt, ...]
     ) -> Host:
         log_probs = self._model.logits(run.trace.states).log_softmax(dim=-1)
         return Host(
-            Context(run.ids, run.prompts, run.trace, donor, rows, self._directions),
+            Context(run.ids, run.noise_ids, run.prompts, run.trace, donor, rows, self._directions),
             answers_of(self._model, run.trace, run.prompts),
             log_probs,
             frontier_sets(run.prompts, run.n_thoughts + 1, log_probs.shape[-1]),
@@ -143,10 +148,15 @@ class Prepared:
 
 @torch.inference_mode()
 def prepare(
-    model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int], directions: Directions | None
+    model: CoconutGPT2,
+    prompts: Sequence[Prompt],
+    ids: Sequence[int],
+    directions: Directions | None,
+    *,
+    noise_ids: Sequence[int] | None = None,
 ) -> Prepared:
-    """Run a batch clean and make it ready for edits."""
-    return Prepared(model, clean_run(model, prompts, ids), directions)
+    """Run a batch clean and make it ready for edits (``clean_run``)."""
+    return Prepared(model, clean_run(model, prompts, ids, noise_ids), directions)
 
 
 @torch.inference_mode()
@@ -321,7 +331,8 @@ def intervene(
     check_scene(scene)
     check_defined(scene, n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
     prompts = [draw_prompt(model, problem, seed=seed, number=i) for i in range(n_draws)]
-    prepared = prepare(model, prompts, range(n_draws), directions)
+    # One problem: the same nodes, steps and graph in every draw, but noise of its own.
+    prepared = prepare(model, prompts, [0] * n_draws, directions, noise_ids=range(n_draws))
     outcome = run_edit(model, prepared, scene)
     if not all(outcome.built.defined):
         raise InputError(f"edit {scene_text(scene)} does not exist for this problem: {_why_not(scene, problem)}")

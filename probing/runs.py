@@ -24,7 +24,9 @@ class CleanRun:
     """B problems and the model's unedited run of all its K thoughts on them."""
 
     ids: tuple[int, ...]
-    """A number for each problem, from which its randomness (draw, noise, sampled nodes) is seeded."""
+    """A number for each problem, from which what edits sample of its graph is seeded."""
+    noise_ids: tuple[int, ...]
+    """A number for each row, from which its noise is seeded: other than ``ids`` where a problem stands in several."""
     prompts: tuple[Prompt, ...]
     trace: ThoughtTrace
 
@@ -63,14 +65,16 @@ def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Pro
 
 
 @torch.inference_mode()
-def clean_run(model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int]) -> CleanRun:
-    """The model's own run of all its thoughts on these prompts, as one batch."""
+def clean_run(
+    model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int], noise_ids: Sequence[int] | None = None
+) -> CleanRun:
+    """The model's own run of all its thoughts on these prompts, as one batch; ``noise_ids`` are ``ids`` by default."""
     assert len(prompts) == len(ids)
     batch = codec_for(model.config).collate(prompts).to(model.device)
     # With an edit that changes nothing, models with pauses think one at a time as edited runs do: an identity edit
     # is then the same arithmetic and differs by exactly zero.
     trace = model.think(batch, n_thoughts_of(model), edit=lambda t, thought: thought)
-    return CleanRun(tuple(ids), tuple(prompts), trace)
+    return CleanRun(tuple(ids), tuple(ids if noise_ids is None else noise_ids), tuple(prompts), trace)
 
 
 @torch.inference_mode()

@@ -83,7 +83,15 @@ def context(tiny: CoconutGPT2) -> Context:
     others = [rewritten(tiny, p, p.problem.counterfactual) for p in prompts if p.problem.counterfactual]
     assert len(others) == len(prompts)
     donor = clean_run(tiny, others, run.ids)
-    return Context(run.ids, run.prompts, run.trace, donor.trace, (True,) * 6, planted_directions(tiny, run.n_thoughts))
+    return Context(
+        run.ids,
+        run.noise_ids,
+        run.prompts,
+        run.trace,
+        donor.trace,
+        (True,) * 6,
+        planted_directions(tiny, run.n_thoughts),
+    )
 
 
 # --- the text form --------------------------------------------------------------------------------------------------
@@ -399,6 +407,7 @@ def test_a_row_does_not_depend_on_its_batch(context: Context, tiny: CoconutGPT2)
     row = 3
     alone = Context(
         (context.ids[row],),
+        (context.noise_ids[row],),
         (context.prompts[row],),
         context.clean.select(torch.tensor([row])),
         None,

@@ -164,6 +164,16 @@ def test_identity_is_exactly_zero_with_pauses_too(tiny: CoconutGPT2, problems: l
             assert max(row["kl"]) > 0
 
 
+def test_draws_share_the_nodes_and_not_the_noise(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
+    prompts = [draw_prompt(tiny, problems[0], seed=0, number=i) for i in range(3)]
+    prepared = prepare(tiny, prompts, [0] * 3, None, noise_ids=range(3))
+    rewired = run_edit(tiny, prepared, parse_scene("rewire:t=2,depth=2")).host.context.prompts
+    assert len({prompt.problem for prompt in rewired}) == 1
+    noise = run_edit(tiny, prepared, parse_scene("noise:t=1")).trace.thoughts[:, 0]
+    cosine = torch.nn.functional.cosine_similarity(noise[0], noise[1], dim=0)
+    assert abs(float(cosine)) < 0.8
+
+
 # --- layers, graphs, truncation -------------------------------------------------------------------------------------
 
 
