@@ -33,6 +33,9 @@ from model.prosqa import ProsQAProblem
 from probing.directions import ESTIMATORS, Directions
 
 MAX_STRENGTH = 100.0
+DOSES = ("fitted", "held")
+HELD_KINDS = ("remove", "add", "swap", "scale", "keep")
+"""Kinds that can take nodes out with the weight they are held with."""
 
 NODE_SETS = {
     "frontier": "nodes at distance t from the root: what thought t should hold",
@@ -107,6 +110,7 @@ PRESETS = {
     "cut the target's branch": "remove:t={t}",
     "keep only the target's branch": "keep:t={t}",
     "swap the branches": "swap:t={t},strength=1.5",
+    "swap the branches at the weights they are held with": "swap:t={t},dose=held",
     "transplant the other question's thought": "transplant:t={t}",
     "write one node of the other branch": "write:t={t},nodes=other-branch/1",
     "write an empty thought": "write:t={t},nodes=nothing",
@@ -181,6 +185,10 @@ class EditSpec:
     """Estimator of the write directions."""
     strength: float = 1.0
     """Dose. Replacing kinds mix: thought + strength * (new - thought); ``write`` scales the sum of directions."""
+    dose: str = "fitted"
+    """``fitted``: a node counts as its direction, times the strength. ``held``: nodes taken out are subtracted with the
+    weight that this very thought holds them with (``Directions.weights``), and nodes put in get the mean weight of
+    those taken out (``add``: of the frontier nodes), again times the strength."""
     keep_norm: bool = False
     """Rescale the edited thought to the norm it had."""
     layer: int | None = None
@@ -230,6 +238,10 @@ class EditSpec:
             )
         if self.directions not in ESTIMATORS:
             raise InputError(f"directions {self.directions!r} are unknown; known are {', '.join(ESTIMATORS)}")
+        if self.dose not in DOSES:
+            raise InputError(f"dose {self.dose!r} is unknown; known are {', '.join(DOSES)}")
+        if self.dose == "held" and self.kind not in HELD_KINDS:
+            raise InputError(f"edit {self.kind!r} takes no dose=held; {', '.join(HELD_KINDS)} do")
         if self.kind == "swap":
             assert self.nodes is not None
             assert self.to is not None
@@ -613,6 +625,16 @@ def _content(spec: EditSpec, context: Context, t: int, at: int) -> tuple[Change,
             touched,
         )
     factor = 1 - spec.strength if spec.kind == "scale" else spec.strength
+    if spec.dose == "held":
+        directions, reference = context.directions, _membership(_reference(spec, context, t), context, n_slots)
+
+        def by_weight(thought: Tensor) -> Tensor:
+            weights = directions.weights(thought.float(), at, spec.directions)
+            mean = (weights * reference).sum(dim=1, keepdim=True) / reference.sum(dim=1, keepdim=True).clamp(min=1)
+            change = factor * ((mean.to(device) * plus - weights.to(device) * minus) @ vectors)
+            return thought + change.to(thought)
+
+        return by_weight, rows, touched
     change = factor * ((plus - minus) @ vectors)
     return (lambda thought: thought + change.to(thought)), rows, touched
 
@@ -663,6 +685,14 @@ def _node_sets(
         out.append(minus if rows[row] and minus else ())
         put.append(plus if rows[row] and plus else ())
     return out, put, rows
+
+
+def _reference(spec: EditSpec, context: Context, t: int) -> list[tuple[int, ...]]:
+    """Per row: the nodes whose mean weight nodes put in are given. A control's are those of the edit it controls."""
+    if spec.kind == "add":
+        return [tuple(prompt.problem.frontier(t)) for prompt in context.prompts]
+    out, _, _ = _node_sets(replace(spec, control=""), context, t)
+    return out
 
 
 def _sets_for(
@@ -797,6 +827,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "to": ("to", Nodes.parse),
     "directions": ("directions", str),
     "strength": ("strength", float),
+    "dose": ("dose", str),
     "norm": ("keep_norm", _read_norm),
     "layer": ("layer", int),
     "depth": ("depth", int),
@@ -810,6 +841,7 @@ _EXAMPLES = {
     "to": "other-branch",
     "directions": "ridge",
     "strength": "1.5",
+    "dose": "held",
     "norm": "keep",
     "layer": "1",
     "depth": "2",

@@ -20,6 +20,8 @@ from probing import directions as directions_module
 from probing.directions import Directions
 from probing.edits import (
     CONTROLS,
+    DOSES,
+    HELD_KINDS,
     KINDS,
     NODE_SETS,
     PRESETS,
@@ -117,6 +119,7 @@ def specs(draw: st.DrawFn) -> EditSpec:
         to=Nodes.parse(has.to) if has.to else None,
         directions=draw(st.sampled_from(directions_module.ESTIMATORS)),
         strength=draw(st.floats(-100, 100)),
+        dose=draw(st.sampled_from(DOSES)) if kind in HELD_KINDS else "fitted",
         keep_norm=draw(st.booleans()),
         layer=draw(st.integers(1, 12)) if kind == "patch" else None,
         depth=draw(st.integers(1, 6)) if kind == "rewire" else None,
@@ -166,6 +169,8 @@ def test_presets_are_edits() -> None:
         ("swap:t=1,nodes=frontier/0", "how many nodes"),
         ("swap:t=1,nodes=front/2", "not a set"),
         ("permute:t=2", "at least two"),
+        ("write:t=1,dose=held", "takes no dose=held"),
+        ("swap:t=1,dose=double", "dose 'double' is unknown"),
         ("patch:t=1", "needs layer"),
         ("patch:t=1,layer=0", "layer must be 1 or more"),
         ("truncate:t=1,k=2", "takes no t"),
@@ -296,6 +301,56 @@ def test_branch_edits_add_and_subtract_directions(context: Context, estimator: s
         torch.testing.assert_close(built.edit(t, thought)[rows], expected[rows], rtol=1e-5, atol=1e-5)
         assert torch.equal(built.edit(t, thought)[~rows], thought[~rows])
         assert built.edit(t + 1, thought) is thought
+
+
+def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
+    """dose=held: read the weights again, and those taken out are 0, those put in have the mean of what was there."""
+    assert context.directions is not None
+    vectors = context.directions.vectors["ridge"]
+    # Fewer slots than dimensions, or nothing can be read back: 40 slots need more than the 32 of the tiny model.
+    wide = torch.randn(6, 40, 64, generator=torch.Generator().manual_seed(1))
+    readers = torch.linalg.pinv(wide).transpose(1, 2)
+    directions = replace(
+        context.directions,
+        base={"ridge": torch.randn(6, 64)},
+        vectors={"ridge": wide},
+        readers={"ridge": readers},
+    )
+    assert vectors.shape[-1] == 32
+    there = replace(context, directions=directions)
+    thought = torch.randn(6, 64, generator=torch.Generator().manual_seed(2))
+    before = directions.weights(thought, 2)
+    for text in ("swap:t=2,dose=held", "remove:t=2,dose=held", "keep:t=2,dose=held", "scale:t=2,dose=held,strength=3"):
+        built = build(parse_scene(text), there)
+        after = directions.weights(built.edit(2, thought), 2)
+        for row, prompt in enumerate(there.prompts):
+            if not built.defined[row]:
+                continue
+            slots = prompt.draw.slots
+            out = [slots[v] for v in node_set("target-branch", prompt.problem, 2)]
+            put = [slots[v] for v in node_set("other-branch", prompt.problem, 2)]
+            rest = [slots[v] for v in node_set("rest", prompt.problem, 2)]
+            expected = before[row].clone()
+            if text.startswith("keep"):
+                expected[rest] = 0
+            elif text.startswith("scale"):
+                expected[out] *= 3
+            else:
+                expected[out] = 0
+                if text.startswith("swap"):
+                    expected[put] += before[row, out].mean()
+            torch.testing.assert_close(after[row], expected, rtol=1e-3, atol=1e-3)
+    # A control puts in as much as the edit does.
+    control = build(tuple(replace(s, control="unreachable") for s in parse_scene("swap:t=2,dose=held")), there)
+    after = directions.weights(control.edit(2, thought), 2)
+    for row, prompt in enumerate(there.prompts):
+        if control.defined[row]:
+            (touched,) = control.touched[row]
+            slots = prompt.draw.slots
+            out = [slots[v] for v in node_set("target-branch", prompt.problem, 2)]
+            new = [slots[v] for v in touched.put]
+            expected = before[row, new] + before[row, out].mean()
+            torch.testing.assert_close(after[row, new], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_projection_leaves_nothing_along_the_directions(context: Context) -> None:
