@@ -32,5 +32,9 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-test.txt
 	touch $@
 
+train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goes on where it stopped
+	$(BIN)/python -m model train configs/tiny.yaml --out runs/tiny $$(test -e runs/tiny/config.yaml && echo --resume)
+	$(BIN)/python -m model plot-training runs/tiny --out runs/tiny/emergence.svg
+
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,12 +34,12 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = "cpu") -> CoconutGPT2:
-    """A checkpoint folder as a float32 model in eval mode.
+    """A checkpoint folder, or the best checkpoint of a run folder (``model.runs``), as a float32 model in eval mode.
 
     Raises CheckpointError if it is missing, truncated, foreign, of another codec, or if one tensor is missing,
     unexpected, of another shape or not finite: a model is loaded as it was saved or not at all.
     """
-    path = Path(path)
+    path = _checkpoint_folder(path)
     config = load_config(path)
     weights = path / "model.safetensors"
     if not weights.is_file():
@@ -73,8 +73,8 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
 
 
 def load_config(path: str | Path) -> CoconutConfig:
-    """The config of a checkpoint folder. Raises CheckpointError if it is missing, malformed or foreign."""
-    path = Path(path)
+    """The config of a checkpoint or run folder. Raises CheckpointError if it is missing, malformed or foreign."""
+    path = _checkpoint_folder(path)
     if not path.is_dir():
         raise CheckpointError(
             f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors"
@@ -133,3 +133,8 @@ def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()
+
+
+def _checkpoint_folder(path: str | Path) -> Path:
+    path, best = Path(path), Path(path) / "best"
+    return best if not (path / "config.json").exists() and (best / "config.json").exists() else path

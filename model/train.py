@@ -66,7 +66,8 @@ class TrainStep:
     first_token_bound: float
     """What guessing uniformly in the true frontier would cost there (``curriculum.first_token_bound``)."""
     accuracy: float
-    """Share of problems whose answer token is the likeliest after the true rest of the chain and [A]."""
+    """Share of problems whose target is the likeliest token where it is first due (as the last step of the chain, or
+    after [A] where no step is left), given the true chain before it."""
     grad_norm: float
     """Before clipping."""
     lr: float
@@ -262,8 +263,10 @@ def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none")
     each = each.view_as(batch.tokens)
     loss = each.sum()
-    after_marker = batch.tokens[:, :-1] == ANSWER
-    correct = ((logits[:, 1:].argmax(dim=-1) == batch.tokens[:, 1:]) & after_marker).sum()
+    marker = (batch.tokens == ANSWER).int().argmax(dim=1, keepdim=True)
+    target = batch.tokens.gather(1, marker + 1)
+    due = (batch.tokens == target).int().argmax(dim=1, keepdim=True)
+    correct = (logits.argmax(dim=-1).gather(1, due) == target).sum()
     rows = torch.full_like(loss, len(batch.tokens))
     numbers = (loss, scored(batch.tokens).sum(), each[:, 0].sum(), rows, correct)
     return loss, torch.stack([number.detach().float() for number in numbers])

@@ -186,6 +186,8 @@ def test_a_run_folder_holds_loadable_checkpoints_records_and_results(whole: Path
         model = checkpoint.load(whole / name)
         assert (model.config.method, model.config.codec, model.config.trained_stage) == ("coconut", "slots-10", 2)
         assert model.config.uniform_prob == 0.3
+    for name, weights in checkpoint.load(whole / "best").state_dict().items():
+        assert torch.equal(checkpoint.load(whole).state_dict()[name], weights)  # a run stands for its best
     record = load_record(whole / "last" / "emergence.json")
     assert record == load_record(whole / "emergence.json")
     assert [point.step for point in record.points] == [0, 4, 8, 12, 16, 20, 24]

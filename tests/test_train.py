@@ -90,7 +90,9 @@ def test_the_loss_is_the_mean_over_scored_tokens_computed_one_problem_at_a_time(
             logp = model.continuation_logits(trace, tokens).log_softmax(dim=-1)[0]
             each = -logp[torch.arange(len(tokens[0])), tokens[0]]
             total, first = total + each.sum().item(), first + each[0].item()
-            correct += int(logp[-2].argmax() == tokens[0, -2])
+            row_tokens = tokens[0].tolist()
+            due = row_tokens.index(row_tokens[-2])  # the target comes last but <eos>, and once before if a step is left
+            correct += int(logp[due].argmax() == row_tokens[due])
     assert loss.item() == pytest.approx(total, rel=1e-5)
     assert stats.tolist() == pytest.approx([total, int(scored(batch.tokens).sum()), first, 12, correct], rel=1e-5)
 
