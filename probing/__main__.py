@@ -10,7 +10,7 @@ import typer
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.cli import make_app, run
 from model.errors import InputError
-from probing import causal_commands
+from probing import causal_commands, plot_command
 
 app = make_app("Open up continuous thoughts: decode, score against the frontier, draw, intervene.")
 
@@ -83,6 +83,7 @@ def report(
 
 
 causal_commands.register(app)
+plot_command.register(app)
 
 if __name__ == "__main__":
     run(app)

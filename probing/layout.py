@@ -22,8 +22,8 @@ Point = tuple[float, float]
 
 BLOCK_GAP = 1.6
 """Rows between the lowest node that is reachable and the highest that is not; room for a caption."""
-CLEARANCE = 0.27
-"""An edge nearer than this to a node that is not its own is taken to run over it."""
+SAMPLES = np.linspace(0.08, 0.92, 15)
+"""Where along each edge it is looked whether it runs over a node or a name."""
 SWEEPS = 8
 MAX_TRIES = 1500
 
@@ -102,7 +102,7 @@ def layout(problem: ProsQAProblem) -> Layout:
         y=tuple(np.round(y, 6).tolist()),
         column=tuple(column.tolist()),
         reachable=tuple(reachable.tolist()),
-        bend=tuple(np.round(search.bends(y), 6).tolist()),
+        bend=tuple(np.round(search.final_bends(y), 6).tolist()),
         edges=problem.edges,
         order=tuple(order),
         divider=divider,
@@ -191,40 +191,60 @@ class _Search:
         return y - y.min()
 
     def bends(self, y: Floats) -> Floats:
-        """Bends of the edges: none forward, an arc inside a column, a gentle one back or between the blocks."""
+        """First bends: none one column forward, an arc inside a column, a gentle one for the rest."""
         if len(self.edges) == 0:
             return np.zeros(0)
         source, target = self.edges.T
         dx, dy = self.column[target] - self.column[source], y[target] - y[source]
-        across = self.reachable[source] != self.reachable[target]
-        # Arcs inside a column bow to the right, whichever way they lead.
-        arc = -np.sign(dy) * np.minimum(0.45 + 0.13 * np.abs(dy), 1.1)
-        back = np.where(dy >= 0, 0.5, -0.5)
-        gentle = np.where(dx > 0, -0.35, 0.35)
-        bend = np.where(dx == 0, arc, np.where(dx < 0, back, np.where(across, gentle, 0.0)))
-        return np.where(across & (dx == 0), arc * 0.8, bend)
+        # Arcs inside a column bow to the right, whichever way they lead, and enter their nodes from the side.
+        arc = -np.sign(dy) * np.minimum(0.8 + 0.1 * np.abs(dy), 1.4)
+        gentle = np.where(dx > 0, -0.4, np.where(dy >= 0, 0.6, -0.6))
+        return np.where(dx == 0, arc, np.where(self.straight, 0.0, gentle))
 
-    def cost(self, y: Floats) -> float:
-        """Crossings, edges over nodes that are not theirs, and a little for length."""
+    @property
+    def straight(self) -> np.ndarray:
+        """Edges that may be drawn straight: one column forward, within a block."""
         source, target = self.edges.T
-        ends = np.stack([self.column[self.edges].astype(float), y[self.edges]], axis=-1)
-        a, b = ends[:, 0], ends[:, 1]
+        return (self.column[target] - self.column[source] == 1) & (self.reachable[source] == self.reachable[target])
+
+    def final_bends(self, y: Floats) -> Floats:
+        """The bends that keep each edge clearest of nodes, names and other edges, chosen edge by edge."""
+        bends = self.bends(y)
+        for i in np.flatnonzero(~self.straight) if len(self.edges) else ():
+            arc = self.column[self.edges[i, 0]] == self.column[self.edges[i, 1]]
+            options = [bends[i] * f for f in (1, 1.4, -1, -1.4)] if arc else (0.4, -0.4, 0.8, -0.8, 1.3, -1.3, 2, -2)
+            costs = []
+            for option in options:
+                bends[i] = option
+                costs.append(self.cost(y, bends) + 0.05 * abs(option))
+            bends[i] = options[int(np.argmin(costs))]
+        return bends
+
+    def cost(self, y: Floats, bends: Floats | None = None) -> float:
+        """Crossings, edges over nodes and names, and a little for length."""
+        source, target = self.edges.T
+        bends = self.bends(y) if bends is None else bends
+        nodes = np.stack([self.column.astype(float), y], axis=-1)
+        a, b = nodes[source], nodes[target]
         direction = b - a
         length = np.maximum(np.hypot(*direction.T), 1e-9)
         normal = np.stack([-direction[:, 1], direction[:, 0]], axis=-1) / length[:, None]
-        apex = (a + b) / 2 + normal * (self.bends(y) / 2)[:, None]
-        starts, stops = np.stack([a, apex]), np.stack([apex, b])
+        control = (a + b) / 2 + normal * bends[:, None]
+        apex = (a + 2 * control + b) / 4
         first, second = self.pairs
         crossings = 0
-        for i in (0, 1):
-            for j in (0, 1):
-                crossings += int(_cross(starts[i][first], stops[i][first], starts[j][second], stops[j][second]).sum())
-        nodes = np.stack([self.column.astype(float), y], axis=-1)
-        over = np.zeros_like(self.foreign)
-        for i in (0, 1):
-            over |= _near(starts[i], stops[i], nodes, CLEARANCE)
+        for one in ((a, apex), (apex, b)):
+            for two in ((a, apex), (apex, b)):
+                crossings += int(_cross(one[0][first], one[1][first], two[0][second], two[1][second]).sum())
+        s = SAMPLES[None, :, None]
+        points = (1 - s) ** 2 * a[:, None] + 2 * s * (1 - s) * control[:, None] + s * s * b[:, None]
+        dx = np.abs(points[:, :, None, 0] - nodes[:, 0])
+        dy = points[:, :, None, 1] - nodes[:, 1]
+        on_node = ((dx < 0.26) & (np.abs(dy) < 0.3)).any(axis=1) & self.foreign
+        on_name = ((dx < 0.33) & (dy < -0.28) & (dy > -0.62)).any(axis=1)
         reaches = self.reachable[source] & self.reachable[target]
-        return crossings + 3 * int((over & self.foreign).sum()) + 0.02 * float((length * np.where(reaches, 2, 1)).sum())
+        long = float((length * np.where(reaches, 2, 1)).sum())
+        return crossings + 3 * int(on_node.sum()) + 0.6 * int(on_name.sum()) + 0.02 * long
 
 
 def crossings(positions: list[Point], edges: tuple[tuple[int, int], ...]) -> int:
@@ -246,16 +266,6 @@ def _cross(a: Floats, b: Floats, c: Floats, d: Floats) -> np.ndarray:
         return (q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0])
 
     return (side(a, b, c) * side(a, b, d) < -1e-12) & (side(c, d, a) * side(c, d, b) < -1e-12)
-
-
-def _near(a: Floats, b: Floats, points: Floats, radius: float) -> np.ndarray:
-    """Whether segment i passes within ``radius`` of point j."""
-    along = b - a
-    squared = np.maximum((along**2).sum(axis=-1), 1e-12)
-    offset = points[None] - a[:, None]
-    share = np.clip((offset * along[:, None]).sum(axis=-1) / squared[:, None], 0, 1)
-    gap = offset - share[..., None] * along[:, None]
-    return (gap**2).sum(axis=-1) < radius**2
 
 
 def _own_depth(problem: ProsQAProblem) -> list[int]:

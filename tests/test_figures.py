@@ -1,0 +1,239 @@
+"""What figures say before they are drawn: frontier, masses, scale, roles, words, colours; and the Plotly drawings."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from model import checkpoint
+from model.codec import ANSWER
+from model.errors import InputError
+from model.prosqa import ProsQAProblem
+from probing.draw_plotly import NODE_TRACE, dag_figure, escape, frontier_figure, heatmap_figure
+from probing.layout import layout
+from probing.palette import DARK, LIGHT, contrast
+from probing.probe import probe
+from probing.report import VALUES, ProbeReport
+from probing.scenes import (
+    PARTS,
+    answer_text,
+    dag_scene,
+    dag_scenes,
+    display_name,
+    frontier_scene,
+    heatmap_scene,
+    mass_parts,
+    question,
+    short_number,
+)
+
+EDGES = [
+    ("Tom", "a"), ("Tom", "b"), ("a", "c"), ("a", "d"), ("b", "e"), ("b", "f"), ("c", "t"), ("a", "b"),
+    ("Eva", "g"), ("Eva", "h"), ("g", "i"), ("h", "j"), ("i", "n"),
+]  # fmt: skip
+PROBLEM = ProsQAProblem.from_names(EDGES, root="Tom", candidates=("t", "n"))
+
+
+@pytest.fixture(scope="module")
+def report(trained) -> ProbeReport:
+    return probe(trained, PROBLEM, n_draws=6, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+
+
+def test_the_outlined_nodes_are_the_true_frontier(report) -> None:
+    for scene in [dag_scene(report, state) for state in range(report.n_thoughts)]:
+        t = scene.thought
+        assert t == scene.state + 1
+        assert {n.node for n in scene.nodes if n.frontier} == PROBLEM.frontier(t)
+        assert {n.node for n in scene.nodes if n.optimal} == PROBLEM.optimal(t)
+        assert {n.node for n in scene.nodes if n.reached} == PROBLEM.reached(t - 1)
+    answer = dag_scene(report, report.n_thoughts)
+    assert answer.thought is None
+    assert not any(node.frontier for node in answer.nodes)
+
+
+def test_nodes_stand_still_and_carry_the_values_of_the_report(report) -> None:
+    where, first = layout(PROBLEM), dag_scene(report, 0)
+    for value in VALUES:
+        for state in range(report.n_thoughts + 1):
+            scene = dag_scene(report, state, value=value)
+            for node in scene.nodes:
+                assert (node.x, node.y) == (where.x[node.node], where.y[node.node])
+                assert node.value == report.values(value).mean[state][node.node]
+                assert node.low == report.values(value).low[state][node.node]
+            assert scene.edges == first.edges
+            assert scene.scale == dag_scene(report, 0, value=value).scale  # one scale for all states
+            assert scene.scale.low <= min(n.value for n in scene.nodes) <= scene.scale.high
+            assert scene.scale.low <= 0 < scene.scale.high
+    assert (first.scale.low, first.scale.high) == (0, 1)
+
+
+def test_roles_and_shortest_paths_are_marked(report) -> None:
+    scene = dag_scene(report, 0)
+    roles = {node.role: node.node for node in scene.nodes if node.role != "node"}
+    assert roles == {"root": PROBLEM.root, "target": PROBLEM.target, "other candidate": PROBLEM.neg_target}
+    names = PROBLEM.idx_to_symbol
+    path = {(names[e.source], names[e.target]) for e in scene.edges if e.on_path}
+    assert path == {("Tom", "a"), ("a", "c"), ("c", "t")}
+    assert {(e.source, e.target) for e in scene.edges if e.reachable} == {
+        (a, b) for a, b in PROBLEM.edges if a in PROBLEM.reachable and b in PROBLEM.reachable
+    }
+
+
+def test_masses_sum_to_1_and_agree_with_the_metrics(report) -> None:
+    for state in range(report.n_thoughts + 1):
+        parts = dict(mass_parts(report, state))
+        assert tuple(parts) == PARTS
+        assert sum(parts.values()) == pytest.approx(1)
+        assert parts["answer marker"] == report.marker.mean[state][ANSWER]
+        if state < report.n_thoughts:
+            metrics = report.metrics["model"]
+            for part, metric in (
+                ("frontier", "mass_frontier"),
+                ("reached before", "mass_reached"),
+                ("not reached", "mass_not_reached"),
+                ("other", "mass_other"),
+            ):
+                assert parts[part] == pytest.approx(metrics[metric][state].mean, abs=1e-9)
+
+
+def test_the_heatmap_reads_by_distance_and_says_done(report) -> None:
+    scene = heatmap_scene(report)
+    assert tuple(node.node for node in scene.columns) == layout(PROBLEM).order
+    assert [label for label, *_ in scene.spans] == ["0", "1", "2", "3", "not reachable"]
+    assert [row.label for row in scene.rows] == [*(f"thought {t}" for t in range(1, 7)), "answer state"]
+    for label, start, stop in scene.spans[:-1]:
+        assert {node.node for node in scene.columns[start:stop]} == PROBLEM.frontier(int(label))
+    assert scene.rows[-1].note.startswith("done: ")
+    assert scene.rows[0].note == ""
+    assert {source for source, _ in scene.rows[0].frontier} == {"model", "shuffled", "untrained"}
+    start, stop = scene.rows[0].room(scene.scale)
+    assert not any(scene.scale.prints(cell.value) for cell in scene.rows[0].cells[start:stop])
+
+
+def test_every_figure_names_its_controls_draws_seed_and_model(report) -> None:
+    for scene in (dag_scene(report, 0), heatmap_scene(report), frontier_scene(report)):
+        for words in (
+            "n = 6 draws",
+            "seed 3",
+            "shuffled labels",
+            "untrained model",
+            "shipped",
+            report.model.fingerprint,
+        ):
+            assert words in scene.caption
+        assert "not what is used" in scene.caption
+        assert scene.alt
+    first = dag_scene(report, 0)
+    assert first.subtitle[0].endswith("on the 2 nodes at distance 1")
+    assert "shuffled labels" in first.subtitle[1]
+
+
+def test_one_scene_for_each_hop_to_the_answer(report) -> None:
+    assert [scene.thought for scene in dag_scenes(report)] == [1, 2, 3]
+    assert "the search is done" in dag_scenes(report)[0].later
+
+
+def test_frontier_metrics_stand_beside_their_controls(report) -> None:
+    scene = frontier_scene(report)
+    assert [panel.metric for panel in scene.panels] == ["auroc", "average_precision", "mass_frontier"]
+    for panel in scene.panels:
+        assert [series.source for series in panel.series] == ["model", "shuffled", "untrained"]
+        for series in panel.series:
+            for point in series.points:
+                found = report.metrics[series.source][panel.metric][point.thought - 1]
+                assert point.estimate == (found if point.thought <= 3 else None)
+    assert dict(scene.panels[0].chance) == {1: 0.5, 2: 0.5, 3: 0.5}
+    assert dict(scene.panels[1].chance)[1] == report.base_rate[0] == pytest.approx(2 / 14)
+    assert dict(scene.empty) == {4: "done", 5: "done", 6: "done"}
+
+
+def test_the_answer_is_said_plainly(report) -> None:
+    assert question(PROBLEM) in ("Is Tom a t or a n?", "Is Tom a n or a t?")
+    assert "t in 6 of 6 draws, right" in answer_text(report)
+    assert "rule that never looks at the asked entity" in answer_text(report)
+
+    def told(right: float, wrong: float) -> str:
+        last = report.answers[-1].model_copy(update={"written_target": right, "written_neg_target": wrong})
+        return answer_text(report.model_copy(update={"answers": (*report.answers[:-1], last)}))
+
+    assert "n in 6 of 6 draws, wrong: t is true" in told(0, 1)
+    assert "undecided (t 3, n 2, neither 1 of 6 draws); t is true" in told(3 / 6, 2 / 6)
+
+
+def test_a_report_of_one_draw_without_control_has_no_intervals(tiny) -> None:
+    report = probe(tiny, PROBLEM, n_draws=1, n_thoughts=0)
+    scene = heatmap_scene(report)
+    assert len(scene.rows) == 1
+    assert scene.columns[0].low is None
+    assert "One draw" in scene.caption
+    assert "untrained" not in scene.caption
+    frontier_figure(frontier_scene(report))
+    heatmap_figure(scene)
+    assert len(dag_scenes(report)) == 1
+
+
+def test_out_of_range_is_refused(report) -> None:
+    with pytest.raises(InputError, match="states 0 to 6"):
+        dag_scene(report, 7)
+    with pytest.raises(InputError, match="values are probability"):
+        heatmap_scene(report, value="loudness")
+    lacking = report.model_copy(update={"metrics": {"model": {}}})
+    with pytest.raises(InputError, match=r"metrics\.model"):
+        frontier_scene(lacking)
+
+
+def test_names_are_shown_literally_and_short() -> None:
+    assert display_name("a\tb\nc\u202ed") == "a\ufffdb\ufffdc\ufffdd"
+    assert display_name("<b>$x_1$</b>") == "<b>$x_1$</b>"
+    assert display_name("👩‍🚀") == "👩‍🚀"
+    assert len(display_name("x" * 200)) == 20
+    assert escape("<b>&amp;") == "&lt;b&gt;&amp;amp;"
+
+
+def test_numbers_are_short() -> None:
+    assert [short_number(x) for x in (0.364, 1.0, -2.12, 13.4, 0.05, -0.5, 9.96)] == [
+        ".36", "1", "-2.1", "13", ".05", "-.50", "10",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_zero_looks_empty_and_text_can_be_read(theme) -> None:
+    assert theme.colour(0, 0, 1) == theme.colour(0, -5, 5) == theme.background
+    against = [contrast(theme.colour(v, 0, 1), theme.background) for v in np.linspace(0, 1, 21)]
+    assert all(a <= b + 1e-9 for a, b in pairwise(against))  # never looks smaller when larger
+    assert against[-1] > 7
+    assert theme.colour(-1, -1, 1) != theme.colour(1, -1, 1)
+    for colour in (theme.text, theme.muted, *theme.sources.values()):
+        assert contrast(colour, theme.background) >= 4.5
+    assert contrast(theme.frontier, theme.background) >= 3
+    for value in np.linspace(-1, 1, 21):
+        fill = theme.colour(float(value), -1, 1)
+        assert contrast(theme.ink(fill), fill) >= 4.5
+
+
+def test_the_interactive_graph_has_a_frame_for_every_state(report) -> None:
+    scenes = [dag_scene(report, state) for state in range(report.n_thoughts + 1)]
+    figure = dag_figure(scenes)
+    assert [frame.name for frame in figure.frames] == [str(state) for state in range(7)]
+    nodes = figure.data[NODE_TRACE]
+    assert list(nodes.x) == [node.x for node in scenes[0].nodes]
+    assert [data[0] for data in nodes.customdata] == list(range(PROBLEM.n_nodes))
+    for frame, scene in zip(figure.frames, scenes, strict=True):
+        assert list(frame.traces) == [NODE_TRACE]
+        for text, node in zip(frame.data[0].hovertext, scene.nodes, strict=True):
+            assert node.name in text
+            assert f"{node.value:.3g} [{node.low:.3g}, {node.high:.3g}], n = 6 draws" in text
+        outlined = [c == LIGHT.frontier for c in frame.data[0].marker.line.color]
+        assert outlined == [node.frontier for node in scene.nodes]
+
+
+def test_the_interactive_heatmap_outlines_the_frontier(report) -> None:
+    scene = heatmap_scene(report)
+    figure = heatmap_figure(scene)
+    outlines = {(s.x0 + 0.46, s.y0 + 0.45) for s in figure.layout.shapes if s.line.color == LIGHT.frontier}
+    cells = {(j, i) for i, row in enumerate(scene.rows) for j, cell in enumerate(row.cells) if cell.frontier}
+    assert len(cells) == sum(len(PROBLEM.frontier(t)) for t in range(1, 7)) == 7
+    assert {(round(x), round(y)) for x, y in outlines} == cells
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1)
