@@ -1,0 +1,126 @@
+"""The only caches of the app, all bounded, and the one lock around forward passes.
+
+Keys are what results really depend on: a checkpoint's path and the time and size of its files, the model's
+fingerprint, the problem written out, and every option. What is cached is frozen or never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+import torch
+
+from model import checkpoint
+from model.coconut import CoconutGPT2
+from model.errors import InputError
+from model.files import MAX_UPLOAD_BYTES
+from model.formats import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
+from model.generate import Kind, generate
+from model.prosqa import ProsQAProblem
+from probing.probe import fingerprint, probe
+from probing.report import ProbeReport
+
+_forward = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory, with the untrained model of the same config that is its control."""
+
+    name: str
+    path: str
+    fingerprint: str
+    model: CoconutGPT2
+    control: CoconutGPT2
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoint folders that come with the project."""
+    return sorted(path.parent.name for path in checkpoint.CHECKPOINTS.glob("*/config.json"))
+
+
+def folder(name: str) -> Path:
+    """The folder of a shipped checkpoint's name, or of a path."""
+    return checkpoint.CHECKPOINTS / name if name in shipped() else Path(name).expanduser()
+
+
+def load(name: str) -> Loaded:
+    """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
+    path = folder(name)
+    checkpoint.load_config(path)
+    try:
+        files = [(path / file).stat() for file in ("config.json", "model.safetensors")]
+        stamp = str([(file.st_mtime_ns, file.st_size) for file in files])
+    except OSError:
+        stamp = ""
+    return _load(str(path.resolve()), stamp)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the model …")
+def _load(path: str, stamp: str) -> Loaded:
+    device = checkpoint.pick_device()
+    model = checkpoint.load(path, device=device)
+    control = checkpoint.untrained(model.config)
+    torch.nn.Module.to(control.requires_grad_(False), device)
+    return Loaded(Path(path).name, path, fingerprint(model), model.requires_grad_(False), control)
+
+
+def report(loaded: Loaded, problem: ProsQAProblem, *, draws: int, seed: int, fill: bool) -> ProbeReport:
+    """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
+    return _report(loaded, loaded.path, loaded.fingerprint, json.dumps(problem.to_row()), draws, seed, fill)
+
+
+@st.cache_resource(max_entries=64, show_spinner="The model is thinking …")
+def _report(_loaded: Loaded, path: str, print_: str, row: str, draws: int, seed: int, fill: bool) -> ProbeReport:
+    problem = ProsQAProblem.from_row(json.loads(row))
+    with _forward:
+        return probe(
+            _loaded.model, problem, n_draws=draws, seed=seed, fill=fill, control=_loaded.control, name=_loaded.name
+        )
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: int) -> ProsQAProblem:
+    """One generated problem. Raises InputError for ranges that cannot be met."""
+    return next(iter(generate(kind, 1, seed, hops=hops, nodes=nodes)))
+
+
+def example() -> ProsQAProblem:
+    """The problem the app opens on: a wide frontier (3, 5 and 5 nodes), four hops, every node reachable by eye."""
+    return generated("balanced", (4, 5), (19, 24), 185)
+
+
+def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
+    """The problems of an uploaded file. Raises InputError for anything but ProsQA JSON within the limits."""
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise InputError(f"{name}: {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are accepted")
+    if not data.strip():
+        raise InputError(f"{name}: the file is empty; expected ProsQA JSON, one row or a list of rows")
+    return _uploaded(name, data)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the file …")
+def _uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: not UTF-8 text (byte {error.start})") from None
+    return tuple(read_problems(text, where=name, max_rows=MAX_UPLOAD_ROWS))
+
+
+def not_graphml(problem: ProsQAProblem) -> str | None:
+    """Why a problem's names cannot be held by GraphML, which some control characters cannot; None if they can."""
+    return _not_graphml(problem.idx_to_symbol)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _not_graphml(names: tuple[str, ...]) -> str | None:
+    try:
+        write_graph(Graph(names, ()), "graphml")
+    except InputError as error:
+        return str(error)
+    return None

@@ -1,0 +1,18 @@
+"""The app: ``streamlit run app/main.py`` from the project's root. One line a page; each page is one file."""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folder the packages are in
+    sys.path.insert(0, ROOT)
+
+st.set_page_config(page_title="Continuous thoughts", page_icon="🥥", layout="wide")
+
+PAGES = [
+    st.Page("app_pages/explore.py", title="Explore", icon=":material/account_tree:", default=True),
+]
+
+st.navigation(PAGES, position="top").run()

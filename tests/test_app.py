@@ -1,0 +1,322 @@
+"""Explore under Streamlit's AppTest: every source, every control, bad input in every place, links, downloads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.compute import example
+from app.links import View, encode
+from model.formats import write_problems
+from model.generate import generate
+from probing.report import VALUES
+
+MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
+FEW = {"draws": "1"}  # one draw is enough where the picture is not looked at
+
+
+def start(**params: str) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=120)
+    for name, value in params.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def custom(text: str, **rest) -> dict[str, str]:
+    return encode(View(source="custom", text=text, draws=1, **rest))
+
+
+def texts(page: AppTest) -> str:
+    return "\n".join(item.value for item in page.markdown).replace("\\", "")
+
+
+def errors(page: AppTest) -> str:
+    assert not page.exception, page.exception[0].message
+    return "\n".join(item.value for item in page.error).replace("\\", "")
+
+
+def charts(page: AppTest) -> dict[str, dict]:
+    return {item.proto.id.split("-")[-1]: json.loads(item.proto.spec) for item in page.get("echarts_chart")}
+
+
+def graph(page: AppTest) -> dict:
+    return next(spec for spec in charts(page).values() if spec["series"][0]["type"] == "graph")
+
+
+@pytest.fixture
+def opened() -> AppTest:
+    return start(**FEW)
+
+
+def test_opens_on_the_finished_example() -> None:
+    page = start()
+    assert errors(page) == ""
+    problem = example()
+    root, target = problem.idx_to_symbol[problem.root], problem.idx_to_symbol[problem.target]
+    assert f"Is **{root}** a" in texts(page)
+    assert f"answers **{target}** :green-badge" in texts(page)
+    assert "16 of 16 draws" in texts(page)
+    assert "blind rule" in texts(page)
+    assert "Thought 2" in texts(page)
+    assert len(page.get("echarts_chart")) == 7
+    assert len(graph(page)["series"][0]["data"]) == problem.n_nodes
+    for chart in page.get("echarts_chart"):
+        assert chart.proto.alt or "aria" in chart.proto.spec
+
+
+def test_moving_the_slider_recolours_and_moves_nothing(opened: AppTest) -> None:
+    before = graph(opened)["series"][0]["data"]
+    after = graph(opened.slider(key="x_k").set_value(3).run())["series"][0]["data"]
+    assert [node["value"] for node in before] == [node["value"] for node in after]
+    assert [node["itemStyle"]["color"] for node in before] != [node["itemStyle"]["color"] for node in after]
+    assert "Thought 4" in texts(opened)
+    opened.button(key="x_step").click().run()
+    assert opened.slider(key="x_k").value == 4
+    opened.button(key="x_back").click().run()
+    assert opened.slider(key="x_k").value == 3
+
+
+def test_states_after_the_search_read_as_finished(opened: AppTest) -> None:
+    opened.slider(key="x_k").set_value(5).run()
+    assert "done" in texts(opened)
+    assert "ready to answer" in texts(opened)
+    assert opened.slider(key="x_k").set_value(6).run().button(key="x_step").disabled
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_every_value_can_be_shown(value: str) -> None:
+    page = start(value=value, **FEW)
+    assert errors(page) == ""
+    assert page.segmented_control(key="x_value").value == value
+
+
+def test_every_metric_and_node_can_be_chosen_from_the_keyboard(opened: AppTest) -> None:
+    for metric in opened.selectbox(key="x_metric").options:
+        assert errors(opened.selectbox(key="x_metric").select(metric).run()) == ""
+    opened.selectbox(key="x_node").select_index(0).run()
+    assert errors(opened) == ""
+    assert opened.session_state.x_node == 0
+
+
+def test_generated_problems_and_the_next_one() -> None:
+    page = start(source="generated", kind="public", hops="3-4", nodes="16-20", seed="7", **FEW)
+    problem = next(iter(generate("public", 1, 7, hops=(3, 4), nodes=(16, 20))))
+    assert f"Is **{problem.idx_to_symbol[problem.root]}** a" in texts(page)
+    next(button for button in page.button if button.label == "Next").click().run()
+    assert page.number_input(key="x_seed").value == 8
+    problem = next(iter(generate("public", 1, 8, hops=(3, 4), nodes=(16, 20))))
+    assert f"Is **{problem.idx_to_symbol[problem.root]}** a" in texts(page)
+    assert errors(page) == ""
+
+
+def test_ranges_that_cannot_be_met_are_said_and_the_page_stays() -> None:
+    page = start(source="generated", hops="9-10", nodes="4-8", **FEW)
+    assert "9 hops need at least" in errors(page)
+    assert len(page.get("echarts_chart")) == 7
+
+
+def test_problems_beyond_training_run_with_a_warning() -> None:
+    page = start(source="generated", hops="8-9", nodes="30-40", **FEW)
+    assert errors(page) == ""
+    assert any("hops away" in item.value for item in page.warning)
+
+
+# --- files
+
+
+def upload(name: str, data: bytes) -> AppTest:
+    page = start(**FEW)
+    page.segmented_control(key="x_source").set_value("file").run()
+    page.file_uploader(key="x_upload").upload(name, data, "application/json").run()
+    return page
+
+
+def test_a_row_of_an_uploaded_file() -> None:
+    problems = list(generate("balanced", 3, 1))
+    page = upload("three.json", write_problems(problems).encode())
+    assert f"Is **{problems[0].idx_to_symbol[problems[0].root]}** a" in texts(page)
+    page.number_input(key="x_row").set_value(2).run()
+    assert f"Is **{problems[2].idx_to_symbol[problems[2].root]}** a" in texts(page)
+    assert errors(page) == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"[]", "no rows"),
+        (b'{"a": [1,\n2', "line 2"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b'[{"edges": []}]', "row 0"),
+        (b"[" + b"{}," * 10_001 + b"{}]", "at most 10,000"),
+        (b" " * (5 * 2**20 + 1), "at most 5,242,880"),
+    ],
+)
+def test_bad_uploads_are_one_sentence(data: bytes, said: str) -> None:
+    page = upload("bad.json", data)
+    assert said in errors(page)
+    assert len(page.error) == 1
+    assert len(page.get("echarts_chart")) == 7
+
+
+# --- custom graphs
+
+EIGHT = "Tom a\na b\nb c\nTom d\nd b\nAda e\ne f"
+
+
+def test_a_small_graph_is_filled_up_and_says_so() -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
+    assert errors(page) == ""
+    assert "answers **c** :green-badge" in texts(page)
+    assert any("unrelated facts" in item.value for item in page.info)
+    page.toggle(key="x_fill").set_value(False).run()
+    assert not any("unrelated facts" in item.value for item in page.info)
+    assert any("may guess" in item.value for item in page.warning)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tom is a terpus. Every terpus is a lempus. Ada is a wumpus. Is Tom a lempus or wumpus?",
+        "Tom -> terpus\nterpus -> lempus\nAda -> wumpus",
+        '{"nodes": [{"id": "Tom"}, {"id": "x"}, {"id": "y"}, {"id": "z"}], '
+        '"edges": [{"source": "Tom", "target": "x"}, {"source": "y", "target": "z"}]}',
+        "digraph { Tom -> terpus; Ada -> wumpus }",
+    ],
+)
+def test_every_format_can_be_typed_and_gets_a_question(text: str) -> None:
+    page = start(**FEW)
+    page.segmented_control(key="x_source").set_value("custom").run()
+    page.text_area(key="x_text").set_value(text).run()
+    assert errors(page) == ""
+    assert "Is **Tom** a" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("a b\nb c\nc a", "a -> b -> c -> a"),
+        ("a b\na b", "line 2"),
+        ("a a", "itself"),
+        ("one two three", "line 1"),
+        ('{"nodes": [', "line 1"),
+        ("<graphml><graph>", "line 1"),
+        ('<!DOCTYPE g [<!ENTITY a "b">]><graphml>&a;</graphml>', "entities"),
+        ("digraph { a -> ", "line 1"),
+        ("Is Tom a lempus or wumpus?", "not in the graph"),
+    ],
+)
+def test_bad_graphs_are_one_sentence_and_the_last_good_one_stays(text: str, said: str) -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
+    page.text_area(key="x_text").set_value(text).run()
+    assert said in errors(page)
+    assert len(page.error) == 1
+    assert "Is **Tom** a" in texts(page)
+    assert any("last problem" in item.value for item in page.info)
+    page.text_area(key="x_text").set_value(EIGHT).run()
+    assert errors(page) == ""
+
+
+@pytest.mark.parametrize(
+    ("candidates", "said"), [(("c", "b"), "both"), (("e", "f"), "neither"), (("c", "c"), "both candidates")]
+)
+def test_a_question_that_cannot_be_asked(candidates: tuple[str, str], said: str) -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=candidates))
+    assert said in errors(page)
+    assert len(page.get("echarts_chart")) == 7
+
+
+def test_the_edge_table_begins_with_the_typed_graph() -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
+    page.segmented_control(key="x_mode").set_value("Table").run()
+    assert errors(page) == ""
+    table = page.session_state.x_table_base
+    assert table.values.tolist() == [line.split() for line in EIGHT.splitlines()]
+    page.segmented_control(key="x_mode").set_value("Text").run()
+    assert page.text_area(key="x_text").value.split() == EIGHT.split()
+
+
+def test_names_are_shown_letter_by_letter() -> None:
+    lines = ["<b>Tom</b> -> **x**", "**x** -> :red[y]", "Ada -> مرحبا 🥥"]
+    page = start(**custom("\n".join(lines), root="<b>Tom</b>", candidates=(":red[y]", "مرحبا 🥥")))
+    assert errors(page) == ""
+    shown = "\n".join(item.value for item in page.markdown)
+    assert r"\<b\>Tom\<\/b\>" in shown
+    assert r"\:red\[y\]" in shown
+
+
+def test_a_graph_too_large_for_the_model_is_said() -> None:
+    lines = [f"n{i} n{i + 1}" for i in range(45)]
+    page = start(**custom("\n".join([*lines, "p q"]), root="n0", candidates=("n45", "q")))
+    assert "40 node slots" in errors(page)
+    assert page.segmented_control(key="x_source").value == "custom"
+
+
+# --- model and draws
+
+
+def test_intervals_need_more_than_one_draw(opened: AppTest) -> None:
+    assert "single draw" in texts(opened)
+    opened.number_input(key="x_draws").set_value(4).run()
+    assert "of 4 draws" in texts(opened)
+    opened.number_input(key="x_draw_seed").set_value(3).run()
+    assert errors(opened) == ""
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "."])
+def test_a_checkpoint_that_is_none_is_said(path: str) -> None:
+    page = start(checkpoint=path, **FEW)
+    assert "config.json" in errors(page)
+    page.selectbox(key="x_checkpoint").select("prosqa-symbol-2l").run()
+    assert errors(page) == ""
+    assert len(page.get("echarts_chart")) == 7
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
+    from model.checkpoint import DEFAULT_CHECKPOINT
+
+    (tmp_path / "config.json").write_bytes((DEFAULT_CHECKPOINT / "config.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes((DEFAULT_CHECKPOINT / "model.safetensors").read_bytes()[:1000])
+    page = start(checkpoint=str(tmp_path), **FEW)
+    assert "damaged" in errors(page)
+
+
+# --- links and files
+
+
+def test_a_link_restores_the_whole_view() -> None:
+    view = View(
+        source="custom", text=EIGHT, root="Ada", candidates=("f", "c"), fill=False, draws=2, draw_seed=5,
+        value="cosine", k=2, node=3,
+    )  # fmt: skip
+    page = start(**encode(view))
+    assert errors(page) == ""
+    link = next(item.value for item in page.code)
+    assert link.partition("?")[2].split("&") == [f"{k}={v}" for k, v in encode(view).items()]
+    assert "Is **Ada** a" in texts(page)
+    assert page.slider(key="x_k").value == 2
+    assert page.segmented_control(key="x_value").value == "cosine"
+
+
+@pytest.mark.parametrize(
+    "params", [{"k": "<script>"}, {"source": "custom", "graph": "AAAA"}, {"source": "elsewhere"}, {"nodes": "1"}]
+)
+def test_a_damaged_link_is_one_sentence_and_the_example(params: dict[str, str]) -> None:
+    page = start(**params)
+    assert "Showing the example instead" in errors(page)
+    assert len(page.get("echarts_chart")) == 7
+
+
+def test_a_link_beyond_the_model_is_brought_into_range() -> None:
+    page = start(k="50", node="600", **FEW)
+    assert errors(page) == ""
+    assert page.slider(key="x_k").value == 6
+
+
+def test_every_format_is_offered(opened: AppTest) -> None:
+    labels = [item.proto.label for item in opened.get("download_button")]
+    assert labels == ["SVG", "PNG", "PDF", "HTML", "CSV", "JSON", "GraphML", "node-link"]

@@ -1,0 +1,143 @@
+"""Options for ECharts: values where they belong, one scale for all thoughts, and no name that is taken for markup."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app import figures
+from app.controls import literal
+from model.generate import generate
+from model.prosqa import ProsQAProblem
+from probing.palette import THEMES
+from probing.probe import probe
+from probing.report import VALUES, ProbeReport
+from probing.scenes import dag_scene, frontier_scene, heatmap_scene, scale_of
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "{b}{c}", "**bold** `x`", "مرحبا", "🥥🥥", ":material/bolt: :red[x]")
+
+
+@pytest.fixture(scope="module")
+def report(tiny) -> ProbeReport:
+    return probe(tiny, next(iter(generate("balanced", 1, 4))), n_draws=3)
+
+
+@pytest.fixture(scope="module")
+def hostile(tiny) -> ProbeReport:
+    a, b, c, d, e, f = HOSTILE
+    edges = [(a, b), (b, c), (d, e), (a, f)]
+    return probe(tiny, ProsQAProblem.from_names(edges, root=a, candidates=(c, e)), n_draws=2)
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("mode", THEMES)
+def test_the_graph_shows_each_value_at_a_place_that_never_moves(report, value, mode) -> None:
+    theme, places = THEMES[mode], []
+    for k in range(report.n_thoughts + 1):
+        scene = dag_scene(report, k, value=value)
+        option = figures.dag(scene, report, 0, theme)
+        nodes = option["series"][0]["data"]
+        places.append([node["value"] for node in nodes])
+        for v, node in enumerate(nodes):
+            assert node["id"] == str(v)
+            expected = theme.colour(report.values(value).mean[k][v], scene.scale.low, scene.scale.high)
+            assert node["itemStyle"]["color"] == expected
+            in_frontier = report.problem.distance[v] == k + 1 and k < report.n_thoughts
+            assert (node["itemStyle"]["borderColor"] == theme.frontier) == in_frontier
+        links = option["series"][0]["links"]
+        assert [(int(link["source"]), int(link["target"])) for link in links] == list(report.problem.edges)
+        json.dumps(option, allow_nan=False)
+    assert all(place == places[0] for place in places)
+
+
+def test_roles_are_told_by_shape_and_word(report) -> None:
+    problem = report.problem
+    option = figures.dag(dag_scene(report, 0), report, 0, THEMES["light"])
+    shapes = [node["symbol"] for node in option["series"][0]["data"]]
+    assert shapes[problem.root] == "roundRect"
+    assert shapes[problem.target] == shapes[problem.neg_target] == "diamond"
+    assert shapes.count("circle") == problem.n_nodes - 3
+    assert {tag["name"] for tag in option["series"][2]["data"]} == {"root", figures.TARGET, figures.OTHER}
+
+
+def test_the_staircase_outlines_the_frontier_and_shows_the_answer_marker(report) -> None:
+    theme, scene = THEMES["light"], heatmap_scene(report)
+    option = figures.staircase(scene, report, 2, 0, theme)
+    cells, problem = figures.cells(scene), report.problem
+    data = option["series"][0]["data"]
+    assert len(data) == len(cells) == (report.n_thoughts + 1) * problem.n_nodes
+    for (state, mark), cell in zip(cells, data, strict=True):
+        assert cell["value"][0] == state
+        assert cell["value"][2] == pytest.approx(report.probability.mean[state][mark.node], abs=1e-5)
+        assert ("itemStyle" in cell) == (problem.distance[mark.node] == state + 1 and state < report.n_thoughts)
+    last = option["series"][1]["data"]
+    assert [cell["value"][2] for cell in last] == pytest.approx([row[5] for row in report.marker.mean], abs=1e-5)
+    assert len(set(item["value"] for item in option["yAxis"]["data"])) == problem.n_nodes + 1
+
+
+def test_shares_sum_to_one_and_bars_follow_the_values(report) -> None:
+    option = figures.parts(report, 1, THEMES["dark"])
+    for state in range(report.n_thoughts + 1):
+        assert sum(series["data"][state] for series in option["series"]) == pytest.approx(1, abs=1e-3)
+    bars = figures.tokens(report, 1, THEMES["dark"])["series"][0]["data"]
+    assert sum(bar["value"] for bar in bars) == pytest.approx(1, abs=1e-3)
+    shown = [bar["value"] for bar in bars[:-1]]
+    assert shown == sorted(shown, reverse=True)
+
+
+def test_no_error_bar_from_a_single_draw(tiny, report) -> None:
+    single = probe(tiny, report.problem, n_draws=1)
+    theme = THEMES["light"]
+    assert len(figures.trajectory(single, scale_of(single, "logit"), 0, 0, theme)["series"]) == 1
+    assert len(figures.trajectory(report, scale_of(report, "logit"), 0, 0, theme)["series"]) == 3
+    assert len(figures.answers(single, 0, theme)["series"]) == 2
+    assert len(figures.answers(report, 0, theme)["series"]) == 4
+
+
+def test_metrics_stand_beside_their_controls(tiny, report) -> None:
+    controlled = probe(tiny, report.problem, n_draws=2, control=tiny)
+    for panel in frontier_scene(controlled).panels:
+        names = [s["name"] for s in figures.metric(panel, 0, THEMES["light"])["series"] if "name" in s]
+        assert names[:3] == ["model", "shuffled labels", "untrained model"]
+
+
+def test_names_are_never_markup(hostile) -> None:
+    theme = THEMES["light"]
+    scene = dag_scene(hostile, 1)
+    options = [
+        figures.dag(scene, hostile, 0, theme),
+        figures.staircase(heatmap_scene(hostile), hostile, 1, 0, theme),
+    ]
+    for option in options:
+        tips = [text for text in _strings(option, "formatter")]
+        assert any("&lt;img src=x" in tip for tip in tips)
+        for tip in tips:
+            assert "<img" not in tip
+            assert "{b}{c}" not in tip
+    names = [item["name"] for item in options[0]["series"][1]["data"]]
+    assert names[1] == "{b}{c}"  # labels are plain text, and theirs is the value of {b}, not a template
+    json.dumps(options, allow_nan=False)
+
+
+def _strings(value, key):
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _strings(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, key)
+
+
+def test_equal_short_names_stay_apart_on_an_axis() -> None:
+    names = figures._unique(["a…", "b", "a…", "a…"])
+    assert len(set(names)) == 4
+    assert [name.rstrip("\u200b") for name in names] == ["a…", "b", "a…", "a…"]
+
+
+def test_literal_leaves_nothing_for_markdown() -> None:
+    assert literal("**a** $x$ <b> :red[c]") == r"\*\*a\*\* \$x\$ \<b\> \:red\[c\]"
+    assert literal("two\nlines") == "two lines"

@@ -1,0 +1,172 @@
+"""What only a browser can show: clicks in the graph, the slider, a link and a download, against one running server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.compute import example
+from app.links import View, url
+from model.formats import read_graph
+
+ROOT = Path(__file__).parent.parent
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path"),
+    pytest.mark.xdist_group("browser"),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The app as ``streamlit run app/main.py`` starts it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless=true", f"--server.port={port}",
+        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
+    ]  # fmt: skip
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet)
+    try:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as health:
+                    if health.read() == b"ok":
+                        break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser, address):
+    """Opens a view and waits until it is drawn; no error may have been written to the console."""
+    pages, complaints = [], []
+
+    def opened(view: View):
+        page = browser.new_page(viewport={"width": 1440, "height": 1100})
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        pages.append(page)
+        page.goto(url(address, view))
+        page.get_by_role("slider", name="after k thoughts").wait_for()
+        page.locator(".st-key-x_dag svg text").first.wait_for()
+        settled(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not complaints
+
+
+def settled(page) -> None:
+    """Until no script is running."""
+    page.wait_for_function("document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'")
+
+
+def chosen(page, name: str) -> None:
+    """Until the node is the one in the list."""
+    page.wait_for_function("name => document.querySelector('.st-key-x_node input').value === name", arg=name)
+
+
+def words(page, key: str) -> list[str]:
+    return page.locator(f".st-key-{key} svg text").all_text_contents()
+
+
+def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) -> None:
+    page, problem = show(View(draws=2)), example()
+    node = next(v for v in problem.frontier(2) if v not in (problem.root, problem.target))
+    name = problem.idx_to_symbol[node]
+    box = page.locator(".st-key-x_dag svg text", has_text=name).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
+    chosen(page, name)
+    page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
+    page.get_by_text("Thought 3", exact=True).wait_for()
+    settled(page)
+    chosen(page, name)
+
+
+def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
+    page = show(View(draws=2, k=0))
+    before = words(page, "x_dag")
+    for k in range(1, 6):
+        page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
+        page.get_by_text("done" if k > 4 else f"Thought {k + 1}", exact=True).first.wait_for()
+    settled(page)
+    page.get_by_text("ready to answer.", exact=False).first.wait_for()
+    page.wait_for_timeout(600)
+    after = words(page, "x_dag")
+    assert before != after
+    names = set(example().idx_to_symbol)
+    assert [word for word in before if word in names] == [word for word in after if word in names]
+
+
+def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
+    page, problem = show(View(draws=2, k=0)), example()
+    name = problem.idx_to_symbol[problem.target]
+    row = page.locator(".st-key-x_stairs svg text", has_text=name).bounding_box()
+    column = page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True).bounding_box()
+    page.mouse.click(column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
+    page.get_by_text("Thought 4", exact=True).wait_for()
+    chosen(page, name)
+
+
+def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -> None:
+    text = "<img src=x onerror=alert(1)> -> {b}\n{b} -> **c**\nAda -> مرحبا"
+    view = View(
+        source="custom", text=text, root="<img src=x onerror=alert(1)>", candidates=("**c**", "مرحبا"), draws=2, k=2,
+    )  # fmt: skip
+    page = show(view)
+    page.get_by_role("button", name="Share", exact=True).click()
+    link = page.locator("[data-testid=stCode] code").first.inner_text().strip()
+    assert link == url(link.partition("?")[0], view)
+    assert "{b}" in words(page, "x_dag")
+    assert "onerror=alert(1)>" in page.get_by_role("heading", level=2).inner_text()
+    assert page.locator("img[src=x]").count() == 0
+    point = page.locator(".st-key-x_dag svg text", has_text="{b}").bounding_box()
+    page.mouse.move(point["x"] + point["width"] / 2, point["y"] - 14)
+    page.wait_for_timeout(500)
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_downloads_are_the_files_they_say(show, tmp_path) -> None:
+    page, problem = show(View(draws=2)), example()
+    page.get_by_role("button", name="Download", exact=True).click()
+    for label, begins in (("SVG", b"<?xml"), ("PDF", b"%PDF"), ("GraphML", b"<?xml"), ("CSV", b"state,")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label, exact=True).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        assert path.read_bytes().startswith(begins), label
+        if label == "GraphML":
+            graph = read_graph(path.read_text(encoding="utf-8"))
+            assert (graph.names, graph.root) == (problem.idx_to_symbol, problem.root)
