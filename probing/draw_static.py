@@ -48,6 +48,7 @@ PITCH_Y = 43.0
 MIN_PITCH_X = 54.0
 MARGIN = 24.0
 LEGEND_GAP = 13.0
+MIN_WIDTH = 500.0
 
 # rc settings and warning filters are global to the process, and the app draws from several threads.
 _DRAWING = threading.Lock()
@@ -189,6 +190,9 @@ def _dags(scenes: list[DagScene], theme: Theme) -> _Page:
     pitch = _pitch(first)
     reach = max([_label_width(node) / 2 for node in first.nodes if node.x in (0, first.width)] + [RADIUS])
     side = max(reach, 30.0)
+    if len(scenes) == 1:
+        # A graph alone on its page may use the width that its heading and legend need anyway.
+        pitch = max(pitch, min(100.0, (MIN_WIDTH - 2 * (side + MARGIN) - 14) / max(first.width, 1)))
     graph_width = first.width * pitch + 2 * side
     head_lines = [line for scene in scenes for line in (scene.heading, *scene.subtitle)]
     panel_width = max(graph_width, *(text_width(line, 8) for line in head_lines), text_width(first.divider_label)) + 14
@@ -197,7 +201,7 @@ def _dags(scenes: list[DagScene], theme: Theme) -> _Page:
     panel_height = heading_height + 16 + graph_height
     across = _across(len(scenes), panel_width, panel_height)
     down = -(-len(scenes) // across)
-    width = max(across * panel_width + (across - 1) * 10 + 2 * MARGIN, 400.0)
+    width = max(across * panel_width + (across - 1) * 10 + 2 * MARGIN, MIN_WIDTH)
     top = _head_height(first.title, first.answer, width)
     legend = _Legend(first.scale, theme, shows=_shown(scenes), width=width - 2 * MARGIN)
     height = (
@@ -492,7 +496,7 @@ def _heatmap(scene: HeatmapScene, theme: Theme) -> _Page:
             if scene.scale.prints(cell.value):
                 lines = [short_number(cell.value)]
                 if cell.low is not None and cell.high is not None:
-                    lines.append(f"±{short_number((cell.high - cell.low) / 2)}")
+                    lines.append(_plus_minus((cell.high - cell.low) / 2))
                 for k, text in enumerate(lines):
                     at = y + cell_height / 2 + (k - (len(lines) - 1) / 2) * 9.2
                     ink = theme.ink(fill)
@@ -530,6 +534,10 @@ def _heatmap(scene: HeatmapScene, theme: Theme) -> _Page:
     _stacked(page, scene, left + grid + 30, top, bars, cell_height)
     _foot(page, scene.caption)
     return page
+
+
+def _plus_minus(half: float) -> str:
+    return "±<.01" if 0 < half < 0.005 else f"±{short_number(half)}"
 
 
 def _spot(source: str, theme: Theme) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -189,6 +190,9 @@ def test_names_are_shown_literally_and_short() -> None:
     assert display_name("<b>$x_1$</b>") == "<b>$x_1$</b>"
     assert display_name("👩‍🚀") == "👩‍🚀"
     assert len(display_name("x" * 200)) == 20
+    everything = "".join(chr(c) for c in range(0x11000) if not 0xD800 <= c < 0xE000)
+    shown = display_name(everything, len(everything))
+    ElementTree.fromstring(f"<a>{shown.replace('&', '').replace('<', '')}</a>")  # fit for any SVG
     assert escape("<b>&amp;") == "&lt;b&gt;&amp;amp;"
 
 
