@@ -129,13 +129,15 @@ def run_interventions(
         raise InputError("--compare is for data sets; leave out --row")
     _check_names(checkpoint_folder, compare)
     problems = _problems(data, n)
+    if row is None and any(_names(scene) for scene in scenes):
+        raise InputError("nodes given by name belong to one problem; add --row, or use a set such as target-branch")
+    if row is not None and row >= len(problems):
+        raise InputError(f"--row {row}: {data} has rows 0 to {len(problems) - 1}")
+    if row is not None and len(scenes) > 1:
+        raise InputError("--row takes one --edit; join edits that are made together with &")
     model = _model(checkpoint_folder, device, untrained, seed)
     fitted = _directions(model, checkpoint_folder, directions, scenes)
     if row is not None:
-        if row >= len(problems):
-            raise InputError(f"--row {row}: {data} has rows 0 to {len(problems) - 1}")
-        if len(scenes) > 1:
-            raise InputError("--row takes one --edit; join edits that are made together with &")
         result = intervene(
             model, problems[row], scenes[0], directions=fitted, controls=wanted, n_draws=draws, seed=seed
         )
@@ -146,8 +148,6 @@ def run_interventions(
             print(f"{name:12} P(target) {side.p_target[:, -1].mean():.3f} after all thoughts")
         print(f"written to {out}")
         return
-    if any(spec_names for scene in scenes for spec_names in _names(scene)):
-        raise InputError("nodes given by name belong to one problem; add --row, or use a set such as target-branch")
     jobs = [(model, checkpoint_folder, fitted, out)]
     for folder in compare or ():
         other = _model(folder, device, False, seed)

@@ -352,6 +352,29 @@ def test_the_command_writes_rows_and_a_summary(data: Path, tmp_path: Path) -> No
     assert all(entry["n"] + entry["n_undefined"] == 4 for entry in summary["summary"])
 
 
+def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGPT2) -> None:
+    """In one process, for speed."""
+    from typer.testing import CliRunner
+
+    from probing.__main__ import app
+
+    for name in ("ours", "theirs"):
+        checkpoint.save(tiny, tmp_path / name)
+    common = ["intervene", "--data", str(data), "--checkpoint", str(tmp_path / "ours"), "--edit", "transplant:t=1"]
+    done = CliRunner().invoke(app, [*common, "--row", "1", "--draws", "2", "--out", str(tmp_path / "one.json")])
+    assert done.exit_code == 0, done.exception
+    result = Intervention.from_json(json.loads((tmp_path / "one.json").read_text()))
+    assert (result.n_draws, result.edits) == (2, ("transplant:t=1",))
+    assert "other-step" in done.output
+    pair = [*common, "--compare", str(tmp_path / "theirs"), "--controls", "random", "--out", str(tmp_path / "both")]
+    done = CliRunner().invoke(app, pair)
+    assert done.exit_code == 0, done.exception
+    ours, theirs = (read_summaries(tmp_path / "both" / part / "summary.json") for part in ("", "compare-theirs"))
+    assert ours == theirs
+    assert {summary.control for summary in ours} == {"", "random"}
+    assert (tmp_path / "both" / "effects.svg").stat().st_size > 1000
+
+
 def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
     """In one process, for speed: the same entry point as the command line."""
     from typer.testing import CliRunner
