@@ -14,6 +14,7 @@ replaced whole, and everything after the last one is made again on resume, bit f
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -112,9 +113,9 @@ def train_run(
         raise InputError(
             f"batch_size_training {config.batch_size_training} cannot be shared evenly by {world.size} processes"
         )
-    trackers = _trackers(config, out) if world.is_main else []
+    _check_trackers(config)
     if world.is_main:
-        _open_folder(config, out, resume=resume)
+        _check_folder(config, out, resume=resume)
     train_set, val_set = load_data(config, say)
     train_set, val_set = train_set.to(device), val_set.to(device)
     order = batch_order(config, train_set)
@@ -123,7 +124,11 @@ def train_run(
     _barrier(world)
     state, best, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
     _barrier(world)
+    trackers = []
     if world.is_main:
+        if not resume:
+            save_train_config(config, out / "config.yaml")
+        trackers = _trackers(config, out)
         _rewind(out, state.step, record)
         write_json(out / "run.json", _facts(config, device, world, total))
         if not record.points and config.n_emergence:
@@ -258,7 +263,8 @@ def accuracy(
 # --- private: folder --------------------------------------------------------------------------------------------------
 
 
-def _open_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
+def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
+    """Refuse a folder that is not this run's; mend what a kill left behind. Nothing is written for a new run yet."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out needs a folder")
     settings = out / "config.yaml"
@@ -266,7 +272,6 @@ def _open_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
         if out.exists() and any(out.iterdir()):
             held = "holds another run" if settings.exists() else "is not empty"
             raise InputError(f"{out}: {held}; go on with it by --resume, or choose another folder")
-        save_train_config(config, settings)
         return
     if not settings.is_file():
         raise InputError(f"{out}: no run to resume (there is no config.yaml)")
@@ -481,32 +486,31 @@ def _barrier(world: World) -> None:
         dist.barrier()
 
 
-def _trackers(config: TrainConfig, out: Path) -> list[Callable[[dict[str, Any], int], None]]:
-    """One function of (values, step) for each of ``log_with``. Raises InputError if its package is not installed."""
-    found: list[Callable[[dict[str, Any], int], None]] = []
+def _check_trackers(config: TrainConfig) -> None:
+    """Raise InputError for a tracker whose package is not installed."""
     for name in config.log_with:
-        try:
-            if name == "tensorboard":
-                from torch.utils.tensorboard import SummaryWriter
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"log_with {name}: the package is not installed; pip install {name}")
 
-                writer = SummaryWriter(str(out / "tensorboard"))
 
-                def to_tensorboard(values: dict[str, Any], step: int, writer: Any = writer) -> None:
-                    for key, value in _numbers(values).items():
-                        writer.add_scalar(key, value, step)
+def _trackers(config: TrainConfig, out: Path) -> list[Callable[[dict[str, Any], int], None]]:
+    """One function of (values, step) for each of ``log_with``."""
+    found: list[Callable[[dict[str, Any], int], None]] = []
+    if "tensorboard" in config.log_with:
+        from torch.utils.tensorboard import SummaryWriter
 
-                found.append(to_tensorboard)
-            else:
-                import trackio
+        writer = SummaryWriter(str(out / "tensorboard"))
 
-                run = trackio.init(project="coconut", name=config.name, config=config.model_dump(mode="json"))
+        def to_tensorboard(values: dict[str, Any], step: int) -> None:
+            for key, value in _numbers(values).items():
+                writer.add_scalar(key, value, step)
 
-                def to_trackio(values: dict[str, Any], step: int, run: Any = run) -> None:
-                    run.log(_numbers(values), step=step)
+        found.append(to_tensorboard)
+    if "trackio" in config.log_with:
+        import trackio
 
-                found.append(to_trackio)
-        except ImportError:
-            raise InputError(f"log_with {name}: the package is not installed; pip install {name}") from None
+        run = trackio.init(project="coconut", name=config.name, config=config.model_dump(mode="json"))
+        found.append(lambda values, step: run.log(_numbers(values), step=step))
     return found
 
 

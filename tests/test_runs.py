@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,7 +266,7 @@ def test_bad_data_files_and_devices_are_refused(tmp_path: Path) -> None:
         refused("is not there: 0 CUDA", out, device="cuda")
     refused("device 'tpu' is", out, device="tpu")
     refused("deeper|hops", tmp_path / "g", n_hops=[20, 30])
-    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data.json"]  # nothing stands in the way of the next try
 
 
 def test_generated_problems_that_do_not_fit_are_refused_before_training(tmp_path: Path) -> None:
@@ -300,6 +302,18 @@ def test_a_start_checkpoint_must_fit_in_shape_codec_and_method(whole: Path, tmp_
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
     refused("log_with trackio: the package is not installed", tmp_path / "run", log_with=["trackio"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_gets_every_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    logged: list[tuple[int, float]] = []
+    fake = types.ModuleType("trackio")
+    fake.__spec__ = importlib.machinery.ModuleSpec("trackio", None)
+    run = types.SimpleNamespace(log=lambda values, step: logged.append((step, values["loss"])))
+    fake.init = lambda project, name, config: run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    steps = list(train_run(run_settings(log_with=["trackio"], num_epochs=1), tmp_path / "run"))
+    assert logged == [(step.step, step.loss) for step in steps]
 
 
 # --- trouble on the way -----------------------------------------------------------------------------------------------
