@@ -51,6 +51,7 @@ from model.train import (
     TrainStep,
     World,
     batch_order,
+    learned,
     make_optimizer,
     model_config,
     n_steps,
@@ -142,9 +143,7 @@ def train_run(
             for track in trackers:
                 track(asdict(step), step.step)
             if step.stage_ended:
-                say(
-                    f"stage {step.stage} ended ({step.stage_ended}) at {step.problems:,} problems, loss {step.loss:.3f}"
-                )
+                say(_stage_end(step))
             if config.n_emergence and _due(previous, step.step, config.n_emergence, total):
                 record = _measured(record, state, codec, probe, step.stage, config)
                 emergence.save_record(record, out / "emergence.json")
@@ -479,6 +478,16 @@ def _lengths(written: Tensor) -> Tensor:
     """Tokens up to and with the first <eos>, or all."""
     stops = (written == EOS).int().cumsum(dim=-1)
     return (stops == 0).sum(dim=-1) + (stops > 0).any(dim=-1)
+
+
+def _stage_end(step: TrainStep) -> str:
+    text = f"stage {step.stage} ended ({step.stage_ended}) at {step.problems:,} problems, loss {step.loss:.3f}"
+    if learned(step.first_token_loss, step.first_token_bound):
+        return text
+    return (
+        f"{text}; its first-token loss {step.first_token_loss:.2f} is above {step.first_token_bound:.2f}, "
+        "what a guess in the true frontier costs: give the stage more epochs"
+    )
 
 
 def _barrier(world: World) -> None:

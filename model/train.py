@@ -378,7 +378,12 @@ def settled(history: list[tuple[int, float, float]], window: float, tolerance: f
         return sum(entry[0] * entry[column] for entry in entries) / sum(entry[0] for entry in entries)
 
     flat = mean(halves[0], 1) >= (1 - tolerance) * mean(halves[1], 1)
-    return flat and mean(halves[0], 2) <= bound + 0.05
+    return flat and learned(mean(halves[0], 2), bound)
+
+
+def learned(first_token_loss: float, bound: float) -> bool:
+    """Whether edges are looked up: no worse than a guess in the true frontier, give or take .05 nats."""
+    return first_token_loss <= bound + 0.05
 
 
 class _memory_errors:
