@@ -83,7 +83,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     old = temporary.with_name(temporary.name + ".old")
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        mask = _umask()
+        temporary.chmod(0o777 & ~mask)
+        for file in temporary.rglob("*"):  # some libraries write files that only their owner may read
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)
         if path.exists():
             path.replace(old)
         temporary.replace(path)

@@ -374,6 +374,12 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_intact(
     checkpoint.load(out / "last")
 
 
+def test_checkpoints_are_readable_by_whoever_may_read_new_files(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("x")
+    usual = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in (whole / "last").iterdir()} == {usual}
+
+
 def test_recover_folder_puts_the_old_one_back_and_clears_scraps(tmp_path: Path) -> None:
     (tmp_path / ".last.abc.old").mkdir()
     (tmp_path / ".last.abc.old" / "x").write_text("old")
