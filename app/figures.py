@@ -69,7 +69,7 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
                 "blur": {"itemStyle": {"opacity": 0.35}, "lineStyle": {"opacity": 0.2}, "label": {"opacity": 0.35}},
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 7,
-                "data": [_node(mark, scene, report, theme, size, mark.node == node) for mark in scene.nodes],
+                "data": [_node(mark, scene, report, theme, size, chosen=node) for mark in scene.nodes],
                 "links": [_edge(mark, scene, theme) for mark in scene.edges],
             },
             {
@@ -101,7 +101,7 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
     }
 
 
-def _node(mark: NodeMark, scene: DagScene, report: ProbeReport, theme: Theme, size: int, chosen: bool) -> Option:
+def _node(mark: NodeMark, scene: DagScene, report: ProbeReport, theme: Theme, size: int, *, chosen: int) -> Option:
     fill = theme.colour(mark.value, scene.scale.low, scene.scale.high)
     style: Option = {
         "color": fill,
@@ -109,7 +109,7 @@ def _node(mark: NodeMark, scene: DagScene, report: ProbeReport, theme: Theme, si
         "borderWidth": 3.5 if mark.frontier else 2.2 if mark.role != "node" else 1.2,
         "borderType": "solid" if mark.reachable else "dashed",
     }
-    if chosen:
+    if mark.node == chosen and mark.role != "target":  # the target is the one shown unless another is chosen
         style |= {"shadowBlur": 12, "shadowColor": theme.text}
     return {
         "id": str(mark.node),

@@ -5,20 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from app import compute, figures
 from app.controls import literal
 from app.links import View, url
-from model.codec import ANSWER
 from model.errors import InputError
 from model.prosqa import ProsQAProblem
 from probing.export import MEDIA_TYPES, export
+from probing.frontier import METRICS
+from probing.layout import layout
 from probing.palette import THEMES, Theme
 from probing.report import VALUES, Estimate, ProbeReport
-from probing.scenes import dag_scene, frontier_scene, heatmap_scene, scale_of
+from probing.scenes import SOURCES, dag_scene, display_name, frontier_scene, heatmap_scene, scale_of
 
-TALL, SMALL = 570, 230
+SMALL = 230
 
 
 def theme() -> Theme:
@@ -58,8 +60,8 @@ def verdict(report: ProbeReport) -> None:
         help="Blind rule: choose the candidate with the deeper backward search. It is right on 9 of 10 problems of the "
         "public ProsQA file without knowing who is asked about, and half of the time on balanced ones.",
     )
-    for warning in report.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
+    if report.warnings:
+        st.warning("  \n".join(literal(warning) for warning in report.warnings), icon=":material/warning:")
     if report.n_filler:
         st.info(
             f"This graph is smaller than any the model was trained on, where it would only guess. So {report.n_filler} "
@@ -79,24 +81,19 @@ def thoughts(k: int) -> str:
     return "no thought" if k == 0 else "1 thought" if k == 1 else f"{k} thoughts"
 
 
-def sentence(report: ProbeReport, k: int) -> str:
-    """What the state shown holds, in one sentence."""
-    problem, t = report.problem, k + 1
-    members = problem.frontier(t)
-    mass = sum(report.probability.mean[k][v] for v in members)
-    answer = report.marker.mean[k][ANSWER]
-    root = literal(problem.idx_to_symbol[problem.root])
-    what = f"**Thought {t}** (state h{_sub(k)})" if k < report.n_thoughts else f"**The answer state** (h{_sub(k)})"
-    if answer > 0.5:
-        return (
-            f"{what}: **done**. {answer:.0%} of its mass is on the answer marker [A]: the search is over and the model "
-            "is ready to answer."
-        )
-    if not members:
-        return f"{what}: no node is {t} hops from {root}; {answer:.0%} of the mass is on the answer marker."
-    nodes = f"the {len(members)} nodes" if len(members) > 1 else "the one node"
-    hops = f"{t} hop{'s' if t > 1 else ''}"
-    return f"{what} should hold distance {t}: **{mass:.0%}** of its mass is on {nodes} exactly {hops} from {root}."
+def sentence(report: ProbeReport, k: int) -> None:
+    """What the state shown should hold and what it does, beside the controls."""
+    problem, scene = report.problem, dag_scene(report, k)
+    root = literal(display_name(problem.idx_to_symbol[problem.root], 40))
+    hops = "1 hop" if k == 0 else f"{k + 1} hops"
+    first, *rest = (literal(line) for line in scene.subtitle)
+    if scene.thought is None:
+        should = f"**The answer state** h{_sub(k)} is where the model answers"
+    elif problem.frontier(k + 1):
+        should = f"**Thought {k + 1}** (state h{_sub(k)}) should hold what is {hops} from {root}"
+    else:
+        should = f"**Thought {k + 1}** (state h{_sub(k)}) comes after the search"
+    st.markdown(f"{should}: **{first}** :gray[· {' · '.join([*rest, f'n = {report.n_draws}'])}]")
 
 
 def steps(report: ProbeReport, *, playing: bool) -> int:
@@ -133,6 +130,10 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
     return int(state.x_k)
 
 
+def _height(report: ProbeReport) -> int:
+    return 56 + max(24 * (report.n_nodes + 1), 330)
+
+
 def colours() -> None:
     """What nodes and cells are coloured by."""
     st.segmented_control(
@@ -144,6 +145,11 @@ def colours() -> None:
         label_visibility="collapsed",
         help="; ".join(f"**{value}**: {meaning}" for value, meaning in VALUES.items()),
     )
+
+
+def fits_beside(report: ProbeReport) -> bool:
+    """Whether the graph is narrow enough to stand beside the heatmap."""
+    return layout(report.problem).width <= 7
 
 
 def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
@@ -163,7 +169,7 @@ def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
         figures.dag(scene, report, node, theme()),
         key="x_dag",
         on_select=clicked,
-        height=TALL,
+        height=_height(report),
         renderer="svg",
         alt=scene.alt,
     )
@@ -186,7 +192,7 @@ def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
         figures.staircase(scene, report, k, node, theme()),
         key="x_stairs",
         on_select=clicked,
-        height=max(TALL, 60 + 19 * report.n_nodes),
+        height=_height(report),
         renderer="svg",
         alt=scene.alt,
     )
@@ -218,8 +224,8 @@ def metrics(report: ProbeReport, k: int) -> None:
     st.echarts_chart(
         figures.metric(panels[chosen], k, theme()), key="x_metric_chart", height=SMALL, renderer="svg", alt=scene.alt
     )
-    draws = f"n = {report.n_draws} draws, bars: 95 % intervals" if report.n_draws > 1 else "a single draw: no intervals"
-    st.caption(f"{panels[chosen].definition[0].upper()}{panels[chosen].definition[1:]}; {draws}. {scene.undefined}")
+    draws = f"n = {report.n_draws}, bars: 95 % intervals" if report.n_draws > 1 else "a single draw: no intervals"
+    st.caption(f"{panels[chosen].definition[0].upper()}{panels[chosen].definition[1:]}; {draws}.")
 
 
 def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
@@ -269,6 +275,29 @@ def tokens(report: ProbeReport, k: int) -> None:
     )
 
 
+def numbers(report: ProbeReport, k: int) -> None:
+    """Every metric of one thought, the model beside its controls."""
+    t = min(k + 1, report.n_thoughts)
+    rows = []
+    for name, metric in METRICS.items():
+        row = {"metric": metric.label}
+        for source, title in SOURCES.items():
+            if source in report.metrics:
+                row[title] = _short(report.metrics[source][name][t - 1])
+        rows.append(row | {"what it is": metric.definition})
+    st.markdown(f"##### Thought {t} beside its controls")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
+    st.caption(f"Mean [95 % interval] over n = {report.n_draws} draws; – where a metric has no value.")
+
+
+def _short(value: Estimate | None) -> str:
+    if value is None:
+        return "–"
+    if value.low is None or value.high is None:
+        return f"{value.mean:.2f}"
+    return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
 def share(view: View, problem: ProsQAProblem) -> None:
     """The link to what is on the screen."""
     try:
@@ -316,7 +345,7 @@ def _buttons(
 
 
 def about() -> None:
-    with st.expander("What am I looking at?", icon=":material/help:"):
+    with st.popover("What am I looking at?", icon=":material/help:", type="tertiary"):
         st.markdown(
             """
 **The task.** The model reads facts (*every gorpus is a lempus*) and must say which of two things someone is. To know,
@@ -340,9 +369,7 @@ problem; what holds for the model is a question for many.
 
 
 def _bold(problem: ProsQAProblem, node: int) -> str:
-    name = problem.idx_to_symbol[node]
-    name = name if len(name) <= 40 else name[:39] + "…"
-    return f"**{literal(name)}**"
+    return f"**{literal(display_name(problem.idx_to_symbol[node], 40))}**"
 
 
 def _sub(k: int) -> str:

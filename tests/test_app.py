@@ -60,7 +60,8 @@ def test_opens_on_the_finished_example() -> None:
     assert f"answers **{target}** :green-badge" in texts(page)
     assert "16 of 16 draws" in texts(page)
     assert "blind rule" in texts(page)
-    assert "Thought 2" in texts(page)
+    assert "**Thought 2** (state h₁) should hold what is 2 hops from" in texts(page)
+    assert "controls: shuffled labels" in texts(page)
     assert len(page.get("echarts_chart")) == 7
     assert len(graph(page)["series"][0]["data"]) == problem.n_nodes
     for chart in page.get("echarts_chart"):
@@ -81,8 +82,8 @@ def test_moving_the_slider_recolours_and_moves_nothing(opened: AppTest) -> None:
 
 def test_states_after_the_search_read_as_finished(opened: AppTest) -> None:
     opened.slider(key="x_k").set_value(5).run()
-    assert "done" in texts(opened)
-    assert "ready to answer" in texts(opened)
+    assert "done: 100 % on the answer marker" in texts(opened)
+    assert "comes after the search" in texts(opened)
     assert opened.slider(key="x_k").set_value(6).run().button(key="x_step").disabled
 
 

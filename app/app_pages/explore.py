@@ -28,6 +28,7 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch"):
             panels.question(report)
+        panels.about()
         share, download = (
             st.popover("Share", icon=":material/link:"),
             st.popover("Download", icon=":material/download:"),
@@ -41,12 +42,13 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
         panels.downloads(report, choice.problem, value, k)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(width=620):
-            st.markdown(panels.sentence(report, k))
+            panels.sentence(report, k)
         panels.colours()
-    with st.container(horizontal=True, gap="medium"):
+    beside = panels.fits_beside(report)
+    with st.container(horizontal=beside, gap="medium"):
         with st.container(width="stretch"):
             panels.graph(report, value, k, node)
-        with st.container(width=420):
+        with st.container(width=420 if beside else "stretch"):
             panels.staircase(report, value, k, node)
     with st.grid(3, min_column_width=310, gap="small", border=True) as grid:
         with grid.cell():
@@ -62,8 +64,10 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
             st.markdown("##### One node through the thoughts")
             panels.one_node(report, value, k, node)
         with grid.cell():
-            st.markdown(f"##### What it would say next, after {panels.thoughts(k)}")
+            st.markdown(f"##### Next token after {panels.thoughts(k)}")
             panels.tokens(report, k)
+        with grid.cell():
+            panels.numbers(report, k)
 
 
 controls.open_link()
@@ -81,4 +85,3 @@ except InputError as error:
     st.error(controls.literal(str(error)), icon=":material/error:")
 else:
     st.fragment(picture, run_every=1.3 if st.session_state.get("x_playing") else None)(choice, report)
-    panels.about()
