@@ -1,0 +1,55 @@
+"""What the README tells a newcomer to type works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_your_own_graph_run(tmp_path) -> None:
+    block = README.split("## Your own graph")[1].split("## ")[0]
+    lines = re.findall(r"^    (.+)$", block, flags=re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        command = line.replace("python -m", f"{shlex.quote(sys.executable)} -m", 1)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    assert "zumpus" in (tmp_path / "staircase.svg").read_text(encoding="utf-8")
+
+
+def test_every_command_named_exists() -> None:
+    named = set(re.findall(r"`python -m (model|probing) ([a-z-]+)`", README))
+    assert len(named) >= 11
+    for package in ("model", "probing"):
+        module = __import__(f"{package}.__main__", fromlist=["app"])
+        known = {
+            command.name or command.callback.__name__.replace("_", "-") for command in module.app.registered_commands
+        }
+        assert {name for where, name in named if where == package} == known
+
+
+def test_every_file_named_exists() -> None:
+    tree = README.split("## Files")[1].split("## ")[0]
+    folder = ""
+    for name in re.findall(r"`([^`]+)`", tree):
+        path = name if "/" in name else f"{folder}/{name}"
+        folder = str(Path(path).parent) if not path.endswith("/") else path.rstrip("/")
+        assert list(ROOT.glob(path)), f"README names {name}, which is not there"
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
