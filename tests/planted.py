@@ -67,8 +67,9 @@ class Planted(CoconutGPT2):
     def continuation_logits(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor | None = None) -> Tensor:
         assert after is None
         assert tokens.shape[1] == 2
-        answer = self.logits_after(trace.upto(trace.n_thoughts), int(tokens[0, 0]))[:, -1]
-        return torch.stack([self.logits(trace.states[:, -1]), answer], dim=1)
+        assert int(tokens[0, 0]) == ANSWER
+        (fed, _), *_ = trace.cache
+        return torch.stack([self.logits(trace.states[:, -1]), self._answer(fed[:, 0])], dim=1)
 
     def _begin(self, prompt: PromptBatch) -> ThoughtTrace:
         fed = torch.nn.functional.one_hot(prompt.input_ids, 48).float()[:, None]
@@ -93,8 +94,12 @@ class Planted(CoconutGPT2):
                 strength = torch.stack(seen).amax(dim=0) if seen else torch.zeros(48)
             else:
                 strength = torch.nn.functional.one_hot(torch.tensor(root), 48).float() * HELD
+            parents: list[list[int]] = [[] for _ in range(48)]
+            for source, ends in enumerate(adjacency):
+                for end in ends:
+                    parents[end].append(source)
             found = [
-                max(float(strength[v]) for v in range(48) if distances(adjacency, v)[goal] < 48) for goal in candidates
+                max(float(strength[v]) for v, d in enumerate(distances(parents, goal)) if d < 48) for goal in candidates
             ]
             if abs(found[0] - found[1]) < 1e-4:
                 coin = sum(token * (i + 1) for i, token in enumerate(sequence.argmax(dim=1).tolist()[:40])) % 2

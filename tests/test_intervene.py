@@ -346,12 +346,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_writes_rows_and_a_summary(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("intervene", "--data", str(data), "--edit", "swap:t=1", "--n", "4", "--out", str(out), "--seed", "1")
+    done = run("intervene", "--data", str(data), "--edit", "swap:t=1", "--n", "3", "--out", str(out), "--seed", "1")
     assert done.returncode == 0, done.stderr
     assert "answers the other candidate" in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     assert {entry["control"] for entry in summary["summary"]} == {"", *CONTROLS}
-    assert all(entry["n"] + entry["n_undefined"] == 4 for entry in summary["summary"])
+    assert all(entry["n"] + entry["n_undefined"] == 3 for entry in summary["summary"])
 
 
 def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGPT2) -> None:
