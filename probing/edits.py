@@ -44,6 +44,7 @@ NODE_SETS = {
     "other-frontier": "the frontier of the other question about the same graph",
     "other-branch": "those of the other frontier that lead to the other candidate",
     "other-rest": "those of the other frontier that lead to neither candidate",
+    "toward-target": "nodes that the root reaches and that lead to the target, at any distance, both ends included",
     "unreachable": "nodes that the root cannot reach and that lead to neither candidate",
     "nothing": "no node",
 }
@@ -394,6 +395,8 @@ def node_set(name: str, problem: ProsQAProblem, t: int) -> frozenset[int]:
         return problem.frontier(t) & problem.leads_to(problem.target)
     if name == "rest":
         return problem.frontier(t) - problem.leads_to(problem.target)
+    if name == "toward-target":
+        return problem.reachable & problem.leads_to(problem.target)
     if name == "unreachable":
         leading = problem.leads_to(problem.target) | problem.leads_to(problem.neg_target)
         return frozenset(range(problem.n_nodes)) - problem.reachable - leading

@@ -223,6 +223,7 @@ def test_node_sets_of_a_known_graph() -> None:
         "other-frontier": {"x", "y"},
         "other-branch": {"x"},
         "other-rest": {"y"},
+        "toward-target": {"R", "a", "c", "T"},
         "unreachable": {"y", "u", "v"},
         "nothing": set(),
     }
