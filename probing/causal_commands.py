@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from model import checkpoint
 from model.cli import progress
 from model.coconut import CoconutGPT2
-from model.errors import InputError
+from model.errors import InputError, OutputError
 from model.files import write_json
 from model.formats import load_problems
 from model.prosqa import ProsQAProblem
@@ -69,6 +70,10 @@ def fit_directions(
         )
     model = _model(checkpoint_folder, device, untrained, seed)
     target = out or checkpoint_folder / FILE_NAME
+    if target.parent.exists() and not os.access(target.parent, os.W_OK):
+        raise OutputError(
+            f"{target.parent} cannot be written to; give --out FILE, and --directions FILE to intervene and verdict"
+        )
     parts = []
     for what, part, draw_seed in (
         ("thoughts to fit", problems[:-n_held_out], seed),

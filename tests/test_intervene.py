@@ -377,6 +377,29 @@ def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGP
     assert (tmp_path / "both" / "effects.svg").stat().st_size > 1000
 
 
+def test_directions_need_a_place_before_they_are_fitted(
+    tmp_path: Path, tiny: CoconutGPT2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from probing.__main__ import app
+
+    checkpoint.save(tiny, tmp_path / "model")
+    many = tmp_path / "many.json"
+    many.write_text(write_problems(list(generate("balanced", 240, 2))), encoding="utf-8")
+    arguments = ["directions", "--data", str(many), "--checkpoint", str(tmp_path / "model"), "--n-held-out", "30"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode, **options: mode != os.W_OK)
+        refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert "give --out FILE" in str(refused.exception)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.exception
+    fitted = directions_module.load(tmp_path / "model" / directions_module.FILE_NAME)
+    fitted.check_fits(checkpoint.load(tmp_path / "model"))
+    assert f"written to {tmp_path / 'model'}" in done.output
+
+
 def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
     """In one process, for speed: the same entry point as the command line."""
     from typer.testing import CliRunner
