@@ -11,6 +11,7 @@ from model.checkpoint import DEFAULT_CHECKPOINT
 from model.cli import make_app, run
 from model.errors import InputError
 from probing import causal_commands, plot_command
+from probing.dataset_command import dataset
 
 app = make_app("Open up continuous thoughts: decode, score against the frontier, draw, intervene.")
 
@@ -82,6 +83,7 @@ def report(
         typer.echo(f"{t:<9}{size:>9}{shown[0]:>8}{shown[1]:>10}{shown[2]:>8}{shown[3]:>10}")
 
 
+app.command()(dataset)
 causal_commands.register(app)
 plot_command.register(app)
 
