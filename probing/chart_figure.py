@@ -46,7 +46,7 @@ HATCHES = ("", "//", "xx", "..", "\\\\", "++")
 def draw(chart: Chart) -> Figure:
     """A chart as a figure; every kind of chart is handled."""
     wide = chart.kind in ("tree", "stacked", "bars")
-    figure = Figure(figsize=(8.4 if wide else 6.2, 4.6 if chart.kind == "tree" else 3.7), layout="constrained")
+    figure = Figure(figsize=(8.4 if wide else 6.2, 4.6 if chart.kind == "tree" else 3.7))
     axes = figure.subplots()
     {
         "lines": _lines,
