@@ -82,8 +82,8 @@ def put(view: View) -> None:
     )
 
 
-def sidebar() -> Choice:
-    """Draw the sidebar and read it."""
+def sidebar(draws: str = "x_draws") -> Choice:
+    """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
@@ -102,7 +102,7 @@ def sidebar() -> Choice:
         st.markdown("#### Model")
         checkpoint = _checkpoint()
         st.markdown("#### Draws")
-        _prompts()
+        _prompts(draws)
     stale = problem is None
     if problem is not None:
         st.session_state.x_problem = problem
@@ -287,14 +287,14 @@ def _checkpoint() -> str:
     return st.session_state.x_folder
 
 
-def _prompts() -> None:
+def _prompts(draws: str) -> None:
     left, right = st.columns(2)
     left.number_input(
         "R",
         1,
         MAX_DRAWS,
         step=1,
-        key="x_draws",
+        key=draws,
         persist_state="session",
         help="The same problem written R times with other slots, edge order and candidate order. Values are means over "
         "these draws with 95 % intervals; a single draw has none.",

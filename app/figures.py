@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 from typing import Any
 
 from model.codec import ANSWER, MARKERS
@@ -30,7 +31,7 @@ Option = dict[str, Any]
 
 TARGET, OTHER = "target ✓", "other ✗"
 _SHAPES = {"root": "roundRect", "target": "diamond", "other candidate": "diamond", "node": "circle"}
-_NOTHING = {"show": False}
+NOTHING = {"show": False}
 
 
 def candidate_colours(theme: Theme) -> tuple[str, str]:
@@ -42,7 +43,15 @@ def candidate_colours(theme: Theme) -> tuple[str, str]:
 
 
 def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option:
-    """The graph at one state: a column each distance, colour = value, orange outline = true frontier."""
+    """The graph at one state of a report; hovering a node shows all its values, the chosen one stands out."""
+    return graph(scene, theme, lambda mark: _node_tip(mark, report, scene.state), chosen=node)
+
+
+def graph(scene: DagScene, theme: Theme, tip: Callable[[NodeMark], str], *, chosen: int | None = None) -> Option:
+    """The graph at one state: a column each distance, colour = value, orange outline = true frontier.
+
+    ``tip`` gives the HTML shown on hovering a node; names in it must be ``safe``.
+    """
     size = 34 if scene.height <= 12 and scene.width <= 8 else 28 if scene.height <= 18 and scene.width <= 11 else 22
     top, bottom = scene.height + 0.8, -0.8
     floor = bottom if scene.divider is None else scene.divider + 0.12
@@ -50,7 +59,7 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
     if scene.thought is not None and scene.thought < len(scene.columns):
         band = [[{"coord": [scene.thought - 0.5, floor]}, {"coord": [scene.thought + 0.5, top]}]]
     label = {"show": True, "formatter": "{b}", "textBorderColor": theme.background, "textBorderWidth": 3}
-    captions = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": _NOTHING}
+    captions = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
     return {
         "animationDuration": 0,
         "animationDurationUpdate": 250,
@@ -69,7 +78,7 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
                 "blur": {"itemStyle": {"opacity": 0.35}, "lineStyle": {"opacity": 0.2}, "label": {"opacity": 0.35}},
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 7,
-                "data": [_node(mark, scene, report, theme, size, chosen=node) for mark in scene.nodes],
+                "data": [_node(mark, scene, tip(mark), theme, size, chosen=chosen) for mark in scene.nodes],
                 "links": [_edge(mark, scene, theme) for mark in scene.edges],
             },
             {
@@ -101,7 +110,7 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
     }
 
 
-def _node(mark: NodeMark, scene: DagScene, report: ProbeReport, theme: Theme, size: int, *, chosen: int) -> Option:
+def _node(mark: NodeMark, scene: DagScene, tip: str, theme: Theme, size: int, *, chosen: int | None) -> Option:
     fill = theme.colour(mark.value, scene.scale.low, scene.scale.high)
     style: Option = {
         "color": fill,
@@ -121,7 +130,7 @@ def _node(mark: NodeMark, scene: DagScene, report: ProbeReport, theme: Theme, si
         # The chosen node may also come from the list or the link, so a click alone changes no style.
         "select": {"itemStyle": style},
         "label": {"show": True, "position": "inside", "color": theme.ink(fill), "fontSize": 11 if size > 24 else 9},
-        "tooltip": {"formatter": _node_tip(mark, report, scene.state)},
+        "tooltip": {"formatter": tip},
     }
 
 
@@ -172,13 +181,19 @@ def _distances(scene: DagScene, theme: Theme) -> Option:
     return {
         "type": "category",
         "position": "top",
-        "data": [{"value": name, "textStyle": _lit(d == scene.thought, theme)} for d, name in enumerate(names)],
+        "data": [{"value": name, "textStyle": lit(d == scene.thought, theme)} for d, name in enumerate(names)],
         "axisLabel": {"interval": 0, "fontSize": 12},
-        **_BARE,
+        **BARE,
     }
 
 
 def _node_tip(mark: NodeMark, report: ProbeReport, state: int) -> str:
+    said = [(what, _said(report, what, state, mark.node)) for what in ("probability", "normalised", "logit", "cosine")]
+    return node_tip(mark, said, f"after {state} thoughts")
+
+
+def node_tip(mark: NodeMark, values: list[tuple[str, str]], where: str) -> str:
+    """What a node is, its values, and where and over how many draws they were measured, as HTML."""
     role = {
         "root": "root: the one asked about",
         "target": "target: the right answer",
@@ -188,13 +203,13 @@ def _node_tip(mark: NodeMark, report: ProbeReport, state: int) -> str:
     if mark.frontier:
         role += "; in the frontier" + (", on a shortest path" if mark.optimal else "")
     rows = [("distance from the root", "none" if mark.distance is None else str(mark.distance))]
-    rows += [(what, _said(report, what, state, mark.node)) for what in ("probability", "normalised", "logit", "cosine")]
+    rows += values
     cells = "".join(
         f"<tr><td style='padding-right:14px'>{what}</td><td style='text-align:right'>{text}</td></tr>"
         for what, text in rows
     )
     draws = "a single draw has no interval" if mark.n == 1 else f"mean [95 % interval], n = {mark.n} draws"
-    return f"<b>{safe(mark.name)}</b><br>{role}<table>{cells}</table><small>after {state} thoughts; {draws}</small>"
+    return f"<b>{safe(mark.name)}</b><br>{role}<table>{cells}</table><small>{where}; {draws}</small>"
 
 
 # --- the staircase ----------------------------------------------------------------------------------------------------
@@ -239,7 +254,7 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
                 },
             }
         )
-    names = _unique([*(shown(mark.name, 14) for mark in order), marker])
+    names = unique([*(shown(mark.name, 14) for mark in order), marker])
     rows: list[Option] = [
         {
             "value": name,
@@ -273,14 +288,14 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
             "type": "category",
             "position": "top",
             "data": [
-                {"value": str(row.thought or "end"), "textStyle": _lit(row.state == state, theme)} for row in scene.rows
+                {"value": str(row.thought or "end"), "textStyle": lit(row.state == state, theme)} for row in scene.rows
             ],
             "name": "thought",
             "nameLocation": "middle",
             "nameGap": 24,
             "nameTextStyle": {"color": theme.muted},
             "axisLabel": {"interval": 0, "fontSize": 12},
-            **_BARE,
+            **BARE,
             "splitArea": {"show": True, "areaStyle": {"color": [_rgba(item) for item in light]}},
         },
         "yAxis": {
@@ -288,7 +303,7 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
             "inverse": True,
             "data": rows,
             "axisLabel": {"interval": 0, "fontSize": 11},
-            **_BARE,
+            **BARE,
             "splitLine": {"show": True, "lineStyle": {"color": theme.faint, "opacity": 0.5}},
         },
         "visualMap": [
@@ -315,7 +330,7 @@ def trajectory(report: ProbeReport, scale: Scale, state: int, node: int, theme: 
         low = [row[node] for row in band.low]
         wide = [row[node] - least for row, least in zip(band.high, low, strict=True)]
         edge = {"type": "line", "stack": "interval", "stackStrategy": "all", "symbol": "none", "silent": True}
-        edge |= {"lineStyle": {"opacity": 0}, "tooltip": _NOTHING}
+        edge |= {"lineStyle": {"opacity": 0}, "tooltip": NOTHING}
         series += [
             {**edge, "data": [round(x, 5) for x in low]},
             {**edge, "data": [round(x, 5) for x in wide], "areaStyle": {"color": blue, "opacity": 0.22}},
@@ -335,7 +350,7 @@ def trajectory(report: ProbeReport, scale: Scale, state: int, node: int, theme: 
         }
     )
     ends: Option = {"min": 0, "max": 1} if scale.high == 1 and scale.low == 0 else {}
-    return _chart([str(s) for s in states], "thoughts had (k)", series, theme, **ends)
+    return chart([str(s) for s in states], "thoughts had (k)", series, theme, **ends)
 
 
 def answers(report: ProbeReport, state: int, theme: Theme) -> Option:
@@ -346,10 +361,10 @@ def answers(report: ProbeReport, state: int, theme: Theme) -> Option:
     ]
     series: list[Option] = []
     for (name, found, symbol), colour in zip(lines, candidate_colours(theme), strict=True):
-        series += _with_bars(name, list(found), colour, symbol)
+        series += with_bars(name, list(found), colour, symbol)
     series[0]["markLine"] = _marks([_here(state, theme)])
     categories = [str(answer.k) for answer in report.answers]
-    return _chart(categories, "answered after k thoughts", series, theme, legend=[TARGET, OTHER], min=0, max=1)
+    return chart(categories, "answered after k thoughts", series, theme, legend=[TARGET, OTHER], min=0, max=1)
 
 
 def metric(panel: MetricPanel, state: int, theme: Theme) -> Option:
@@ -358,7 +373,7 @@ def metric(panel: MetricPanel, state: int, theme: Theme) -> Option:
     symbols = {"model": "circle", "shuffled": "triangle", "untrained": "rect"}
     for found in panel.series:
         colour = theme.sources[found.source]
-        series += _with_bars(found.label, [p.estimate for p in found.points], colour, symbols[found.source])
+        series += with_bars(found.label, [p.estimate for p in found.points], colour, symbols[found.source])
     n = len(panel.series[0].points)
     if panel.chance:
         chance = dict(panel.chance)
@@ -375,7 +390,7 @@ def metric(panel: MetricPanel, state: int, theme: Theme) -> Option:
     if state < n:
         series[0]["markLine"] = _marks([_here(state, theme, first=1)])
     legend = [item["name"] for item in series if "name" in item]
-    return _chart([str(t) for t in range(1, n + 1)], "thought", series, theme, legend=legend, min=0, max=1)
+    return chart([str(t) for t in range(1, n + 1)], "thought", series, theme, legend=legend, min=0, max=1)
 
 
 def parts(report: ProbeReport, state: int, theme: Theme) -> Option:
@@ -394,8 +409,8 @@ def parts(report: ProbeReport, state: int, theme: Theme) -> Option:
         for part in PARTS
     ]
     names = [str(thought_of(report, s) or "end") for s in states]
-    option = _chart(names, "thought", series, theme, legend=list(PARTS), min=0, max=1)
-    option["xAxis"]["data"] = [{"value": n, "textStyle": _lit(s == state, theme)} for s, n in enumerate(names)]
+    option = chart(names, "thought", series, theme, legend=list(PARTS), min=0, max=1)
+    option["xAxis"]["data"] = [{"value": n, "textStyle": lit(s == state, theme)} for s, n in enumerate(names)]
     return option
 
 
@@ -421,9 +436,9 @@ def tokens(report: ProbeReport, state: int, theme: Theme, n: int = 7) -> Option:
         "yAxis": {
             "type": "category",
             "inverse": True,
-            "data": _unique([name for _, name, _ in bars]),
+            "data": unique([name for _, name, _ in bars]),
             "axisLabel": {"fontSize": 12, "color": theme.text},
-            **_BARE,
+            **BARE,
         },
         "series": [
             {
@@ -446,7 +461,7 @@ def tokens(report: ProbeReport, state: int, theme: Theme, n: int = 7) -> Option:
 
 # --- shared -----------------------------------------------------------------------------------------------------------
 
-_BARE: Option = {"axisLine": _NOTHING, "axisTick": _NOTHING, "splitLine": _NOTHING}
+BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
 
 
 def shown(name: str, most: int) -> str:
@@ -481,7 +496,7 @@ def _printed(value: float, scale: Scale) -> str:
     return scale.short(value) if abs(value) >= 0.02 * max(abs(scale.low), abs(scale.high)) else ""
 
 
-def _unique(names: list[str]) -> list[str]:
+def unique(names: list[str]) -> list[str]:
     """A category axis takes each name once: those cut to the same letters get invisible marks."""
     seen: dict[str, int] = {}
     found = []
@@ -491,7 +506,7 @@ def _unique(names: list[str]) -> list[str]:
     return found
 
 
-def _lit(on: bool, theme: Theme) -> Option:
+def lit(on: bool, theme: Theme) -> Option:
     return {"color": theme.frontier, "fontWeight": "bold"} if on else {"color": theme.muted, "fontWeight": "normal"}
 
 
@@ -514,7 +529,7 @@ def _clear(theme: Theme) -> str:
 
 
 def _hidden_axis(least: float, most: float) -> Option:
-    return {"type": "value", "min": least, "max": most, "show": False, "axisLabel": _NOTHING, **_BARE}
+    return {"type": "value", "min": least, "max": most, "show": False, "axisLabel": NOTHING, **BARE}
 
 
 def _here(state: int, theme: Theme, *, first: int = 0) -> Option:
@@ -523,10 +538,10 @@ def _here(state: int, theme: Theme, *, first: int = 0) -> Option:
 
 
 def _marks(lines: list[Option]) -> Option:
-    return {"silent": True, "symbol": "none", "label": _NOTHING, "animation": False, "data": lines}
+    return {"silent": True, "symbol": "none", "label": NOTHING, "animation": False, "data": lines}
 
 
-def _with_bars(name: str, found: list[Estimate | None], colour: str, symbol: str) -> list[Option]:
+def with_bars(name: str, found: list[Estimate | None], colour: str, symbol: str) -> list[Option]:
     """A line and its error bars: vertical strokes, one line with gaps."""
     line = {
         "type": "line",
@@ -543,11 +558,11 @@ def _with_bars(name: str, found: list[Estimate | None], colour: str, symbol: str
             strokes += [[i, round(e.low, 5)], [i, round(e.high, 5)], [i, None]]
     if not strokes:
         return [line]
-    quiet = {"symbol": "none", "silent": True, "tooltip": _NOTHING, "lineStyle": {"color": colour, "width": 1.4}}
+    quiet = {"symbol": "none", "silent": True, "tooltip": NOTHING, "lineStyle": {"color": colour, "width": 1.4}}
     return [line, {"type": "line", "data": strokes, **quiet}]
 
 
-def _chart(
+def chart(
     categories: list[str], name: str, series: list[Option], theme: Theme, *, legend: list[str] | None = None, **y: Any
 ) -> Option:
     items = {"data": legend, "top": 0, "left": 0, "itemWidth": 16, "itemHeight": 9, "itemGap": 8}
@@ -560,7 +575,7 @@ def _chart(
             "bottom": 24,
             "containLabel": True,
         },
-        "legend": {**items, "textStyle": {"fontSize": 11, "color": theme.text}} if legend else _NOTHING,
+        "legend": {**items, "textStyle": {"fontSize": 11, "color": theme.text}} if legend else NOTHING,
         "tooltip": {"trigger": "axis", "valueFormatter": "%.3f", "confine": True, "textStyle": {"fontSize": 12}},
         "xAxis": {
             "type": "category",
@@ -569,7 +584,7 @@ def _chart(
             "nameLocation": "middle",
             "nameGap": 24,
             "nameTextStyle": {"color": theme.muted},
-            "axisTick": _NOTHING,
+            "axisTick": NOTHING,
         },
         "yAxis": {"type": "value", "splitLine": {"lineStyle": {"color": theme.faint, "opacity": 0.6}}, **y},
         "series": series,

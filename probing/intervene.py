@@ -322,15 +322,18 @@ def intervene(
     controls: Sequence[str] = tuple(CONTROLS),
     n_draws: int = 1,
     seed: int = 0,
+    fill: bool = False,
 ) -> Intervention:
     """One problem with these edits made together, and each matched control, under ``n_draws`` draws in one batch.
 
-    Raises InputError if the edits contradict each other, do not fit the checkpoint, or do not exist for this problem.
+    ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
+    (``SlotCodec.draw``), without which such graphs are answered at chance. Raises InputError if the edits contradict
+    each other, do not fit the checkpoint, or do not exist for this problem.
     """
     scene = tuple(edits)
     check_scene(scene)
     check_defined(scene, n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
-    prompts = [draw_prompt(model, problem, seed=seed, number=i) for i in range(n_draws)]
+    prompts = [draw_prompt(model, problem, seed=seed, number=i, fill=fill) for i in range(n_draws)]
     # One problem: the same nodes, steps and graph in every draw, but noise of its own.
     prepared = prepare(model, prompts, [0] * n_draws, directions, noise_ids=range(n_draws))
     outcome = run_edit(model, prepared, scene)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, Prompt, codec_for
+from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import CheckpointError
 from model.prosqa import ProsQAProblem
 
@@ -49,14 +49,16 @@ def n_thoughts_of(model: CoconutGPT2) -> int:
     return n
 
 
-def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int) -> Prompt:
+def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int, fill: bool = False) -> Prompt:
     """The problem under one random draw, which depends on (seed, number) alone.
 
-    Raises ProblemTooLargeError if the model cannot take it.
+    ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts. Raises
+    ProblemTooLargeError if the model cannot take it.
     """
     codec = codec_for(model.config)
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
-    return codec.encode(problem, codec.draw(problem, np.random.default_rng([seed, number])))
+    size = filler_size(problem, model.config) if fill else None
+    return codec.encode(problem, codec.draw(problem, np.random.default_rng([seed, number]), fill_to=size))
 
 
 def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Prompt:

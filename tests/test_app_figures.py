@@ -133,7 +133,7 @@ def _strings(value, key):
 
 
 def test_equal_short_names_stay_apart_on_an_axis() -> None:
-    names = figures._unique(["a…", "b", "a…", "a…"])
+    names = figures.unique(["a…", "b", "a…", "a…"])
     assert len(set(names)) == 4
     assert [name.rstrip("\u200b") for name in names] == ["a…", "b", "a…", "a…"]
 

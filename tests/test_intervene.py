@@ -440,3 +440,15 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_small_graphs_are_filled_up_only_when_asked(trained: CoconutGPT2) -> None:
+    names = ["Tom", "terpus", "gorpus", "brimpus", "lempus", "yumpus", "Ada", "wumpus", "rompus"]
+    edges = [[0, 1], [0, 2], [1, 3], [2, 4], [4, 5], [6, 7], [7, 8]]
+    row = {"idx_to_symbol": names, "edges": edges, "root": 0, "target": 5, "neg_target": 8}
+    problem, scene = ProsQAProblem.from_row(row), parse_scene("identity:t=1")
+    plain, filled = (
+        intervene(trained, problem, scene, directions=None, controls=(), n_draws=6, fill=fill) for fill in (False, True)
+    )
+    assert filled.clean.p_target[:, -1].mean() > 0.9 > plain.clean.p_target[:, -1].mean()
+    assert filled.problem == problem
