@@ -6,6 +6,7 @@ fingerprint, the problem written out, and every option. What is cached is frozen
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ def _load(path: str, stamp: str) -> Loaded:
     model = checkpoint.load(path, device=device)
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
+    # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
+    gc.freeze()
     return Loaded(Path(path).name, path, fingerprint(model), model.requires_grad_(False), control)
 
 

@@ -188,7 +188,7 @@ def _custom() -> ProsQAProblem | None:
     _suggest(graph)
     names = list(graph.names)
     options: dict[str, Any] = {"options": names, "persist_state": "session", "filter_mode": "contains"}
-    st.selectbox("Root: who is asked about", key="x_root", **options)
+    st.selectbox("Root: who is asked about", key="x_root", on_change=_root_changed, args=(graph,), **options)
     left, right = st.columns(2)
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
@@ -203,6 +203,15 @@ def _custom() -> ProsQAProblem | None:
                 f"{_quoted(reached[0])} and {_quoted(missed[0])}."
             )
         return None
+
+
+def _root_changed(graph: Graph) -> None:
+    """Another root needs other candidates, unless those chosen make a question for it too."""
+    state = st.session_state
+    try:
+        graph.ask(state.x_root, (state.x_first, state.x_second))
+    except InputError:
+        state.x_first = state.x_second = None
 
 
 def _mode_changed() -> None:

@@ -1,5 +1,6 @@
 """The app: ``streamlit run app/main.py`` from the project's root. One line a page; each page is one file."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -10,6 +11,14 @@ if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folde
     sys.path.insert(0, ROOT)
 
 st.set_page_config(page_title="Continuous thoughts", page_icon="🥥", layout="wide")
+
+if "app.compute" not in sys.modules:
+    # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.
+    gc.disable()
+    import app.compute  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 PAGES = [
     st.Page("app_pages/explore.py", title="Explore", icon=":material/account_tree:", default=True),

@@ -37,17 +37,16 @@ def verdict(report: ProbeReport) -> None:
     """What the model answers and whether it is true, with the blind rule's answer beside it; then any warnings."""
     problem, last = report.problem, report.answers[-1]
     root, target, other = (_bold(problem, v) for v in (problem.root, problem.target, problem.neg_target))
-    said, share = max(((target, last.written_target), (other, last.written_neg_target)), key=lambda pair: pair[1])
-    neither = 1 - last.written_target - last.written_neg_target
-    if neither > 0.5:
-        badge, text = ":orange-badge[no answer]", "writes neither candidate"
-    elif last.written_target == last.written_neg_target:
-        badge, text = ":orange-badge[undecided]", f"writes {target} and {other} equally often"
+    right, wrong = (round(share * report.n_draws) for share in (last.written_target, last.written_neg_target))
+    neither = report.n_draws - right - wrong
+    if neither > max(right, wrong):
+        badge, text, count = ":orange-badge[no answer]", "names neither candidate", neither
+    elif right == wrong:
+        badge, text, count = ":orange-badge[undecided]", f"answers {target} and {other} equally often", right
+    elif right > wrong:
+        badge, text, count = ":green-badge[:material/check: true]", f"answers {target}", right
     else:
-        right = last.written_target > last.written_neg_target
-        badge = ":green-badge[:material/check: true]" if right else ":red-badge[:material/close: wrong]"
-        text = f"answers {said}"
-    count = f"{round(share * report.n_draws)} of {report.n_draws} draws"
+        badge, text, count = ":red-badge[:material/close: wrong]", f"answers {other}", wrong
     probability = f"P({target}) = {estimate(last.p_target)}"
     blind = {
         "target": f"picks {target} (right)",
@@ -55,7 +54,7 @@ def verdict(report: ProbeReport) -> None:
         "tie": "cannot tell (a tie)",
     }[report.blind_rule]
     st.markdown(
-        f"After {thoughts(last.k)} the model {text} {badge} in {count}; {probability}. "
+        f"After {thoughts(last.k)} the model {text} {badge} in {count} of {report.n_draws} draws; {probability}. "
         f":gray[Beside it, the blind rule, which never looks at {root}, {blind}.]",
         help="Blind rule: choose the candidate with the deeper backward search. It is right on 9 of 10 problems of the "
         "public ProsQA file without knowing who is asked about, and half of the time on balanced ones.",
@@ -72,9 +71,10 @@ def verdict(report: ProbeReport) -> None:
 
 
 def estimate(value: Estimate) -> str:
+    """A probability with its interval, cut to what is possible."""
     if value.low is None or value.high is None:
         return f"{value.mean:.2f} (single draw)"
-    return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
+    return f"{value.mean:.2f} [{max(value.low, 0):.2f}, {min(value.high, 1):.2f}]"
 
 
 def thoughts(k: int) -> str:

@@ -12,6 +12,8 @@ from app.compute import example
 from app.links import View, encode
 from model.formats import write_problems
 from model.generate import generate
+from model.prosqa import ProsQAProblem
+from probing.probe import probe
 from probing.report import VALUES
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
@@ -122,7 +124,39 @@ def test_ranges_that_cannot_be_met_are_said_and_the_page_stays() -> None:
 def test_problems_beyond_training_run_with_a_warning() -> None:
     page = start(source="generated", hops="8-9", nodes="30-40", **FEW)
     assert errors(page) == ""
-    assert any("hops away" in item.value for item in page.warning)
+    assert "hops away" in page.warning[0].value
+    assert "-0.00" not in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ((0.75, 0.25), "answers **T** :green-badge[:material/check: true] in 3 of 4 draws"),
+        ((0.25, 0.5), "answers **N** :red-badge[:material/close: wrong] in 2 of 4 draws"),
+        ((0.5, 0.5), "answers **T** and **N** equally often :orange-badge[undecided] in 2 of 4 draws"),
+        ((0.25, 0.0), "names neither candidate :orange-badge[no answer] in 3 of 4 draws"),
+    ],
+)
+def test_the_verdict_says_what_was_written(written: tuple[float, float], said: str, tiny) -> None:
+    report = probe(tiny, ProsQAProblem.from_names([("R", "T"), ("S", "N")], root="R", candidates=("T", "N")), n_draws=4)
+    last = report.answers[-1].model_copy(update={"written_target": written[0], "written_neg_target": written[1]})
+    report = report.model_copy(update={"answers": (*report.answers[:-1], last)})
+
+    def page(report) -> None:
+        from app import panels
+
+        panels.verdict(report)
+
+    assert said in texts(AppTest.from_function(page, args=(report,)).run())
+
+
+def test_another_problem_shows_its_own_target() -> None:
+    page = start(source="generated", seed="1", node="0", **FEW)
+    assert page.session_state.x_node == 0
+    page.slider(key="x_k").set_value(3).run()
+    assert page.session_state.x_node == 0
+    page.number_input(key="x_seed").set_value(2).run()
+    assert page.session_state.x_node == next(iter(generate("balanced", 1, 2))).target
 
 
 # --- files
@@ -217,7 +251,7 @@ def test_bad_graphs_are_one_sentence_and_the_last_good_one_stays(text: str, said
     assert said in errors(page)
     assert len(page.error) == 1
     assert "Is **Tom** a" in texts(page)
-    assert any("last problem" in item.value for item in page.info)
+    assert any("problem from before" in item.value for item in page.info)
     page.text_area(key="x_text").set_value(EIGHT).run()
     assert errors(page) == ""
 
@@ -229,6 +263,15 @@ def test_a_question_that_cannot_be_asked(candidates: tuple[str, str], said: str)
     page = start(**custom(EIGHT, root="Tom", candidates=candidates))
     assert said in errors(page)
     assert len(page.get("echarts_chart")) == 7
+
+
+def test_another_root_brings_candidates_that_fit_it() -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
+    page.selectbox(key="x_root").select("Ada").run()
+    assert errors(page) == ""
+    assert {page.selectbox(key="x_first").value, page.selectbox(key="x_second").value} == {"c", "f"}
+    page.selectbox(key="x_root").select("a").run()
+    assert "Is **a** a" in texts(page)
 
 
 def test_the_edge_table_begins_with_the_typed_graph() -> None:

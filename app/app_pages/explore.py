@@ -22,7 +22,9 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
             state.x_playing = False
             st.rerun()
     state.x_tick = playing
-    if not isinstance(state.get("x_node"), int) or not 0 <= state.x_node < report.n_nodes:
+    another = state.get("x_shown", report.problem_row) != report.problem_row
+    state.x_shown = report.problem_row
+    if another or not isinstance(state.get("x_node"), int) or not 0 <= state.x_node < report.n_nodes:
         state.x_node = report.problem.target
     node = state.x_node
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -75,7 +77,10 @@ choice = controls.sidebar()
 if st.session_state.x_link_error:
     st.error(controls.literal(st.session_state.x_link_error), icon=":material/link_off:")
 if choice.stale:
-    st.info("Showing the last problem that could be read; see the message in the sidebar.", icon=":material/history:")
+    st.info(
+        "This is still the problem from before: there is no sound new one yet, see the sidebar.",
+        icon=":material/history:",
+    )
 try:
     loaded = compute.load(choice.view.checkpoint)
     report = compute.report(
