@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ from pathlib import Path
 import streamlit as st
 import torch
 
-from model import checkpoint
+from model import checkpoint, plot_training
 from model.coconut import CoconutGPT2
+from model.emergence import EmergenceRecord, save_record
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
 from model.generate import Kind, generate
 from model.prosqa import ProsQAProblem
+from model.run_folder import RunFolder, find_run_folders, read_run_folder
 from probing.probe import fingerprint, probe
 from probing.report import ProbeReport
 
@@ -51,25 +54,25 @@ def folder(name: str) -> Path:
 
 def load(name: str) -> Loaded:
     """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
-    path = folder(name)
+    path = checkpoint.checkpoint_folder(folder(name))
     checkpoint.load_config(path)
     try:
         files = [(path / file).stat() for file in ("config.json", "model.safetensors")]
         stamp = str([(file.st_mtime_ns, file.st_size) for file in files])
     except OSError:
         stamp = ""
-    return _load(str(path.resolve()), stamp)
+    return _load(str(path.resolve()), folder(name).resolve().name, stamp)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
-def _load(path: str, stamp: str) -> Loaded:
+def _load(path: str, name: str, stamp: str) -> Loaded:
     device = checkpoint.pick_device()
     model = checkpoint.load(path, device=device)
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
     # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
     gc.freeze()
-    return Loaded(Path(path).name, path, fingerprint(model), model.requires_grad_(False), control)
+    return Loaded(name, path, fingerprint(model), model.requires_grad_(False), control)
 
 
 def report(loaded: Loaded, problem: ProsQAProblem, *, draws: int, seed: int, fill: bool) -> ProbeReport:
@@ -127,3 +130,59 @@ def _not_graphml(names: tuple[str, ...]) -> str | None:
     except InputError as error:
         return str(error)
     return None
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+RUNS = checkpoint.CHECKPOINTS.parent.parent / "runs"
+RUN_FILES = ("emergence.json", "metrics.jsonl", "result.json")
+
+
+def run_folders() -> list[Path]:
+    """Runs in ``runs/`` and checkpoints that came with a record."""
+    return find_run_folders((RUNS, checkpoint.CHECKPOINTS))
+
+
+def short_path(path: str) -> str:
+    """A path as seen from the project's folder, where it is inside."""
+    root = RUNS.parent
+    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
+
+
+def run_folder(path: str) -> RunFolder:
+    """What a folder tells about its training, read again when its files change. Raises InputError."""
+    found = Path(path).expanduser()
+    return _run_folder(str(found), str([_stamp(found / name) for name in RUN_FILES]))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _run_folder(path: str, stamp: str) -> RunFolder:
+    return read_run_folder(path)
+
+
+def last_written(path: Path) -> float:
+    """When anything of a run was last written, in seconds since the epoch."""
+    return max((stamp[0] for name in RUN_FILES if (stamp := _stamp(path / name))), default=0) / 1e9
+
+
+def has_weights(path: Path) -> bool:
+    return (checkpoint.checkpoint_folder(path) / "model.safetensors").is_file()
+
+
+def record_file(record: EmergenceRecord, kind: str) -> bytes:
+    """An emergence record as the command line writes it: svg, png or json."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"record.{kind}"
+        if kind == "json":
+            save_record(record, path)
+        else:
+            plot_training.write(record, path)
+        return path.read_bytes()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

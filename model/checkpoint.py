@@ -39,7 +39,7 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
     Raises CheckpointError if it is missing, truncated, foreign, of another codec, or if one tensor is missing,
     unexpected, of another shape or not finite: a model is loaded as it was saved or not at all.
     """
-    path = _checkpoint_folder(path)
+    path = checkpoint_folder(path)
     config = load_config(path)
     weights = path / "model.safetensors"
     if not weights.is_file():
@@ -74,7 +74,7 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
 
 def load_config(path: str | Path) -> CoconutConfig:
     """The config of a checkpoint or run folder. Raises CheckpointError if it is missing, malformed or foreign."""
-    path = _checkpoint_folder(path)
+    path = checkpoint_folder(path)
     if not path.is_dir():
         raise CheckpointError(
             f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors"
@@ -135,6 +135,7 @@ def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
         return CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()
 
 
-def _checkpoint_folder(path: str | Path) -> Path:
+def checkpoint_folder(path: str | Path) -> Path:
+    """The folder that ``load`` reads: the path itself, or ``best`` inside it where it is a run folder."""
     path, best = Path(path), Path(path) / "best"
     return best if not (path / "config.json").exists() and (best / "config.json").exists() else path

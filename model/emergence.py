@@ -8,12 +8,13 @@ unreachable): groups and mean logits as in Zhu et al. 2025, table 5, with strict
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2
@@ -116,13 +117,25 @@ def save_record(record: EmergenceRecord, path: str | Path) -> None:
 def load_record(path: str | Path) -> EmergenceRecord:
     """Raises InputError if the file is missing or is not an emergence record of this version."""
     values = read_json(path)
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
+        raise InputError(f"{path}: emergence record of format {found!r}; this version reads {FORMAT}")
     try:
-        if values["format"] != FORMAT:
-            raise InputError(f"{path}: emergence record of format {values['format']!r}; this version reads {FORMAT}")
-        points = tuple(_point(point) for point in values["points"])
-        return EmergenceRecord(values["name"], values["method"], values["seed"], values["n_problems"], points)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not an emergence record ({error})") from None
+        json.dumps(values, allow_nan=False)
+        record = TypeAdapter(EmergenceRecord).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: not an emergence record ({place}: {first['msg']})") from None
+    except ValueError:
+        raise InputError(f"{path}: not an emergence record (a number is not finite)") from None
+    shapes = {(tuple(t.thought for t in point.thoughts), len(point.accuracy_by_k)) for point in record.points}
+    groups = {frozenset(values) for point in record.points for t in point.thoughts for values in (t.mass, t.logit)}
+    if len(shapes) > 1 or groups > {frozenset(GROUPS)}:
+        raise InputError(f"{path}: not an emergence record (its points differ in thoughts or groups)")
+    if record.points and record.n_problems < 1:
+        raise InputError(f"{path}: not an emergence record (points, but no problem)")
+    return record
 
 
 @torch.no_grad()
@@ -208,14 +221,3 @@ def auroc(scores: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, T
     higher = (scores[:, :, None] > scores[:, None, :]).float() + 0.5 * (scores[:, :, None] == scores[:, None, :])
     n_pairs = pair.sum(dim=(1, 2))
     return (higher * pair).sum(dim=(1, 2)) / n_pairs.clamp(min=1), n_pairs
-
-
-def _point(values: Mapping[str, Any]) -> EmergencePoint:
-    thoughts: Sequence[Mapping[str, Any]] = values["thoughts"]
-    return EmergencePoint(
-        values["step"],
-        values["problems"],
-        values["stage"],
-        tuple(ThoughtNumbers(**thought) for thought in thoughts),
-        tuple(values["accuracy_by_k"]),
-    )
