@@ -48,8 +48,22 @@ def shipped() -> list[str]:
 
 
 def folder(name: str) -> Path:
-    """The folder of a shipped checkpoint's name, or of a path."""
-    return checkpoint.CHECKPOINTS / name if name in shipped() else Path(name).expanduser()
+    """The folder of a shipped checkpoint's name, or of a path. Raises InputError as ``typed_path`` does."""
+    return checkpoint.CHECKPOINTS / name if name in shipped() else typed_path(name)
+
+
+def typed_path(text: str) -> Path:
+    """A path as somebody typed it; it need not exist. Raises InputError if the system cannot even look for it."""
+    if not text.isprintable():
+        raise InputError(f"{text!r}: not a path, as it holds unprintable characters")
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except RuntimeError:
+        raise InputError(f"{text}: there is no such user") from None
+    except OSError as error:
+        raise InputError(f"{text:.100}: cannot be opened ({error.strerror or error})") from None
+    return path
 
 
 def load(name: str) -> Loaded:
@@ -151,7 +165,7 @@ def short_path(path: str) -> str:
 
 def run_folder(path: str) -> RunFolder:
     """What a folder tells about its training, read again when its files change. Raises InputError."""
-    found = Path(path).expanduser()
+    found = typed_path(path)
     return _run_folder(str(found), str([_stamp(found / name) for name in RUN_FILES]))
 
 
@@ -170,7 +184,7 @@ def has_weights(path: Path) -> bool:
 
 
 def record_file(record: EmergenceRecord, kind: str) -> bytes:
-    """An emergence record as the command line writes it: svg, png or json."""
+    """An emergence record as the command line writes it: svg, png, csv or json."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"record.{kind}"
         if kind == "json":

@@ -56,7 +56,7 @@ def auroc(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder 
     ]  # fmt: skip
     lines += _beside(other, thought, lambda value: value.auroc, theme)
     lines.append(_level("chance", 0.5, record, theme))
-    return _chart(lines, run.stages, at, theme, min=0.3, max=1)
+    return _chart(lines, run.stages, at, theme, min=0, max=1)
 
 
 def masses(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder | None = None) -> Option:
@@ -141,7 +141,8 @@ def validations(run: RunFolder, at: int | None, theme: Theme) -> Option:
 
 
 def said(value: Validation) -> str:
-    return f"{value.accuracy:.1%} [{value.low:.1%}, {value.high:.1%}]"
+    """An accuracy with its interval, in percent."""
+    return f"{100 * value.accuracy:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 # --- private ----------------------------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def _chart(lines: Sequence[Line], stages: Sequence[StageSpan], at: int | None, t
     end = max(x for line in lines for x, _ in line.points)
     return {
         "animation": False,
-        "grid": {"left": 4, "right": 22, "top": 68, "bottom": 24, "containLabel": True},
+        "grid": {"left": 4, "right": 22, "top": 56, "bottom": 24, "containLabel": True},
         "legend": {
             "data": [line.name for line in lines],
             "type": "scroll",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from app import compute, controls, panels, training_figures
+from app import compute, controls, figures, panels, training_figures
 from app.controls import literal
 from app.links import View
 from model.emergence import EmergencePoint, EmergenceRecord, ThoughtNumbers
@@ -19,9 +20,9 @@ from model.run_folder import RunFolder
 from model.stats import wilson
 
 NONE, OTHER = "none", "another folder …"
-LIVE_SECONDS = 300
-"""A run without a result that wrote this recently is looked at again every few seconds."""
+LIVE_SECONDS = 300  # a run without a result that wrote this recently is looked at again every few seconds
 HEIGHT = 300
+RECORD_KINDS = {"svg": "image/svg+xml", "png": "image/png", "csv": "text/csv", "json": "application/json"}
 
 
 def open_link() -> None:
@@ -133,7 +134,7 @@ def headline(run: RunFolder) -> None:
     st.markdown(f"{badge} {' · '.join(facts)}")
     if run.result is None and last is not None:
         rate = f"{last.problems_per_second:,.0f} problems/s"
-        st.progress(run.share_done or 0.0, f"{run.share_done:.0%} of {last.n_steps:,} steps, {rate}")
+        st.progress(run.share_done or 0.0, f"{100 * (run.share_done or 0):.0f} % of {last.n_steps:,} steps, {rate}")
     elif run.result:
         shown = [
             f"{'fixed number of thoughts' if way == 'fixed' else way.replace('_', ' ')}: "
@@ -176,7 +177,7 @@ def emergence(run: RunFolder, record: EmergenceRecord, other: RunFolder | None) 
         with grid.cell():
             st.markdown("##### Frontier above the rest")
             _draw("t_logit", training_figures.logits(run, thought, seen, theme, other), "Logit gap over training")
-            st.caption("Mean logit of frontier nodes minus that of nodes not reached, in nats; 0 before training.")
+            st.caption("Mean logit of frontier nodes minus that of nodes not reached, in nats; 0: no difference.")
         with grid.cell():
             st.markdown("##### Answers after k thoughts")
             _draw("t_accuracy", training_figures.accuracies(run, seen, theme, other), "Accuracy by k over training")
@@ -229,9 +230,9 @@ def sentence(record: EmergenceRecord, point: EmergencePoint, thought: int) -> st
         return f"No probe problem has nodes both {now.distance} hops from the root and farther, so there is no AUROC."
     return (
         f"After {point.problems:,} problems (stage {point.stage}), **thought {thought}** tells the frontier from nodes "
-        f"not reached with AUROC **{auroc_text(now)}** and puts **{now.mass['frontier']:.0%}** of its probability on "
-        f"the frontier. :gray[Controls: another problem's thought {number(now.auroc_control)}; before training "
-        f"{number(start.auroc)} and {start.mass['frontier']:.0%}; n = {now.n} problems]"
+        f"not reached with AUROC **{auroc_text(now)}** and puts **{100 * now.mass['frontier']:.0f} %** of its "
+        f"probability on the frontier. :gray[Controls: another problem's thought {number(now.auroc_control)}; before "
+        f"training {number(start.auroc)} and {100 * start.mass['frontier']:.0f} %; n = {now.n} problems]"
     )
 
 
@@ -262,6 +263,8 @@ def table(record: EmergenceRecord, point: EmergencePoint) -> pd.DataFrame:
 
 def auroc_text(value: ThoughtNumbers) -> str:
     band = training_figures.interval(value)
+    if value.auroc is not None and value.auroc_se == 0:
+        return f"{number(value.auroc)} (the same in all {value.n})"
     return number(value.auroc) + (f" [{band[0]:.2f}, {band[1]:.2f}]" if band else "")
 
 
@@ -297,36 +300,46 @@ def losses(run: RunFolder, at: int | None) -> None:
 
 def downloads(run: RunFolder, record: EmergenceRecord) -> None:
     """The record as a picture, a table and itself; the losses as a table."""
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in record.name)[:60] or "run"
-    left, right = st.columns(2)
-    options = {"on_click": "ignore", "width": "stretch"}
-    for column, kind, mime in ((left, "svg", "image/svg+xml"), (right, "png", "image/png")):
-        column.download_button(
-            kind.upper(), lambda kind=kind: compute.record_file(record, kind), f"{name}-emergence.{kind}", mime,
-            key=f"t_get_{kind}", **options,
-        )  # fmt: skip
-    left.download_button(
-        "CSV", pd.DataFrame(record.rows()).to_csv(index=False), f"{name}-emergence.csv", "text/csv", key="t_get_csv",
-        **options,
-    )  # fmt: skip
-    right.download_button(
-        "JSON", lambda: compute.record_file(record, "json"), f"{name}-emergence.json", "application/json",
-        key="t_get_json", **options,
-    )  # fmt: skip
-    if run.steps:
-        rows = [{"kind": "step", **asdict(step)} for step in run.steps]
-        rows += [{"kind": "validation", **asdict(value)} for value in run.validations]
-        left.download_button(
-            "Losses, CSV", pd.DataFrame(rows).to_csv(index=False), f"{name}-losses.csv", "text/csv",
-            key="t_get_losses", **options,
-        )  # fmt: skip
-        right.download_button(
-            "Losses, JSON", json.dumps(rows, indent=1), f"{name}-losses.json", "application/json",
-            key="t_get_losses_json", **options,
-        )  # fmt: skip
+    st.caption("The emergence record")
+    with st.container(horizontal=True, gap="xsmall"):
+        for kind, mime in RECORD_KINDS.items():
+            st.download_button(
+                kind.upper(),
+                partial(compute.record_file, record, kind),
+                file_name=f"{_stem(record)}-emergence.{kind}",
+                mime=mime,
+                on_click="ignore",
+                key=f"t_get_{kind}",
+            )
+    if not run.steps:
+        return
+    rows = [{"kind": "step", **asdict(step)} for step in run.steps]
+    rows += [{"kind": "validation", **asdict(value)} for value in run.validations]
+    st.caption("Losses and validations")
+    with st.container(horizontal=True, gap="xsmall"):
+        st.download_button(
+            "CSV",
+            pd.DataFrame(rows).to_csv(index=False),
+            file_name=f"{_stem(record)}-losses.csv",
+            mime="text/csv",
+            on_click="ignore",
+            key="t_get_losses_csv",
+        )
+        st.download_button(
+            "JSON",
+            json.dumps(rows, indent=1),
+            file_name=f"{_stem(record)}-losses.json",
+            mime="application/json",
+            on_click="ignore",
+            key="t_get_losses_json",
+        )
 
 
-def _draw(key: str, option: training_figures.Option, alt: str) -> None:
+def _stem(record: EmergenceRecord) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", record.name)[:60] or "run"
+
+
+def _draw(key: str, option: figures.Option, alt: str) -> None:
     st.echarts_chart(option, key=key, height=HEIGHT, renderer="svg", alt=alt)
 
 

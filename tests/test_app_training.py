@@ -1,0 +1,216 @@
+"""Training under Streamlit's AppTest: the numbers planted in a run folder are the ones on the page, with controls."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from run_folders import N, metrics, plant, record
+from streamlit.testing.v1 import AppTest
+
+from app import compute
+from app.links import View, encode
+from model import checkpoint
+from model.emergence import save_record
+
+APP = Path(__file__).parent.parent / "app"
+
+
+def start(run: str | Path = "") -> AppTest:
+    page = AppTest.from_file(str(APP / "app_pages" / "training.py"), default_timeout=60)
+    if run:
+        page.query_params["run"] = str(run)
+    return page.run()
+
+
+def texts(page: AppTest) -> str:
+    assert not page.exception, page.exception[0].message
+    return "\n".join(item.value for item in page.markdown).replace("\\", "")
+
+
+def errors(page: AppTest) -> list[str]:
+    assert not page.exception, page.exception[0].message
+    return [item.value.replace("\\", "") for item in page.error]
+
+
+def chart(page: AppTest, key: str) -> dict:
+    return next(json.loads(c.proto.spec) for c in page.get("echarts_chart") if c.proto.id.endswith(f"-{key}"))
+
+
+def line(page: AppTest, key: str, name: str) -> list:
+    return next(series["data"] for series in chart(page, key)["series"] if series.get("name") == name)
+
+
+@pytest.fixture
+def no_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compute, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(compute.checkpoint, "CHECKPOINTS", tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def ended(no_runs: None, tmp_path: Path) -> AppTest:
+    return start(plant(tmp_path / "run", ended=True))
+
+
+def test_without_a_run_the_one_command_is_told(no_runs: None) -> None:
+    page = start()
+    assert errors(page) == []
+    assert page.code[0].value == "make train-tiny"
+    assert not page.get("echarts_chart")
+
+
+def test_runs_of_the_project_are_listed_and_the_first_is_shown(no_runs: None, tmp_path: Path) -> None:
+    plant(tmp_path / "runs" / "b", name="second")
+    plant(tmp_path / "runs" / "a", name="first")
+    page = start()
+    assert "## first:" in texts(page)
+    assert page.selectbox(key="t_run").options[:2] == ["runs/a", "runs/b"]
+    page.selectbox(key="t_run").select(str(tmp_path / "runs" / "b")).run()
+    assert "## second:" in texts(page)
+
+
+def test_the_last_moment_is_shown_beside_its_controls(ended: AppTest) -> None:
+    shown = texts(ended)
+    assert "After 800 problems (stage 2), **thought 1**" in shown
+    assert "AUROC **0.98 [0.96, 1.00]**" in shown
+    assert "**90 %** of its probability on the frontier" in shown
+    assert "another problem's thought 0.51; before training 0.50 and 10 %; n = 99 problems" in shown
+    assert "ended: stage 0: settled, stage 1: limit" in shown
+    assert f"**100.0 % [96.3, 100.0]** after 2 thoughts (n = {N})" in shown
+
+
+def test_charts_draw_the_record(ended: AppTest) -> None:
+    points = record().points
+    auroc = line(ended, "t_auroc", "thought 1")
+    assert auroc == [[p.problems, pytest.approx(p.thoughts[0].auroc)] for p in points]
+    control = line(ended, "t_auroc", "another problem's thought")
+    assert control == [[p.problems, pytest.approx(p.thoughts[0].auroc_control)] for p in points]
+    assert line(ended, "t_auroc", "chance") == [[0, 0.5], [800, 0.5]]
+    frontier = line(ended, "t_mass", "frontier")
+    assert frontier == [[p.problems, pytest.approx(p.thoughts[0].mass["frontier"])] for p in points]
+    assert line(ended, "t_accuracy", "k = 2")[-1] == [800, 0.8]
+    assert line(ended, "t_losses", "a guess in the true frontier")[0] == [100, 0.7]
+    assert line(ended, "t_validation", "validation") == [[400, 0.5], [800, 1.0]]
+
+
+def test_stages_are_marked_where_they_were_trained(ended: AppTest) -> None:
+    for key in ("t_auroc", "t_accuracy", "t_losses"):
+        areas = next(series["markArea"]["data"] for series in chart(ended, key)["series"] if "markArea" in series)
+        found = [(start["name"], start["xAxis"], end["xAxis"]) for start, end in areas]
+        assert found == [("stage 0", 0, 300), ("stage 1", 300, 600), ("stage 2", 600, 800)]
+
+
+def test_the_moment_and_the_thought_are_chosen(ended: AppTest) -> None:
+    ended.select_slider(key="t_at").set_value(2).run()
+    ended.segmented_control(key="t_thought").set_value(2).run()
+    assert "After 200 problems (stage 0), **thought 2**" in texts(ended)
+    assert "AUROC **0.60 [0.58, 0.62]**" in texts(ended)
+    here = [series["markLine"]["data"] for series in chart(ended, "t_auroc")["series"] if "markLine" in series]
+    assert here[0][0]["xAxis"] == 200
+    assert line(ended, "t_auroc", "thought 2")[-1] == [800, pytest.approx(0.9)]
+    table = ended.dataframe[0].value
+    assert table["AUROC [95 %]"].tolist() == ["0.62 [0.60, 0.64]", "0.60 [0.58, 0.62]"]
+    assert table["start"].tolist() == ["0.50", "0.50"]
+    assert table["n"].tolist() == [99, 98]
+
+
+def test_a_run_that_goes_on_is_followed_and_a_half_written_line_is_no_error(no_runs: None, tmp_path: Path) -> None:
+    folder = plant(tmp_path / "run", n_steps=4)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "step", "st')
+    page = start(folder)
+    assert "running, written" in texts(page)
+    assert "After 400 problems (stage 1)" in texts(page)
+    plant(folder, n_steps=5)
+    assert "After 500 problems (stage 1)" in texts(page.run())
+    page.select_slider(key="t_at").set_value(1).run()
+    plant(folder, n_steps=6)
+    assert "After 100 problems (stage 0)" in texts(page.run())  # whoever looks back is left there
+    plant(folder, ended=True)
+    shown = texts(page.run())
+    assert "running" not in shown
+    assert "Best checkpoint" in shown
+
+
+def test_a_run_that_wrote_nothing_for_long_has_stopped(no_runs: None, tmp_path: Path) -> None:
+    folder = plant(tmp_path / "run", n_steps=4)
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    assert ":orange-badge[stopped]" in texts(start(folder))
+
+
+def test_a_checkpoint_folder_with_its_record_alone(no_runs: None, tmp_path: Path) -> None:
+    save_record(record(), tmp_path / "best" / "emergence.json")
+    page = start(tmp_path / "best")
+    assert "as it stood at this checkpoint" in texts(page)
+    assert len(page.get("echarts_chart")) == 4
+
+
+def test_a_run_without_an_emergence_record_shows_its_losses(no_runs: None, tmp_path: Path) -> None:
+    folder = plant(tmp_path / "run")
+    (folder / "emergence.json").unlink()
+    page = start(folder)
+    assert errors(page) == []
+    assert len(page.get("echarts_chart")) == 2
+
+
+def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
+    plant(tmp_path / "runs" / "a")
+    plant(tmp_path / "runs" / "b", name="control", method="pause_as_thought", n_steps=6)
+    page = start(tmp_path / "runs" / "a")
+    page.selectbox(key="t_beside_run").select(str(tmp_path / "runs" / "b")).run()
+    expected = [[p.problems, pytest.approx(p.thoughts[0].auroc)] for p in record(n_points=7).points]
+    assert line(page, "t_auroc", "control") == expected
+    assert line(page, "t_accuracy", "control, k = 2")[-1] == [600, pytest.approx(0.6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("emergence.json", "{", "line 1"),
+        ("emergence.json", '{"format": 1, "points": []}', "not an emergence record"),
+        ("metrics.jsonl", "hello\n", "line 1"),
+        ("metrics.jsonl", json.dumps({**metrics()[0], "step": "x"}) + "\n", "line 1: step"),
+        ("result.json", "3", "not the result"),
+    ],
+)
+def test_damaged_files_are_one_sentence(no_runs: None, tmp_path: Path, name: str, text: str, said: str) -> None:
+    folder = plant(tmp_path / "run")
+    (folder / name).write_text(text)
+    page = start(folder)
+    assert len(errors(page)) == 1
+    assert said in errors(page)[0]
+    assert not page.get("echarts_chart")
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", str(APP), "<b>x</b>\x00", "~nobody-at-all/x", "x" * 400])
+def test_folders_that_are_none_are_one_sentence(no_runs: None, path: str) -> None:
+    page = start(path)
+    assert len(errors(page)) == 1
+
+
+def test_files_of_the_record_are_the_record(ended: AppTest) -> None:
+    labels = [item.proto.label for item in ended.get("download_button")]
+    assert labels == ["SVG", "PNG", "CSV", "JSON", "CSV", "JSON"]
+    assert compute.record_file(record(), "svg").startswith(b"<?xml")
+    assert json.loads(compute.record_file(record(), "json"))["n_problems"] == N
+    rows = compute.record_file(record(), "csv").decode().splitlines()
+    assert len(rows) == 1 + sum(len(p.thoughts) + len(p.accuracy_by_k) for p in record().points)
+
+
+def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
+    """The best checkpoint of a run, by the path of the run; a new best is loaded anew."""
+    plant(tmp_path / "run")
+    checkpoint.save(tiny, tmp_path / "run" / "best")
+    first = compute.load(str(tmp_path / "run"))
+    assert first.name == "run"
+    checkpoint.save(checkpoint.untrained(tiny.config, seed=7), tmp_path / "run" / "best")
+    assert compute.load(str(tmp_path / "run")).fingerprint != first.fingerprint
+    page = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
+    for name, value in encode(View(checkpoint=str(tmp_path / "run"), draws=1)).items():
+        page.query_params[name] = value
+    page.run()
+    assert errors(page) == []
+    assert len(page.get("echarts_chart")) == 7
