@@ -25,10 +25,17 @@ from model.formats import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
 from model.generate import Kind, generate
 from model.prosqa import ProsQAProblem
 from model.run_folder import RunFolder, find_run_folders, read_run_folder
+from probing import directions as directions_file
+from probing.directions import Directions
+from probing.edits import parse_scene
+from probing.intervene import Intervention, intervene
 from probing.probe import fingerprint, probe
 from probing.report import ProbeReport
 
 _forward = threading.Lock()
+UNTRAINED = "untrained"
+FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20
+"""Problems that directions are fitted and scored on in the app, and the seed of both."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,78 @@ def _report(_loaded: Loaded, path: str, print_: str, row: str, draws: int, seed:
     with _forward:
         return probe(
             _loaded.model, problem, n_draws=draws, seed=seed, fill=fill, control=_loaded.control, name=_loaded.name
+        )
+
+
+def untrained(loaded: Loaded) -> Loaded:
+    """The untrained control of a checkpoint, as a checkpoint of its own."""
+    return Loaded(UNTRAINED, f"{loaded.path} {UNTRAINED}", fingerprint(loaded.control), loaded.control, loaded.control)
+
+
+def directions(loaded: Loaded) -> Directions | None:
+    """The write directions stored beside a checkpoint; None where there are none. Raises InputError if they do not
+    fit it."""
+    path = Path(loaded.path)
+    for place in (path, path.parent) if path.name == "best" else (path,):  # a run folder stands for its best
+        file = place / directions_file.FILE_NAME
+        if file.is_file():
+            found = file.stat()
+            return _directions(loaded, loaded.fingerprint, str(file), found.st_mtime_ns, found.st_size)
+    return None
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _directions(_loaded: Loaded, print_: str, path: str, time: int, size: int) -> Directions:
+    found = directions_file.load(path)
+    found.check_fits(_loaded.model)
+    return found
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def fitted_here(_loaded: Loaded, print_: str) -> Directions:
+    """Write directions fitted while the reader waits, on few problems: enough for the unembedding, which has one
+    length to fit, less so for the others."""
+    problems = list(generate("balanced", FIT_ON + FIT_TEST, seed=FIT_SEED))
+    with _forward:
+        fit, test = (
+            directions_file.collect(_loaded.model, part, seed=FIT_SEED)
+            for part in (problems[:FIT_ON], problems[FIT_ON:])
+        )
+    return directions_file.fit(_loaded.model, fit, test, seed=FIT_SEED)
+
+
+def intervention(
+    loaded: Loaded,
+    fitted: Directions | None,
+    problem: ProsQAProblem,
+    edits: str,
+    *,
+    draws: int,
+    seed: int,
+    fill: bool,
+) -> Intervention:
+    """A problem before and after edits, with their controls. Raises InputError as ``probing.intervene`` does."""
+    row, digest = json.dumps(problem.to_row()), "" if fitted is None else fitted.digest
+    return _intervention(loaded, fitted, loaded.path, loaded.fingerprint, digest, row, edits, draws, seed, fill)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _intervention(
+    _loaded: Loaded,
+    _fitted: Directions | None,
+    path: str,
+    print_: str,
+    digest: str,
+    row: str,
+    edits: str,
+    draws: int,
+    seed: int,
+    fill: bool,
+) -> Intervention:
+    problem = ProsQAProblem.from_row(json.loads(row))
+    with _forward:
+        return intervene(
+            _loaded.model, problem, parse_scene(edits), directions=_fitted, n_draws=draws, seed=seed, fill=fill
         )
 
 

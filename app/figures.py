@@ -47,12 +47,21 @@ def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option
     return graph(scene, theme, lambda mark: _node_tip(mark, report, scene.state), chosen=node)
 
 
-def graph(scene: DagScene, theme: Theme, tip: Callable[[NodeMark], str], *, chosen: int | None = None) -> Option:
+def graph(
+    scene: DagScene,
+    theme: Theme,
+    tip: Callable[[NodeMark], str],
+    *,
+    chosen: int | None = None,
+    size: int | None = None,
+) -> Option:
     """The graph at one state: a column each distance, colour = value, orange outline = true frontier.
 
-    ``tip`` gives the HTML shown on hovering a node; names in it must be ``safe``.
+    ``tip`` gives the HTML shown on hovering a node; names in it must be ``safe``. ``size`` of a node in pixels.
     """
-    size = 34 if scene.height <= 12 and scene.width <= 8 else 28 if scene.height <= 18 and scene.width <= 11 else 22
+    size = size or (
+        34 if scene.height <= 12 and scene.width <= 8 else 28 if scene.height <= 18 and scene.width <= 11 else 22
+    )
     top, bottom = scene.height + 0.8, -0.8
     floor = bottom if scene.divider is None else scene.divider + 0.12
     band = []

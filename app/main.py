@@ -22,6 +22,7 @@ if "app.compute" not in sys.modules:
 
 PAGES = [
     st.Page("app_pages/explore.py", title="Explore", icon=":material/account_tree:", default=True),
+    st.Page("app_pages/intervene.py", title="Intervene", icon=":material/science:"),
     st.Page("app_pages/training.py", title="Training", icon=":material/show_chart:"),
 ]
 
