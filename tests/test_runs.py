@@ -19,6 +19,7 @@ import yaml
 from safetensors import SafetensorError
 from test_train import settings
 
+from benchmarks import train_table
 from model import checkpoint, runs
 from model.checkpoint import untrained
 from model.codec import EOS, SlotCodec
@@ -205,6 +206,20 @@ def test_a_run_folder_holds_loadable_checkpoints_records_and_results(whole: Path
     assert {"best"} == {path.name for path in whole.iterdir()} - {
         "config.yaml", "run.json", "metrics.jsonl", "emergence.json", "last", "result.json",
     }  # fmt: skip
+
+
+def test_the_table_of_runs_shows_what_they_recorded(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "p.json", write_problems(list(generate("balanced", 5, 0, hops=(2, 3), nodes=(8, 10)))))
+    monkeypatch.setattr(sys, "argv", ["train_table", str(whole.parent), "--public", str(tmp_path / "p.json")])
+    train_table.main()
+    *table, facts = capsys.readouterr().out.splitlines()
+    assert table[0].startswith("| run | balanced % [95 %] (n) | thoughts |")
+    assert len(table) == 3
+    row = json.loads(facts)["rows"][0]
+    assert {key: row[key] for key in ("fixed", "learned_stop")} == read_json(whole / "result.json")
+    assert row["public"]["n"] == 5
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
