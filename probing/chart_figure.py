@@ -8,31 +8,34 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from probing.findings import Chart, Series
+from probing.palette import LIGHT
 
-COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#7a5c00", "#8c1d5c", "#16202c", "#5b9bd0")
-"""Okabe-Ito and kin, without its orange: orange is the true frontier, and nothing else."""
+THEME = LIGHT
+COLOURS = (THEME.sources["model"], "#009e73", "#cc79a7", "#56b4e9", "#7a5c00", "#8c1d5c", "#16202c", "#5b9bd0")
+"""Of series without a meaning of their own. No orange: that is the true frontier, and nothing else."""
 GROUPS = {
-    "frontier": "#e36c09",
-    "optimal": "#16202c",
-    "earlier": "#0072b2",
-    "reached": "#0072b2",
-    "not reached": "#8895a4",
+    "frontier": THEME.frontier,
+    "optimal": THEME.path,
+    "earlier": THEME.parts["reached before"],
+    "reached": THEME.parts["reached before"],
+    "not reached": THEME.outline,
     "correct path": "#0b3c73",
     "longer path": "#69a8d8",
     "hallucination": "#8c1d5c",
     "wrong target": "#d786ae",
     "correct label": "#009e73",
     "incorrect label": "#c7b26b",
-    "correct": "#0072b2",
+    "correct": THEME.sources["model"],
     "incorrect": "#8c1d5c",
-    "root": "#16202c",
+    "root": THEME.path,
     "target": "#009e73",
-    "leads to the target": "#0072b2",
-    "does not": "#8895a4",
+    "leads to the target": THEME.parts["reached before"],
+    "does not": THEME.outline,
 }
 GREYS = ("#5a6675", "#8895a4", "#a3aebb", "#3a4450")
 Dash = str | tuple[int, tuple[int, ...]]
@@ -61,7 +64,7 @@ def draw(chart: Chart) -> Figure:
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     if chart.note:
-        figure.text(0.01, -0.02, chart.note, fontsize=7.5, color="#5a6675", va="top")
+        figure.text(0.01, -0.02, chart.note, fontsize=7.5, color=THEME.muted, va="top")
     return figure
 
 
@@ -82,7 +85,8 @@ def _style(chart: Chart) -> list[tuple[Series, str, Dash, str]]:
     for series in chart.series:
         known = GROUPS.get(series.name.split(" (")[0].split(",")[0])
         if series.control:
-            found.append((series, GREYS[controls % len(GREYS)], DASHES[controls % len(DASHES)], ""))
+            colour = THEME.sources.get(series.name.split(", ")[-1].split(" ")[-1], GREYS[controls % len(GREYS)])
+            found.append((series, colour, DASHES[controls % len(DASHES)], ""))
             controls += 1
         else:
             colour = known or COLOURS[own % len(COLOURS)]
@@ -96,7 +100,7 @@ def _lines(chart: Chart, axes: Axes) -> None:
     for series, colour, dash, marker in _style(chart):
         x, y = np.array(series.x, float), _numbers(series.y)
         if many:
-            axes.plot(x, y, color="#0072b2", alpha=0.3, linewidth=0.8)
+            axes.plot(x, y, color=THEME.sources["model"], alpha=0.3, linewidth=0.8)
             continue
         plain = marker if len(x) <= 12 else ""
         axes.plot(x, y, color=colour, linestyle=dash, marker=plain, markersize=4, label=series.name)
@@ -141,7 +145,7 @@ def _bars(chart: Chart, axes: Axes) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
             )  # fmt: skip
     axes.set_xticks(range(len(labels)), labels)
-    axes.axhline(0, color="#16202c", linewidth=0.6)
+    axes.axhline(0, color=THEME.text, linewidth=0.6)
     _finish(chart, axes)
 
 
@@ -164,14 +168,14 @@ def _points(chart: Chart, axes: Axes) -> None:
 def _heatmap(chart: Chart, axes: Axes) -> None:
     grid = np.array([_numbers(series.y) for series in chart.series])
     low, high = chart.y_range or (float(np.nanmin(grid)), float(np.nanmax(grid)))
-    colours = "PuOr_r" if low < 0 else "Blues"
-    image = axes.imshow(np.ma.masked_invalid(grid), vmin=low, vmax=high, cmap=colours, aspect="auto")
+    scale = LinearSegmentedColormap.from_list("values", THEME.stops(low, high, 129))
+    image = axes.imshow(np.ma.masked_invalid(grid), vmin=low, vmax=high, cmap=scale, aspect="auto")
     axes.set_xticks(range(grid.shape[1]), [str(x) for x in chart.series[0].x])
     axes.set_yticks(range(grid.shape[0]), [series.name for series in chart.series])
     for (i, j), value in np.ndenumerate(grid):
-        dark = np.isfinite(value) and (value - low) / (high - low) > 0.65
         text = f"{value:.2f}" if np.isfinite(value) else "–"
-        axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "#16202c")
+        ink = THEME.ink(THEME.colour(value, low, high)) if np.isfinite(value) else THEME.text
+        axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=ink)
     axes.figure.colorbar(image, ax=axes, fraction=0.05)
 
 
@@ -219,7 +223,7 @@ def _finish(chart: Chart, axes: Axes, *, legend: bool = True) -> None:
     if chart.y_range is not None:
         low, high = chart.y_range
         axes.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))
-    axes.grid(axis="y", color="#e6eaee", linewidth=0.7)
+    axes.grid(axis="y", color=THEME.faint, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

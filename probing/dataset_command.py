@@ -24,7 +24,7 @@ def dataset(
     analyses: Annotated[
         str, typer.Option(help="all, or a list such as kswitch,height; -NAME leaves one out: all,-probes.")
     ] = "all",
-    n: Annotated[int | None, typer.Option(min=1, help="Only the first n problems of the file.")] = None,
+    first: Annotated[int | None, typer.Option(min=1, help="Only so many problems, from the start.")] = None,
     thoughts: Annotated[
         int | None, typer.Option(min=0, help="Thoughts to give; default: as many as the model was trained for.")
     ] = None,
@@ -53,8 +53,8 @@ def dataset(
 
     chosen = choose_analyses(analyses)
     problems = load_problems(data)
-    if n is not None and n > len(problems):
-        raise InputError(f"{data}: {len(problems):,} problems; --n {n:,} asks for more")
+    if first is not None and first > len(problems):
+        raise InputError(f"{data}: {len(problems):,} problems; --first {first:,} asks for more")
     bars: dict[str, tqdm] = {}
 
     def progress(what: str, done: int, total: int) -> None:
@@ -67,7 +67,7 @@ def dataset(
     try:
         result = run_dataset(
             make_sources(checkpoint_folder, compare or (), untrained=untrained),
-            problems[:n],
+            problems[:first],
             out,
             data=data.name,
             settings=Settings(

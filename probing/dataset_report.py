@@ -97,8 +97,8 @@ problems, seed {result.seed}.</p>
 Whether the model uses what is decoded is a matter of interventions: the verdict sheet
 (<code>python -m probing verdict</code>).</p>
 <p class='facts'>h<sub>k</sub> is the last hidden state after k thoughts; thought t is h<sub>t-1</sub>, and should hold
-the nodes at distance t from the root. Shaded bands, error bars and square brackets are 95 % intervals. Grey and dashed
-is a control.</p>"""
+the nodes at distance t from the root. Shaded bands, error bars and square brackets are 95 % intervals. Dashed or
+dotted is a control.</p>"""
 
 
 def _section(section: Section, drawn: dict[str, str]) -> str:

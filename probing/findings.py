@@ -31,7 +31,7 @@ class Series(Value):
     labels: tuple[str, ...] | None = None
     """A text for each point, such as the problem's number."""
     control: bool = False
-    """Drawn as a control: grey and dashed."""
+    """Drawn as a control: dashed or dotted."""
 
 
 class Chart(Value):

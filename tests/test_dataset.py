@@ -169,14 +169,14 @@ def test_the_command_and_its_refusals(folders, tmp_path) -> None:
     data.write_text(write_problems(PROBLEMS[:4]))
     runner = CliRunner()
     base = ["dataset", "--data", str(data), "--out", str(tmp_path / "out"), "--checkpoint", str(folders / "tiny")]
-    good = runner.invoke(app, [*base, "--analyses", "kswitch,tree", "--n", "3", "--tree-problem", "2"])
+    good = runner.invoke(app, [*base, "--analyses", "kswitch,tree", "--first", "3", "--tree-problem", "2"])
     assert good.exit_code == 0, good.output
     assert "(n = 3)" in good.stdout
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (written["data"], written["n_problems"]) == ("data.json", 3)
     assert "number 2" in written["sections"][1]["title"]
     for extra, message in (
-        (["--n", "5"], "asks for more"),
+        (["--first", "5"], "asks for more"),
         (["--analyses", "x"], "not known"),
         (["--device", "tpu"], "device"),
         (["--seed", "1"], "holds another run"),
