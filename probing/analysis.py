@@ -101,6 +101,14 @@ def shuffle_within(values: Floats, members: Bools, rng: np.random.Generator) -> 
     return result
 
 
+def shuffled_mean(values: Floats, members: Bools, group: Bools) -> Floats:
+    """What ``group_mean(values, group)`` is on average over all shuffles of the members; the group lies among them.
+
+    The mean over all members, wherever the group is not empty: no shuffle need be drawn.
+    """
+    return np.where(group.any(axis=-1), group_mean(values, members), np.nan)
+
+
 def mean_of(parts: Sequence[Floats]) -> Floats:
     """Mean of arrays of one shape; NaN where all are."""
     total: Floats = np.sum(parts, axis=0)

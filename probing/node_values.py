@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from model.stats import Floats
-from probing.analysis import N_SHUFFLES, Runs, group_mean, mean_of, node_groups, shuffle_within
+from probing.analysis import N_SHUFFLES, Runs, group_mean, mean_of, node_groups, shuffle_within, shuffled_mean
 from probing.estimates import Cell, mean_cell, mean_cells
 from probing.findings import Chart, Published, Section, Series, lines
 from probing.recording import Bools, Recording
@@ -142,10 +142,6 @@ def height(runs: Runs) -> Section:
     for recording in runs.thinking:
         frontier = node_groups(recording)["frontier"]
         value = recording.value[:, :-1]
-        sources = [(recording.name, [value])]
-        if recording is main:
-            rngs = [np.random.default_rng([runs.seed, i]) for i in range(N_SHUFFLES)]
-            sources.append((SHUFFLED, [shuffle_within(value, frontier, rng) for rng in rngs]))
         correct = np.isfinite(recording.distance_to_target)
         for which in HEIGHTS:
             tall = heights(recording, which)
@@ -155,12 +151,15 @@ def height(runs: Runs) -> Section:
                     members = side & (tall == h)[:, None, :]
                     if not members.any():
                         continue
-                    for source, versions in sources:
+                    beside = [(recording.name, group_mean(value, members))]
+                    if recording is main:
+                        beside.append((SHUFFLED, shuffled_mean(value, frontier, members)))
+                    for source, values in beside:
                         cells += [
                             cell
                             for cell in mean_cells(
-                                mean_of([group_mean(v, members) for v in versions]), first_step=1, analysis="height",
-                                metric="value", source=source, unit="probability",
+                                values, first_step=1, analysis="height", metric="value", source=source,
+                                unit="probability",
                                 group=f"{which} height {h}, {'correct' if right else 'incorrect'}",
                             )
                             if cell.n
@@ -210,8 +209,8 @@ def height(runs: Runs) -> Section:
         "Height by both of the paper's definitions, longest (caption of its tree figure) and shortest (its text) "
         "distance down to a leaf. Averaged within a problem, then over the problems that have such a node.",
         interval="Bootstrap over problems, 95 %; n counts problems, and differs from point to point.",
-        control="Values shuffled among the frontier nodes of the same thought, which keeps how much the frontier "
-        "holds and loses which node holds it; the untrained model is in the table.",
+        control="Values shuffled among the frontier nodes of the same thought (exact mean over shuffles), which keeps "
+        "how much the frontier holds and loses which node holds it; the untrained model is in the table.",
         does_not_show="Height goes with distance from the root, number of siblings and frontier size, so a slope is "
         "not by itself foresight.",
         paper="Hao et al. 2024 (arXiv 2412.06769), section 5, height figure (no numbers printed).",

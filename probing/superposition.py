@@ -17,6 +17,7 @@ from probing.analysis import (
     mean_of,
     node_groups,
     shuffle_within,
+    shuffled_mean,
 )
 from probing.estimates import Cell, mean_cells
 from probing.findings import Chart, Published, Section, Series, lines
@@ -63,11 +64,10 @@ def superposition(runs: Runs) -> Section:
             score = recording.logit[:, :-1]
             cells += _group_cells(score, groups, recording.name, grouping, "superposition", "inner product")
             if recording is runs.main:
-                shuffles = _shuffles(recording, score, runs.seed)
-                means = {name: mean_of([group_mean(s, members) for s in shuffles]) for name, members in groups.items()}
-                for name, values in means.items():
+                for name, members in groups.items():
                     cells += mean_cells(
-                        values, first_step=1, analysis="superposition", metric="inner product", source=SHUFFLED,
+                        shuffled_mean(score, recording.is_node[:, None, :], members), first_step=1,
+                        analysis="superposition", metric="inner product", source=SHUFFLED,
                         group=f"{grouping}: {name}", unit="logit",
                     )  # fmt: skip
     main = runs.main
@@ -105,7 +105,7 @@ def superposition(runs: Runs) -> Section:
         + "; ".join(f"{name}: {text}" for name, text in GROUPINGS.items())
         + ". Values are averaged within a problem, then over problems; histograms pool nodes.",
         interval="Bootstrap over problems, 95 %.",
-        control="The same scores with node labels shuffled within each problem, and the untrained model.",
+        control="Node labels shuffled within each problem (the exact mean over all shuffles), and the untrained model.",
         does_not_show="A high inner product with many nodes at once is a pattern that can be read out, not proof that "
         "the model uses those nodes: see the verdict sheet. Groups of later thoughts rest on fewer problems (n).",
         paper="Zhu et al. 2025 (arXiv 2505.12514), section 5 and table 5.",
@@ -403,8 +403,8 @@ def attention(runs: Runs) -> Section:
                         for k, values in enumerate(pooled)
                     ]  # fmt: skip
                     if recording is runs.main and layer == recording.n_layer - 1:
-                        shuffles = _shuffles(recording, weights, runs.seed, recording.edges[:, :, 0] >= 0)
-                        null = mean_of([group_mean(s, groups[name]) for s in shuffles])
+                        real = recording.edges[:, None, :, 0] >= 0
+                        null = shuffled_mean(weights, real, groups[name])
                         cells += mean_cells(null, first_step=1, metric="attention", source=SHUFFLED, **what)
         cells += _copy_cells(recording)
     main, top = runs.main, runs.main.n_layer
@@ -449,7 +449,7 @@ def attention(runs: Runs) -> Section:
         "Copy map: mean attention of the edge markers in layer 1 to their source, their target and themselves. "
         "Weights come from the eager attention path.",
         interval="Bootstrap over problems, 95 %; 'sd over edges' is the spread that the paper prints.",
-        control="Attention with edges shuffled within each problem; the untrained model.",
+        control="Edges shuffled within each problem (the exact mean over all shuffles); the untrained model.",
         does_not_show="Attention weights are not effects: a head may look where nothing is copied from.",
         paper="Zhu et al. 2025 (arXiv 2505.12514), section 5 and table 1; copy map as in its notebook.",
         n=len(main),
@@ -505,11 +505,6 @@ def _group_cells(
             group=f"{grouping}: {name}", unit="logit",
         )
     ]  # fmt: skip
-
-
-def _shuffles(recording: Recording, values: Floats, seed: int, members: Bools | None = None) -> list[Floats]:
-    members = recording.is_node if members is None else members
-    return [shuffle_within(values, members[:, None, :], np.random.default_rng([seed, i])) for i in range(N_SHUFFLES)]
 
 
 def _plain(cell: Cell) -> str:

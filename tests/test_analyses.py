@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from model.generate import generate
 from model.prosqa import ProsQAProblem
-from probing.analysis import GROUPINGS, Runs, group_mean, node_groups, shuffle_within, walk_layers
+from probing.analysis import GROUPINGS, Runs, group_mean, node_groups, shuffle_within, shuffled_mean, walk_layers
 from probing.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
 from probing.categories import CATEGORIES, walk_end
 from probing.estimates import mean_cell, over_graphs, share_cell
@@ -158,6 +158,14 @@ def test_a_shuffle_is_uniform() -> None:
     found = shuffle_within(np.tile([0.0, 1, 9, 2], (6000, 1)), members, np.random.default_rng(0))
     share = [(found[:, 0] == value).mean() for value in (0, 1, 2)]
     assert share == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_the_mean_over_shuffles_needs_none() -> None:
+    rng = np.random.default_rng(1)
+    values, members = rng.normal(size=(2, 6)), np.array([[True] * 5 + [False]] * 2)
+    group = np.array([[True, False, True, False, False, False], [False] * 6])
+    drawn = [group_mean(shuffle_within(values, members, rng), group) for _ in range(4000)]
+    assert shuffled_mean(values, members, group) == pytest.approx(np.mean(drawn, axis=0), abs=0.03, nan_ok=True)
 
 
 def test_group_mean_ignores_the_rest() -> None:
