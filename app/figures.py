@@ -291,7 +291,7 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
     ]
     return {
         "animation": False,
-        "grid": {"left": 4, "right": 6, "top": 44, "bottom": 4, "containLabel": True},
+        "grid": {"left": 4, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
         "tooltip": {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}},
         "xAxis": {
             "type": "category",
@@ -316,7 +316,22 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
             "splitLine": {"show": True, "lineStyle": {"color": theme.faint, "opacity": 0.5}},
         },
         "visualMap": [
-            {"show": False, "min": low, "max": high, "seriesIndex": i, "dimension": 2, "inRange": {"color": colours}}
+            {
+                "show": i == 0,
+                "min": low,
+                "max": high,
+                "seriesIndex": i,
+                "dimension": 2,
+                "inRange": {"color": colours},
+                "orient": "horizontal",
+                "right": 0,
+                "bottom": 0,
+                "itemWidth": 10,
+                "itemHeight": 110,
+                "text": [_end(high), f"{scene.scale.value}  {_end(low)}"],
+                "textStyle": {"color": theme.muted, "fontSize": 11},
+                "hoverLink": False,
+            }
             for i, (low, high, colours) in enumerate(ends)
         ],
         "series": [
@@ -499,6 +514,10 @@ _BOUNDS = {"probability": (0, 1), "normalised": (0, 1), "cosine": (-1, 1), "logi
 def _said(report: ProbeReport, what: str, state: int, node: int) -> str:
     least, most = _BOUNDS[what]
     return interval(report.values(what), state, node, least=least, most=most)
+
+
+def _end(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def _printed(value: float, scale: Scale) -> str:

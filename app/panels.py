@@ -131,7 +131,7 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
 
 
 def _height(report: ProbeReport) -> int:
-    return 56 + max(24 * (report.n_nodes + 1), 330)
+    return 78 + max(24 * (report.n_nodes + 1), 330)
 
 
 def colours() -> None:
@@ -207,6 +207,12 @@ def masses(report: ProbeReport, k: int) -> None:
         renderer="svg",
         alt="Probability of each thought on the frontier, on nodes reached before, not reached, and the answer marker",
     )
+    beside = "".join(
+        f"; frontier mass of the {literal(line)}"
+        for line in dag_scene(report, k).subtitle
+        if line.startswith("controls")
+    )
+    st.caption(f"Mean, n = {report.n_draws}{beside}.")
 
 
 def metrics(report: ProbeReport, k: int) -> None:
@@ -245,6 +251,9 @@ def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
         renderer="svg",
         alt=f"{value} of one node after 0 to {report.n_thoughts} thoughts with 95 % intervals",
     )
+    st.caption(
+        f"Mean, n = {report.n_draws}{', band: 95 % interval' if report.n_draws > 1 else ''}; dashed: its own distance."
+    )
 
 
 def answers(report: ProbeReport, k: int) -> None:
@@ -272,6 +281,9 @@ def tokens(report: ProbeReport, k: int) -> None:
         height=SMALL,
         renderer="svg",
         alt=f"The likeliest next tokens of state h{k}, and the mass on everything else",
+    )
+    st.caption(
+        f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: not reached, blue: reached before."
     )
 
 
