@@ -364,3 +364,14 @@ def test_a_link_beyond_the_model_is_brought_into_range() -> None:
 def test_every_format_is_offered(opened: AppTest) -> None:
     labels = [item.proto.label for item in opened.get("download_button")]
     assert labels == ["SVG", "PNG", "PDF", "HTML", "CSV", "JSON", "GraphML", "node-link"]
+
+
+def test_the_view_is_still_there_after_a_visit_to_another_page() -> None:
+    page = start(**custom(EIGHT, root="Tom", candidates=("c", "f"), k=2, value="logit", node=4))
+    page.switch_page("app_pages/training.py").run()
+    page.switch_page("app_pages/explore.py").run()
+    assert errors(page) == ""
+    assert "Is **Tom** a" in texts(page)
+    assert page.slider(key="x_k").value == 2
+    assert page.segmented_control(key="x_value").value == "logit"
+    assert page.session_state.x_node == 4
