@@ -6,7 +6,7 @@ otherwise explained. Undo goes back through the texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -238,22 +238,21 @@ def preset(kind: str) -> None:
     apply(f"{name}:t={at}" + (f",{options}" if options else ""))
 
 
-def touched(problem: ProsQAProblem, t: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Nodes that the edit takes out of and puts into thought t, as far as nodes are what it is about."""
+def touched(problem: ProsQAProblem, t: int, edits: Scene | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Nodes that edits (by default those of the page) take out of and put into thought t."""
     out: set[int] = set()
     put: set[int] = set()
-    for spec in scene() or (current(),):
+    for spec in edits or scene() or (current(),):
         if t not in spec.thoughts or spec.control not in ("", "random"):
             continue
-        rng = np.random.default_rng([spec.seed, 0, t, 4])  # as probing.edits draws them
-        nodes, to = (() if part is None else resolve(part, problem, t, rng=rng) or () for part in (spec.nodes, spec.to))
+        nodes, to = _members(spec, problem, t)
         if spec.kind in ("add", "write"):
-            put |= set(nodes)
+            put |= nodes
         elif spec.kind == "keep":
-            out |= problem.frontier(t) - set(nodes)
+            out |= problem.frontier(t) - nodes
         else:
-            out |= set(nodes)
-            put |= set(to)
+            out |= nodes
+            put |= to
     return tuple(sorted(out)), tuple(sorted(put))
 
 
@@ -262,25 +261,32 @@ def click(problem: ProsQAProblem, node: int) -> None:
     state, spec = st.session_state, current()
     thoughts = tuple(state.i_thoughts) or (1,)
     t = state.i_show if state.i_show in thoughts else thoughts[0]
-    name = problem.idx_to_symbol[node]
     if state.i_kind in WITH_NODES:
-        shown = spec.nodes or Nodes.named(())
-        rng = np.random.default_rng([spec.seed, 0, t, 4])
-        named = _toggled(resolve(shown, problem, t, rng=rng) or (), node)
-        state.i_out = [_text(problem.idx_to_symbol[v]) for v in named]
+        state.i_out = _names(problem, _members(spec, problem, t)[0] ^ {node})
     else:
         out: tuple[int, ...] = ()
         put: tuple[int, ...] = ()
-        if st.session_state.i_edit and state.i_kind == BRANCHES:
-            out, put = touched(problem, t)
+        if state.i_edit and state.i_kind == BRANCHES:  # what is only prepared is not added to
+            out, put = touched(problem, t, (spec,))
         if node in problem.frontier(t) and node not in put:
-            out = _toggled(out, node)
+            out = tuple({*out} ^ {node})
         else:
-            put = _toggled(put, node)
-        state.i_kind = BRANCHES
-        state.i_out, state.i_in = ([_text(problem.idx_to_symbol[v]) for v in found] for found in (out, put))
-    assert name
+            put = tuple({*put} ^ {node})
+        state.i_kind, state.i_out, state.i_in = BRANCHES, _names(problem, out), _names(problem, put)
     from_widgets()
+
+
+def _members(spec: EditSpec, problem: ProsQAProblem, t: int) -> tuple[set[int], set[int]]:
+    """The nodes of ``nodes`` and of ``to`` at thought t, as ``probing.edits`` draws them; else none."""
+    if not set(names_of(spec)) <= set(problem.idx_to_symbol):
+        return set(), set()
+    rng = np.random.default_rng([spec.seed, 0, t, 4])
+    nodes, to = (() if part is None else resolve(part, problem, t, rng=rng) or () for part in (spec.nodes, spec.to))
+    return set(nodes), set(to)
+
+
+def _names(problem: ProsQAProblem, nodes: Iterable[int]) -> list[str]:
+    return [_text(problem.idx_to_symbol[v]) for v in sorted(nodes)]
 
 
 def names_of(spec: EditSpec) -> tuple[str, ...]:
@@ -324,7 +330,3 @@ def _texts(nodes: Nodes | None) -> list[str]:
 
 def _nodes(texts: Sequence[str]) -> Nodes:
     return Nodes.parse("+".join(texts)) if texts else Nodes((NodePart("nothing", True),))
-
-
-def _toggled(nodes: Sequence[int], node: int) -> tuple[int, ...]:
-    return tuple(v for v in nodes if v != node) if node in nodes else (*nodes, node)

@@ -257,7 +257,8 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
     left, right = st.columns(2, gap="medium")
     for column, scene, key in ((left, scenes[0], "i_before"), (right, scenes[1], "i_after")):
         with column:
-            title = scene.heading if edited or key == "i_before" else "After: the same, as nothing is edited yet"
+            why = "this edit cannot be made" if st.session_state.i_edit else "nothing is edited yet"
+            title = scene.heading if edited or key == "i_before" else f"After: the same, as {why}"
             st.markdown(f"**{literal(title)}** :gray[· {literal(scene.subtitle[0])}]")
             st.echarts_chart(
                 lab_figures.dag(scene, theme(), out=out, put=put),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from app.compute import example
 from app.lab_links import Lab, decode, encode
+from app.links import View
+from model.checkpoint import save
+from model.coconut import CoconutGPT2
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
 
@@ -82,3 +86,116 @@ def test_swapping_branches_flips_the_answer_and_a_random_direction_does_not(open
 def test_links_round_trip() -> None:
     for lab in (Lab(), Lab(edit="swap:t=1,strength=1.5", shown=0, value="weight", against="untrained")):
         assert decode(encode(lab)) == lab
+
+
+def node_of_the_other_branch() -> str:
+    problem = example()
+    other = problem.counterfactual
+    assert other is not None
+    return problem.idx_to_symbol[min(other.frontier(1) & problem.leads_to(problem.neg_target) - problem.reachable)]
+
+
+def test_a_thought_composed_of_one_node_of_the_other_branch_turns_the_answer(opened: AppTest) -> None:
+    _, other = names()
+    press(opened, "i_preset_compose")
+    assert "writing an empty thought 1:** **undecided**" in after(opened)
+    node = node_of_the_other_branch()
+    opened.multiselect(key="i_out").set_value([node]).run()
+    assert opened.session_state.i_edit == f"write:t=1,nodes={node}"
+    assert f":** **{other}**" in after(opened)
+    assert "the search itself would not hold it in thought 1" in opened.warning[0].value
+    opened.segmented_control(key="i_show").set_value(3).run()
+    assert "thought 3" in texts(opened)
+    assert errors(opened) == ""
+
+
+def test_widgets_and_text_are_two_ways_of_writing_one_edit(opened: AppTest) -> None:
+    node = node_of_the_other_branch()
+    opened.text_input(key="i_text").input(f"swap:t=2,to={node},strength=2").run()
+    assert opened.pills(key="i_thoughts").value == [2]
+    assert opened.multiselect(key="i_in").value == [node]
+    assert opened.slider(key="i_strength").value == 2
+    opened.slider(key="i_strength").set_value(0.5).run()
+    opened.multiselect(key="i_in").set_value([]).run()
+    opened.pills(key="i_thoughts").set_value([1, 2]).run()
+    assert opened.text_input(key="i_text").value == "remove:t=1+2,strength=0.5"
+    assert errors(opened) == ""
+    press(opened, "i_clear")
+    assert "nothing is edited yet" in texts(opened)
+    press(opened, "i_undo")
+    assert opened.session_state.i_edit == "remove:t=1+2,strength=0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("swap:t=1,strength=nan", "strength must be a number"),
+        ("swap:t=1,strength=inf", "strength must be a number"),
+        ("swap:t=99", "thought 99 is out of range"),
+        ("remove:t=1,nodes=Nobody", "node 'Nobody' is not in the graph"),
+        ("add:t=1,nodes=Bob&remove:t=1,nodes=Bob", "contradicting edits of thought 1"),
+        ("remove:t=1&zero:t=1", "contradicting edits of thought 1"),
+        ("swap:t=5", "empty at that thought"),
+        ("nonsense", "edit 'nonsense' is unknown"),
+    ],
+)
+def test_bad_edits_are_one_sentence_and_the_page_stays(text: str, sentence: str, opened: AppTest) -> None:
+    opened.text_input(key="i_text").input(text).run()
+    assert sentence in errors(opened)
+    assert "Before: thought" in texts(opened)
+    opened.button(key="i_clear").click().run() if opened.session_state.i_edit else None
+    press(opened, "i_preset_swap")
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"edit": "swap:t=1,strength=nan"}, "The link's edit is not one"),
+        ({"edit": "swap:t=1", "show": "-1"}, "The link's show is '-1'"),
+        ({"by": "magic"}, "The link's by is 'magic'"),
+        ({"source": "custom", "graph": "x"}, "graph in the link is damaged"),
+    ],
+)
+def test_a_damaged_link_is_one_sentence(params: dict[str, str], sentence: str) -> None:
+    page = start(**params)
+    assert sentence in errors(page)
+    assert len(page.error) == 1
+    assert "Flip the answer by hand." in texts(page)
+
+
+def test_a_link_restores_the_edit() -> None:
+    page = start(edit="swap:t=2,strength=1.5", show="3", by="weight")
+    assert errors(page) == ""
+    assert f"swapping the branches in thought 2:** **{names()[1]}**" in after(page)
+    assert page.segmented_control(key="i_show").value == 3
+    assert page.segmented_control(key="i_value").value == "weight"
+
+
+def test_without_another_root_the_reason_is_said() -> None:
+    view = View(source="custom", text="Tom a\na b\nAda a\nAda c", root="Tom", candidates=("b", "c"), draws=1)
+    page = start(**encode(Lab(view=view)))
+    assert errors(page) == ""
+    assert page.button(key="i_preset_transplant").disabled
+    assert page.button(key="i_preset_swap").disabled
+    assert "No other root" in page.button(key="i_preset_swap").help
+    press(page, "i_preset_cut")
+
+
+def test_a_checkpoint_without_directions_offers_what_it_can(tiny: CoconutGPT2, tmp_path: Path) -> None:
+    save(tiny, tmp_path / "bare")
+    page = start(checkpoint=str(tmp_path / "bare"))
+    assert errors(page) == ""
+    assert "No write directions are stored for bare" in page.info[0].value
+    assert page.button(key="i_preset_swap").disabled
+    press(page, "i_preset_transplant")
+    assert "transplanting thought 1" in after(page)
+    press(page, "i_fit_bare")
+    assert page.selectbox(key="i_estimator").value == "unembedding"
+    press(page, "i_preset_swap")
+
+
+def test_a_second_checkpoint_stands_beside_the_controls() -> None:
+    page = start(edit="transplant:t=1", against="untrained")
+    assert errors(page) == ""
+    chart = next(json.loads(c.proto.spec) for c in page.get("echarts_chart") if "untrained, the edit" in c.proto.spec)
+    assert [row["value"] for row in chart["yAxis"]["data"]][-2:] == ["untrained, before", "untrained, the edit"]

@@ -170,3 +170,38 @@ def test_downloads_are_the_files_they_say(show, tmp_path) -> None:
         if label == "GraphML":
             graph = read_graph(path.read_text(encoding="utf-8"))
             assert (graph.names, graph.root) == (problem.idx_to_symbol, problem.root)
+
+
+def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
+    page, problem = browser.new_page(viewport={"width": 1440, "height": 1300}), example()
+    page.set_default_timeout(30_000)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{address}/intervene?draws=1")
+    page.locator(".st-key-i_before svg text").first.wait_for()
+    settled(page)
+    other = problem.counterfactual
+    assert other is not None
+    (out,) = problem.frontier(1) & problem.leads_to(problem.target)
+    (put,) = other.frontier(1) & problem.leads_to(problem.neg_target) - problem.reachable
+    edit = page.get_by_role("textbox", name="The same as text")
+    for chart, node, text in (
+        ("i_before", out, "remove:t=1"),
+        ("i_after", put, "swap:t=1"),
+    ):
+        name = problem.idx_to_symbol[node]
+        box = page.locator(f".st-key-{chart} svg text").get_by_text(name, exact=True).bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 13)  # the node is above its name
+        page.wait_for_function(
+            "text => [...document.querySelectorAll('input')].some(i => i.value.startsWith(text))", arg=text
+        )
+        settled(page)
+    assert "strength=1.5" in edit.input_value()
+    page.get_by_text("the answer follows").first.wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("the answer follows").first.wait_for(state="hidden")
+    page.get_by_role("button", name="Start over").click()
+    page.get_by_role("button", name="Swap branches").click()
+    page.get_by_text("the answer follows").first.wait_for()
+    page.close()
+    assert not complaints
