@@ -24,6 +24,7 @@ PAGES = [
     st.Page("app_pages/explore.py", title="Explore", icon=":material/account_tree:", default=True),
     st.Page("app_pages/intervene.py", title="Intervene", icon=":material/science:"),
     st.Page("app_pages/training.py", title="Training", icon=":material/show_chart:"),
+    st.Page("app_pages/dataset.py", title="Dataset", icon=":material/dataset:"),
 ]
 
 st.navigation(PAGES, position="top").run()

@@ -140,6 +140,20 @@ def validations(run: RunFolder, at: int | None, theme: Theme) -> Option:
     return _chart(lines, run.stages, at, theme, min=0, max=1)
 
 
+def band(
+    x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], colour: str, number: int
+) -> list[Option]:
+    """An interval as two stacked lines, the upper one's height shaded; ``number`` tells the bands of a chart apart."""
+    edge = {"type": "line", "stack": f"band {number}", "stackStrategy": "all", "symbol": "none", "silent": True}
+    edge |= {"lineStyle": {"opacity": 0}, "tooltip": {"show": False}}
+    known = [(at, a, b) for at, a, b in zip(x, low, high, strict=True) if a is not None and b is not None]
+    shade = {"areaStyle": {"color": colour, "opacity": 0.2}}
+    return [
+        {**edge, "data": [[at, round(a, 5)] for at, a, _ in known]},
+        {**edge, "data": [[at, round(b - a, 5)] for at, a, b in known], **shade},
+    ]
+
+
 def said(value: Validation) -> str:
     """An accuracy with its interval, in percent."""
     return f"{100 * value.accuracy:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
@@ -183,19 +197,7 @@ def _chart(lines: Sequence[Line], stages: Sequence[StageSpan], at: int | None, t
     series: list[Option] = []
     for i, line in enumerate(lines):
         if line.low is not None and line.high is not None:
-            edge = {"type": "line", "stack": f"band {i}", "stackStrategy": "all", "symbol": "none", "silent": True}
-            edge |= {"lineStyle": {"opacity": 0}, "tooltip": {"show": False}}
-            pairs = [
-                (x, low, high)
-                for (x, _), low, high in zip(line.points, line.low, line.high, strict=True)
-                if low is not None and high is not None
-            ]
-            low_edge = [[x, round(low, 5)] for x, low, _ in pairs]
-            height = [[x, round(high - low, 5)] for x, low, high in pairs]
-            series += [
-                {**edge, "data": low_edge},
-                {**edge, "data": height, "areaStyle": {"color": line.colour, "opacity": 0.2}},
-            ]
+            series += band([x for x, _ in line.points], line.low, line.high, line.colour, i)
         series.append(
             {
                 "type": "line",
