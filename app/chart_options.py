@@ -9,19 +9,22 @@ from app.figures import Option, safe, shown
 from app.training_figures import band
 from probing.chart_figure import COLOURS, GREYS, GROUPS, MANY
 from probing.findings import Chart, Series
-from probing.palette import Theme
+from probing.palette import DARK, LIGHT, Theme
 
 SYMBOLS = ("circle", "rect", "triangle", "diamond", "pin", "arrow")
 DASHES = ("dashed", "dotted")
 _ON_DARK = {
-    "#16202c": "#eef2f6",
+    LIGHT.sources["model"]: DARK.sources["model"],
+    LIGHT.frontier: DARK.frontier,
+    LIGHT.path: DARK.path,
+    LIGHT.outline: DARK.outline,
+    LIGHT.parts["reached before"]: DARK.parts["reached before"],
     "#0b3c73": "#2b73b8",
     "#8c1d5c": "#c0508e",
-    "#0072b2": "#3f9fdc",
     "#009e73": "#2bc397",
     "#7a5c00": "#c9a227",
 }
-"""What is too dark to be seen on the dark background."""
+"""The same colour on the dark background."""
 _QUIET = {"show": False}
 
 
