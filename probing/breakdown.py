@@ -111,7 +111,11 @@ def breakdown(runs: Runs) -> Section:
         "A group with few problems has a wide interval: read n.",
         paper="Out-of-distribution sets as in Martin 2026 and Cheng and Zhang 2026.",
         n=len(main),
-        says=tuple(f"{c.group.capitalize()}: accuracy {_percent(c)} (n = {c.n:,})." for c in by_hops),
+        says=(
+            f"By hops, {main.name} is right in "
+            + "; ".join(f"{c.group.removeprefix('hops ')}: {_percent(c)} (n = {c.n:,})" for c in by_hops)
+            + ".",
+        ),
         cells=tuple(cells),
         charts=tuple(charts),
         published=(

@@ -84,7 +84,7 @@ def _summary(result: DatasetResult) -> str:
     found = "".join(
         f"<li><a href='#{section.name}'>{esc(section.title)}</a>: {esc(section.says[0])}</li>"
         for section in result.sections
-        if section.says
+        if section.says and section.name != "tree"
     )
     return f"""<p class='facts'>Data {esc(result.data)} (hash <code>{result.data_hash}</code>), {result.n_problems:,}
 problems, seed {result.seed}.</p>

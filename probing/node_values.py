@@ -191,12 +191,13 @@ def height(runs: Runs) -> Section:
             )  # fmt: skip
     low = {
         side: next(
-            (c for c in cells if c.source == main.name and c.step == 1 and c.group == f"longest height 1, {side}"), None
+            (c for c in cells if c.source == main.name and c.step == 1 and c.group == f"shortest height 1, {side}"),
+            None,
         )
         for side in ("correct", "incorrect")
     }
     says = [
-        f"Thought 1, frontier nodes one step above a leaf (longest): {side} {_plain(c)} (n = {c.n:,})."
+        f"Thought 1, mean value of {side} frontier nodes one step above a leaf (shortest): {_plain(c)} (n = {c.n:,})."
         for side, c in low.items()
         if c is not None
     ]
