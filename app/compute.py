@@ -18,6 +18,7 @@ import torch
 
 from model import checkpoint, plot_training
 from model.coconut import CoconutGPT2
+from model.codec import codec_for
 from model.emergence import EmergenceRecord, save_record
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
@@ -188,9 +189,22 @@ def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: i
     return next(iter(generate(kind, 1, seed, hops=hops, nodes=nodes)))
 
 
-def example() -> ProsQAProblem:
-    """The problem the app opens on: a wide frontier (3, 5 and 5 nodes), four hops, every node reachable by eye."""
-    return generated("balanced", (4, 5), (19, 24), 185)
+def example(name: str | None = None) -> ProsQAProblem:
+    """The problem the app opens on: a wide frontier (3, 5 and 5 nodes), four hops, every node reachable by eye.
+
+    A checkpoint with too few node slots for it gets one of the graphs it was trained on.
+    """
+    opening = generated("balanced", (4, 5), (19, 24), 185)
+    if name is None:
+        return opening
+    try:
+        config = checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
+    except InputError:
+        return opening  # what is wrong with the checkpoint is said where it is loaded
+    nodes, hops = config.trained_nodes, config.trained_hops
+    if opening.n_nodes <= codec_for(config).n_slots or nodes is None or hops is None:
+        return opening
+    return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
 
 def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:

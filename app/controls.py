@@ -96,7 +96,7 @@ def sidebar(draws: str = "x_draws") -> Choice:
             persist_state="session",
         )
         readers: dict[Source, Callable[[], ProsQAProblem | None]]
-        readers = {"example": compute.example, "generated": _generated, "file": _file, "custom": _custom}
+        readers = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}
         assert source is not None
         problem = readers[source]()
         st.markdown("#### Model")
@@ -119,6 +119,11 @@ def _asked() -> dict[str, Any]:
     state = st.session_state
     text = state.x_table_text if state.x_mode == "Table" else state.x_text
     return {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
+
+
+def _example() -> ProsQAProblem:
+    state = st.session_state
+    return compute.example(state.x_folder if state.x_checkpoint == OTHER_FOLDER else state.x_checkpoint)
 
 
 def _generated() -> ProsQAProblem | None:

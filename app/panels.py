@@ -110,6 +110,9 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
             state.x_k = 0
         st.rerun()
 
+    if last == 0:
+        st.caption("This model has no thoughts: what follows is its state after the prompt.")
+        return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button(
             "Pause" if playing else "Play",
@@ -289,6 +292,10 @@ def tokens(report: ProbeReport, k: int) -> None:
 
 def numbers(report: ProbeReport, k: int) -> None:
     """Every metric of one thought, the model beside its controls."""
+    if report.n_thoughts == 0:
+        st.markdown("##### No thoughts to measure")
+        st.caption("The metrics compare thoughts with the frontier, and this model has none.")
+        return
     t = min(k + 1, report.n_thoughts)
     rows = []
     for name, metric in METRICS.items():

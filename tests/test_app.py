@@ -375,3 +375,11 @@ def test_the_view_is_still_there_after_a_visit_to_another_page() -> None:
     assert page.slider(key="x_k").value == 2
     assert page.segmented_control(key="x_value").value == "logit"
     assert page.session_state.x_node == 4
+
+
+def test_every_shipped_checkpoint_opens_on_an_example_that_fits_it(opened: AppTest) -> None:
+    page = opened
+    for name in page.selectbox(key="x_checkpoint").options[:-1]:
+        page.selectbox(key="x_checkpoint").select(name).run()
+        assert errors(page) == "", name
+        assert len(graph(page)["series"][0]["data"]) > 4
