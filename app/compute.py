@@ -16,6 +16,7 @@ from pathlib import Path
 import streamlit as st
 import torch
 
+from app.links import View
 from model import checkpoint, plot_training
 from model.coconut import CoconutGPT2
 from model.codec import codec_for
@@ -251,8 +252,8 @@ def run_folders() -> list[Path]:
 
 
 def short_path(path: str) -> str:
-    """A path as seen from the project's folder, where it is inside."""
-    root = RUNS.parent
+    """A shipped checkpoint's name, or a path as seen from the project's folder, where it is inside."""
+    root = checkpoint.CHECKPOINTS if Path(path).parent == checkpoint.CHECKPOINTS else RUNS.parent
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
 
 
@@ -274,6 +275,17 @@ def last_written(path: Path) -> float:
 
 def has_weights(path: Path) -> bool:
     return (checkpoint.checkpoint_folder(path) / "model.safetensors").is_file()
+
+
+def first_view(path: Path) -> View:
+    """Explore with a checkpoint, on a problem that it can take. Raises CheckpointError if it cannot be loaded."""
+    config = checkpoint.load_config(path)
+    name = path.name if path.parent == checkpoint.CHECKPOINTS else str(path)
+    most = codec_for(config).n_slots
+    if most >= example().n_nodes:
+        return View(checkpoint=name)
+    hops = max(1, min(config.max_latent_stage, 3))
+    return View(source="generated", hops=(hops, hops), nodes=(most - 2, most), checkpoint=name)
 
 
 def record_file(record: EmergenceRecord, kind: str) -> bytes:

@@ -120,9 +120,9 @@ def _work(job: Job) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Making problems …")
-def made(kind: Kind, n: int, seed: int) -> tuple[ProsQAProblem, ...]:
-    """The first n generated problems of a seed."""
-    return tuple(generate(kind, n, seed))
+def made(kind: Kind, n: int, seed: int, hops: tuple[int, int], nodes: tuple[int, int]) -> tuple[ProsQAProblem, ...]:
+    """The first n generated problems of a seed. Raises InputError for ranges that cannot be met."""
+    return tuple(generate(kind, n, seed, hops=hops, nodes=nodes))
 
 
 def results_root() -> Path:

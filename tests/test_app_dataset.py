@@ -261,6 +261,11 @@ def test_nothing_is_run_or_shown_at_first(runs) -> None:
 def test_a_run_of_generated_problems_is_begun_shown_and_found_again(runs, tiny_folder) -> None:
     page = start()
     page.number_input(key="d_n").set_value(3).run()
+    page.slider(key="d_hops").set_range(9, 10).run()
+    page.slider(key="d_nodes").set_range(4, 8).run()
+    assert "9 hops need at least" in errors(page)[0]
+    page.slider(key="d_hops").set_range(2, 2).run()
+    page.slider(key="d_nodes").set_range(6, 8).run()
     page.selectbox(key="d_checkpoint").select("another folder …").run()
     page.text_input(key="d_checkpoint_folder").set_value(str(tiny_folder)).run()
     page.multiselect(key="d_analyses").set_value(["kswitch"]).run()
@@ -269,7 +274,7 @@ def test_a_run_of_generated_problems_is_begun_shown_and_found_again(runs, tiny_f
         wait(page.session_state.d_job)
         page.run()
     assert errors(page) == []
-    assert "## tiny on 3 balanced problems, seed 0" in texts(page)
+    assert "## tiny on 3 balanced problems, seed 0, 2-2 hops, 6-8 nodes" in texts(page)
     saved = dataset_jobs.saved()
     assert [folder.parent for folder in saved] == [runs / "datasets"]
     result = DatasetResult.load(saved[0] / "result.json")

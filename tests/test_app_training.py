@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app import compute
 from app.links import View, encode
 from model import checkpoint
+from model.codec import codec_for
 from model.emergence import save_record
 
 APP = Path(__file__).parent.parent / "app"
@@ -163,7 +164,19 @@ def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
     page.selectbox(key="t_beside_run").select(str(tmp_path / "runs" / "b")).run()
     expected = [[p.problems, pytest.approx(p.thoughts[0].auroc)] for p in record(n_points=7).points]
     assert line(page, "t_auroc", "control") == expected
+    assert "control (pause_as_thought) after 600 problems: AUROC 0.86 [0.84, 0.88] and 70 %" in texts(page)
     assert line(page, "t_accuracy", "control, k = 2")[-1] == [600, pytest.approx(0.6)]
+
+
+def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> None:
+    for name in compute.shipped():
+        view = compute.first_view(checkpoint.CHECKPOINTS / name)
+        assert view.checkpoint == name
+        problem = compute.example()
+        if view.source == "generated":
+            problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
+        assert problem.n_nodes <= codec_for(checkpoint.load_config(checkpoint.CHECKPOINTS / name)).n_slots
+    assert compute.first_view(checkpoint.DEFAULT_CHECKPOINT).source == "example"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import streamlit as st
 from app import chart_options, compute, controls, dataset_jobs, panels
 from app.controls import OTHER_FOLDER, literal
 from app.dataset_jobs import Job, Order
-from app.links import View
+from app.links import MAX_HOPS, MAX_NODES, View
+from model import checkpoint
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats import write_problems
@@ -30,6 +31,7 @@ NONE = "none"
 MODES = {"Run": ":material/play_arrow: Run", "Open": ":material/folder_open: Open"}
 MAX_PROBLEMS = 10_000
 SLOW = ("probes",)
+USUAL = View()
 
 
 def defaults() -> None:
@@ -38,13 +40,17 @@ def defaults() -> None:
     if "d_source" in state:
         return
     asked = st.query_params.get("result", "")
+    shipped = compute.shipped()
+    usual = checkpoint.DEFAULT_CHECKPOINT.name
     state.update(
         d_mode="Open" if asked or dataset_jobs.saved() else "Run",
         d_source="Generated",
         d_kind=KINDS[0],
         d_n=200,
         d_seed=0,
-        d_checkpoint=compute.shipped()[0] if compute.shipped() else OTHER_FOLDER,
+        d_hops=USUAL.hops,
+        d_nodes=USUAL.nodes,
+        d_checkpoint=usual if usual in shipped else OTHER_FOLDER,
         d_compare=NONE,
         d_analyses=[name for name in ANALYSES if name not in SLOW],
         d_result=OTHER_RESULT if asked else None,
@@ -123,8 +129,16 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
         left, right = st.columns(2)
         left.number_input("Problems (n)", 1, MAX_PROBLEMS, step=100, key="d_n", persist_state="session")
         right.number_input("Seed", 0, 2**31 - 1, step=1, key="d_seed", persist_state="session")
-        made = dataset_jobs.made(state.d_kind, state.d_n, state.d_seed)
-        return made, f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
+        st.slider("Hops from root to target", 1, MAX_HOPS, key="d_hops", persist_state="session")
+        st.slider("Nodes", 4, MAX_NODES, key="d_nodes", persist_state="session")
+        name = f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
+        if (state.d_hops, state.d_nodes) != (USUAL.hops, USUAL.nodes):
+            name += ", {}-{} hops, {}-{} nodes".format(*state.d_hops, *state.d_nodes)
+        try:
+            return dataset_jobs.made(state.d_kind, state.d_n, state.d_seed, state.d_hops, state.d_nodes), name
+        except InputError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            return None, ""
     file = st.file_uploader("ProsQA JSON", key="d_upload", max_upload_size=MAX_UPLOAD_BYTES // 2**20)
     if file is None:
         return None, ""

@@ -13,7 +13,6 @@ import streamlit as st
 
 from app import compute, controls, figures, panels, training_figures
 from app.controls import literal
-from app.links import View
 from model.emergence import EmergencePoint, EmergenceRecord, ThoughtNumbers
 from model.errors import InputError
 from model.run_folder import RunFolder
@@ -112,9 +111,7 @@ def headline(run: RunFolder) -> None:
         with st.container(width="stretch"):
             st.markdown(f"## {name}: what its thoughts come to hold")
         if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
-            controls.put(View(checkpoint=str(run.path)))
-            st.session_state.update(x_opened=True, x_link_error=None)
-            st.switch_page("app_pages/explore.py")
+            in_explore(run)
         with st.popover("Download", icon=":material/download:", disabled=record is None):
             if record is not None:
                 downloads(run, record)
@@ -146,6 +143,18 @@ def headline(run: RunFolder) -> None:
         st.warning("Stage 0 ended by its limit, before its loss had settled: what follows is suspect.", icon="⚠️")
 
 
+def in_explore(run: RunFolder) -> None:
+    """Go to Explore with this run's checkpoint."""
+    try:
+        view = compute.first_view(run.path)
+    except InputError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    controls.put(view)
+    st.session_state.update(x_opened=True, x_link_error=None)
+    st.switch_page("app_pages/explore.py")
+
+
 def literal_but_bold(text: str) -> str:
     head, bold, rest = text.split("**")
     return f"{literal(head)} **{literal(bold)}** {literal(rest)}"
@@ -155,7 +164,7 @@ def emergence(run: RunFolder, record: EmergenceRecord, other: RunFolder | None) 
     """The record: a thought, a moment, four charts, and the numbers of that moment."""
     thought, at = chosen(record)
     point, theme = record.points[at], panels.theme()
-    st.markdown(sentence(record, point, thought))
+    st.markdown(sentence(record, point, thought) + beside_it(other, point, thought))
     seen = point.problems
     numbers = point.thoughts[thought - 1]
     with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
@@ -236,6 +245,21 @@ def sentence(record: EmergenceRecord, point: EmergencePoint, thought: int) -> st
     )
 
 
+def beside_it(other: RunFolder | None, point: EmergencePoint, thought: int) -> str:
+    """The same numbers of the other run, at its moment nearest to this one."""
+    if other is None or other.record is None:
+        return ""
+    name = literal(other.record.name)
+    if thought > len(other.record.points[0].thoughts):
+        return f"  \n:gray[Beside it, {name} ({literal(other.record.method)}) has no thought {thought}.]"
+    near = min(other.record.points, key=lambda its: abs(its.problems - point.problems))
+    its = near.thoughts[thought - 1]
+    return (
+        f"  \n:gray[Beside it, {name} ({literal(other.record.method)}) after {near.problems:,} problems: AUROC "
+        f"{auroc_text(its)} and {100 * its.mass['frontier']:.0f} %; n = {its.n} problems]"
+    )
+
+
 def table(record: EmergenceRecord, point: EmergencePoint) -> pd.DataFrame:
     """The numbers of one moment, a row a thought, with those before training beside them."""
     rows = []
@@ -262,6 +286,7 @@ def table(record: EmergenceRecord, point: EmergencePoint) -> pd.DataFrame:
 
 
 def auroc_text(value: ThoughtNumbers) -> str:
+    """An AUROC with its interval; where all problems give the same there is none."""
     band = training_figures.interval(value)
     if value.auroc is not None and value.auroc_se == 0:
         return f"{number(value.auroc)} (the same in all {value.n})"
