@@ -243,7 +243,7 @@ def touched(problem: ProsQAProblem, t: int, edits: Scene | None = None) -> tuple
     out: set[int] = set()
     put: set[int] = set()
     for spec in edits or scene() or (current(),):
-        if t not in spec.thoughts or spec.control not in ("", "random"):
+        if t not in spec.thoughts or spec.control:  # a control changes other nodes, or none
             continue
         nodes, to = _members(spec, problem, t)
         if spec.kind in ("add", "write"):
@@ -267,7 +267,7 @@ def click(problem: ProsQAProblem, node: int) -> None:
         out: tuple[int, ...] = ()
         put: tuple[int, ...] = ()
         if state.i_edit and state.i_kind == BRANCHES:  # what is only prepared is not added to
-            out, put = touched(problem, t, (spec,))
+            out, put = touched(problem, t, (replace(spec, control=""),))
         if node in problem.frontier(t) and node not in put:
             out = tuple({*out} ^ {node})
         else:

@@ -268,6 +268,13 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
                 renderer="svg",
                 alt=scene.alt,
             )
+    scale = scenes[0].scale
+    ends = f"{scale.low:.3g} to {scale.high:.3g}"
+    badges = "; − taken out, + put in" if out or put else ""
+    st.caption(
+        f"Blue: {VALUES[value]}, mean of n = {result.n_draws}, {ends} in both graphs. "
+        f"Orange: the nodes that this thought should hold{badges}."
+    )
 
 
 def shown_thought(result: Intervention) -> int:

@@ -92,8 +92,9 @@ def run_of(side: Side, name: str, label: str) -> Run:
 
 
 def runs(result: Intervention) -> tuple[Run, ...]:
-    """Before, the edit, and every control that exists, in the order of LABELS."""
+    """Before, the edit, and every other control that exists, in the order of LABELS."""
     sides = {BEFORE: result.clean, AFTER: result.edited, **result.controls}
+    sides.pop(EditSpec.parse(result.edits[0]).control, None)  # the edit is this control itself
     return tuple(run_of(sides[name], name, label) for name, label in LABELS.items() if name in sides)
 
 
@@ -467,4 +468,6 @@ def _table_html(result: Intervention) -> str:
         f"<tr><td>{html.escape(run.label)}</td><td>{run.p_other.mean:.3f}</td><td>{run.follows} of {run.n}</td></tr>"
         for run in runs(result)
     )
-    return f"<table><tr><th>run</th><th>P({other})</th><th>draws that answer {other}</th></tr>{rows}</table>\n"
+    style = "border-spacing: 1.5em .2em; margin: .6em -1.5em; text-align: left; font-size: .9rem"
+    head = f"<tr><th>run</th><th>P({other})</th><th>draws that answer {other}</th></tr>"
+    return f'<table style="{style}">{head}{rows}</table>\n'

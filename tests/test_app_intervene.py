@@ -199,3 +199,13 @@ def test_a_second_checkpoint_stands_beside_the_controls() -> None:
     assert errors(page) == ""
     chart = next(json.loads(c.proto.spec) for c in page.get("echarts_chart") if "untrained, the edit" in c.proto.spec)
     assert [row["value"] for row in chart["yAxis"]["data"]][-2:] == ["untrained, before", "untrained, the edit"]
+
+
+def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) -> None:
+    press(opened, "i_preset_swap")
+    opened.switch_page("app_pages/training.py").run()
+    assert errors(opened) == ""
+    opened.switch_page("app_pages/intervene.py").run()
+    assert f":** **{names()[1]}**" in after(opened)
+    assert opened.multiselect(key="i_in").value == ["other-branch"]
+    assert opened.number_input(key="i_draws").value == 1

@@ -203,5 +203,9 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     page.get_by_role("button", name="Start over").click()
     page.get_by_role("button", name="Swap branches").click()
     page.get_by_text("the answer follows").first.wait_for()
+    page.get_by_role("link", name="Explore").click()
+    page.locator(".st-key-x_dag svg text").first.wait_for()
+    page.get_by_role("link", name="Intervene").click()
+    page.get_by_text("the answer follows").first.wait_for()
     page.close()
     assert not complaints
