@@ -21,6 +21,7 @@ from probing.recording import Recording
 PROPERTIES: dict[str, Callable[[ProsQAProblem], tuple[float, str]]] = {
     "hops": lambda problem: (problem.n_hops, str(problem.n_hops)),
     "nodes": lambda problem: _bin(problem.n_nodes, 4),
+    "edges": lambda problem: _bin(len(problem.edges), 5),
     "density": lambda problem: _tenths(len(problem.edges) / problem.n_nodes),
 }
 """Property: (order, label) of a problem's group. Density is edges over nodes."""
@@ -55,11 +56,17 @@ def breakdown(runs: Runs) -> Section:
     main = runs.main
     for recording in runs.recordings:
         auroc_of = search_auroc(recording) if recording.n_thoughts else None
+        other = recording.answer[:, -1] == np.array([problem.neg_target for problem in recording.problems])
         for what in PROPERTIES:
             for label, rows in groups_of(recording, what):
                 here: dict[str, Any] = {"analysis": "breakdown", "source": recording.name, "group": f"{what} {label}"}
                 right = recording.correct[rows, -1]
-                cells.append(share_cell(right, metric="accuracy", step=recording.n_thoughts, unit="share", **here))
+                for metric, flags in (
+                    ("accuracy", right),
+                    ("answered the other candidate", other[rows]),
+                    ("answered neither candidate", ~right & ~other[rows]),
+                ):
+                    cells.append(share_cell(flags, metric=metric, step=recording.n_thoughts, unit="share", **here))
                 if auroc_of is not None:
                     cells.append(mean_cell(auroc_of[rows], metric="frontier AUROC", **here))
                 if what == "hops":
@@ -99,15 +106,15 @@ def breakdown(runs: Runs) -> Section:
     by_hops = [c for c in cells if c.source == main.name and c.metric == "accuracy" and c.group.startswith("hops")]
     return Section(
         name="breakdown",
-        title="In and out of distribution: hops, nodes, density",
+        title="In and out of distribution: hops, size, density",
         shows="Where accuracy and the frontier pattern hold and where they break.",
-        definition="Problems grouped by hops from the root to the target, by number of nodes (bins of 4) and by "
-        "density (edges over nodes, bins of 0.2). Accuracy after all thoughts; the AUROC of the frontier against nodes "
-        "beyond it, averaged over the thoughts up to the number of hops. How it breaks: the six categories after no "
-        "thought and after all, by hops, in the table.",
+        definition="Problems grouped by hops from the root to the target, by number of nodes (bins of 4), by "
+        "number of edges (bins of 5; three tokens each) and by density (edges over nodes, bins of 0.2). Accuracy after all thoughts; the AUROC of the frontier against nodes "
+        "beyond it, averaged over the thoughts up to the number of hops. How it breaks: whether a wrong answer is "
+        "the other candidate or neither, and, by hops, the six categories after no thought and after all (table).",
         interval="Wilson 95 % for accuracy, bootstrap over problems for AUROC; n of each group in the table.",
         control="The untrained model, and chance (0.5).",
-        does_not_show="Hops, nodes and density go together in these graphs, so a fall along one may be due to another. "
+        does_not_show="Hops, nodes, edges and density go together in these graphs, so a fall along one may be due to another. "
         "A group with few problems has a wide interval: read n.",
         paper="Out-of-distribution sets as in Martin 2026 and Cheng and Zhang 2026.",
         n=len(main),

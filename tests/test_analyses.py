@@ -309,7 +309,7 @@ def test_comparison_pairs_problems_by_number() -> None:
 
 def test_breakdown_covers_every_problem_once() -> None:
     recording = made(planted)
-    for what in ("hops", "nodes", "density"):
+    for what in ("hops", "nodes", "edges", "density"):
         rows = np.concatenate([rows for _, rows in groups_of(recording, what)])
         assert sorted(rows.tolist()) == list(range(len(PROBLEMS)))
     assert search_auroc(recording) == pytest.approx(1)
