@@ -108,14 +108,15 @@ def breakdown(runs: Runs) -> Section:
         name="breakdown",
         title="In and out of distribution: hops, size, density",
         shows="Where accuracy and the frontier pattern hold and where they break.",
-        definition="Problems grouped by hops from the root to the target, by number of nodes (bins of 4), by "
-        "number of edges (bins of 5; three tokens each) and by density (edges over nodes, bins of 0.2). Accuracy after all thoughts; the AUROC of the frontier against nodes "
-        "beyond it, averaged over the thoughts up to the number of hops. How it breaks: whether a wrong answer is "
-        "the other candidate or neither, and, by hops, the six categories after no thought and after all (table).",
+        definition="Problems grouped by hops from the root to the target, by number of nodes (bins of 4), by number of "
+        "edges (bins of 5; three tokens each) and by density (edges over nodes, bins of 0.2). Accuracy after all "
+        "thoughts; the AUROC of the frontier against nodes beyond it, averaged over the thoughts up to the number of "
+        "hops. How it breaks: whether a wrong answer is the other candidate or neither, and, by hops, the six "
+        "categories after no thought and after all (table).",
         interval="Wilson 95 % for accuracy, bootstrap over problems for AUROC; n of each group in the table.",
         control="The untrained model, and chance (0.5).",
-        does_not_show="Hops, nodes, edges and density go together in these graphs, so a fall along one may be due to another. "
-        "A group with few problems has a wide interval: read n.",
+        does_not_show="Hops, nodes, edges and density go together in these graphs, so a fall along one may be due to "
+        "another. A group with few problems has a wide interval: read n.",
         paper="Out-of-distribution sets as in Martin 2026 and Cheng and Zhang 2026.",
         n=len(main),
         says=(
