@@ -273,6 +273,11 @@ def last_written(path: Path) -> float:
     return max((stamp[0] for name in RUN_FILES if (stamp := _stamp(path / name))), default=0) / 1e9
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run's, not a checkpoint's with the record of its moment."""
+    return (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file()
+
+
 def has_weights(path: Path) -> bool:
     return (checkpoint.checkpoint_folder(path) / "model.safetensors").is_file()
 

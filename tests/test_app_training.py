@@ -135,6 +135,16 @@ def test_a_run_that_goes_on_is_followed_and_a_half_written_line_is_no_error(no_r
     assert "Best checkpoint" in shown
 
 
+def test_a_run_is_live_from_its_first_point_on(no_runs: None, tmp_path: Path) -> None:
+    folder = plant(tmp_path / "run", n_steps=0)
+    (folder / "metrics.jsonl").unlink()
+    (folder / "config.yaml").write_text("name: x\n")
+    page = start(folder)
+    assert "running, written" in texts(page)
+    assert "After 0 problems (stage 0), **thought 1**" in texts(page)
+    assert len(page.get("echarts_chart")) == 4
+
+
 def test_a_run_that_wrote_nothing_for_long_has_stopped(no_runs: None, tmp_path: Path) -> None:
     folder = plant(tmp_path / "run", n_steps=4)
     for path in folder.iterdir():

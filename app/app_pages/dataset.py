@@ -18,7 +18,7 @@ from app.links import MAX_HOPS, MAX_NODES, View
 from model import checkpoint
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
-from model.formats import write_problems
+from model.formats import MAX_UPLOAD_ROWS, write_problems
 from model.generate import KINDS
 from model.prosqa import ProsQAProblem
 from probing.chart_figure import to_svg
@@ -141,6 +141,10 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
             return None, ""
     file = st.file_uploader("ProsQA JSON", key="d_upload", max_upload_size=MAX_UPLOAD_BYTES // 2**20)
     if file is None:
+        st.caption(
+            f"One row or a list of rows, at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows; larger "
+            "files by the command `python -m probing dataset`, whose folder can be opened here."
+        )
         return None, ""
     try:
         found = compute.uploaded(file.name, file.getvalue())

@@ -100,7 +100,8 @@ def page(folder: str, beside: str, *, live: bool) -> None:
 
 def is_live(run: RunFolder) -> bool:
     """Whether more is to be expected: no result yet, and something was written lately."""
-    return run.result is None and bool(run.steps) and time.time() - compute.last_written(run.path) < LIVE_SECONDS
+    ours = run.result is None and compute.is_run(run.path)
+    return ours and time.time() - compute.last_written(run.path) < LIVE_SECONDS
 
 
 def headline(run: RunFolder) -> None:
@@ -126,7 +127,7 @@ def headline(run: RunFolder) -> None:
     if run.result is None:
         ago = time.time() - compute.last_written(run.path)
         badge = f":blue-badge[:material/sync: running, written {ago:.0f} s ago]" if is_live(run) else (
-            ":gray-badge[as it stood at this checkpoint]" if last is None else ":orange-badge[stopped]"
+            ":orange-badge[stopped]" if compute.is_run(run.path) else ":gray-badge[as it stood at this checkpoint]"
         )  # fmt: skip
     st.markdown(f"{badge} {' · '.join(facts)}")
     if run.result is None and last is not None:
