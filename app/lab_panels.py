@@ -232,11 +232,13 @@ def percent(share: float) -> str:
 
 def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
     was, now = said(before, problem)[0], said(after, problem)[0]
+    if was == now:
+        return ":gray-badge[still undecided]" if now is None else ":gray-badge[the answer stays]"
     if now is None:
         return ":orange-badge[the answer is lost]"
-    if was == now:
-        return ":gray-badge[the answer stays]"
-    return ":blue-badge[:material/check: the answer follows]"
+    if after.p_other.mean > 0.5:
+        return ":blue-badge[:material/check: the answer follows]"
+    return ":green-badge[the answer turns to the target]"
 
 
 def before_and_after(result: Intervention, shown: int, value: str, *, edited: bool) -> None:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from app.compute import example
 from app.lab_links import Lab, decode, encode
 from app.links import View
-from model.checkpoint import save
+from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
@@ -209,3 +209,14 @@ def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) 
     assert f":** **{names()[1]}**" in after(opened)
     assert opened.multiselect(key="i_in").value == ["other-branch"]
     assert opened.number_input(key="i_draws").value == 1
+
+
+@pytest.mark.parametrize("name", sorted(folder.name for folder in CHECKPOINTS.iterdir() if folder.is_dir()))
+def test_every_shipped_checkpoint_opens_or_says_why_not(name: str) -> None:
+    page = start(checkpoint=name)
+    if load_config(CHECKPOINTS / name).n_thoughts:
+        assert errors(page) == ""
+        press(page, "i_preset_swap")
+    else:
+        assert "has no thoughts to edit" in errors(page)
+        assert len(page.error) == 1

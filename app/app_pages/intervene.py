@@ -15,6 +15,7 @@ from probing.causal_scenes import Run, run_of
 from probing.directions import Directions
 from probing.edits import KINDS
 from probing.intervene import Intervention
+from probing.runs import n_thoughts_of
 
 
 def directions_of(loaded: compute.Loaded) -> Directions | None:
@@ -69,6 +70,7 @@ def other_runs(against: str, choice: controls.Choice, loaded: compute.Loaded) ->
         return ()
     try:
         other = compute.untrained(loaded) if against == compute.UNTRAINED else compute.load(against)
+        n_thoughts_of(other.model)
         fitted = directions_of(other)
         needs = {need for spec in lab.scene() for need in KINDS[spec.kind].needs}
         if fitted is None and needs & {"directions", "fitted"}:
@@ -87,6 +89,7 @@ def other_runs(against: str, choice: controls.Choice, loaded: compute.Loaded) ->
 def page(choice: controls.Choice, against: str) -> None:
     state, problem = st.session_state, choice.problem
     loaded = compute.load(choice.view.checkpoint)
+    n_thoughts = n_thoughts_of(loaded.model)
     lab.settle(problem)
     heading = st.container(horizontal=True, vertical_alignment="center")
     with heading:
@@ -100,7 +103,7 @@ def page(choice: controls.Choice, against: str) -> None:
     lab_panels.presets(problem, fitted=fitted is not None)
     if fitted is None:
         offer(loaded)
-    lab_panels.editor(problem, loaded.model.config.n_thoughts)
+    lab_panels.editor(problem, n_thoughts)
     result, edited = None, bool(state.i_edit)
     if state.i_error:
         st.error(controls.literal(state.i_error), icon=":material/error:")
