@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -84,6 +84,10 @@ def put(view: View) -> None:
 
 def sidebar(draws: str = "x_draws") -> Choice:
     """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
+    if "x_view" in st.session_state and st.session_state.x_page != draws:
+        # What a widget of another page held does not always reach the same widget here, so it is set anew.
+        put(st.session_state.x_view)
+    st.session_state.x_page = draws
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
@@ -112,6 +116,9 @@ def sidebar(draws: str = "x_draws") -> Choice:
     if source == "custom" and problem is not None:
         asked = _asked()
     view = View(source=source, checkpoint=checkpoint, **kept, **asked)
+    state.x_view = replace(
+        view, k=state.get("x_k") or 0, value=state.get("x_value") or view.value, node=state.get("x_node")
+    )
     return Choice(view, state.get("x_problem") or compute.example(), stale)
 
 

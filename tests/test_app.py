@@ -383,3 +383,20 @@ def test_every_shipped_checkpoint_opens_on_an_example_that_fits_it(opened: AppTe
         page.selectbox(key="x_checkpoint").select(name).run()
         assert errors(page) == "", name
         assert len(graph(page)["series"][0]["data"]) > 4
+
+
+def test_the_view_is_kept_from_page_to_page(opened: AppTest) -> None:
+    page = opened
+    page.segmented_control(key="x_source").set_value("generated").run()
+    page.number_input(key="x_seed").set_value(7).run()
+    page.slider(key="x_k").set_value(3).run()
+    asked = next(text for text in texts(page).splitlines() if "Is **" in text)
+    page.switch_page("app_pages/intervene.py").run()
+    assert errors(page) == ""
+    assert not page.exception
+    assert page.segmented_control(key="x_source").value == "generated"
+    assert page.number_input(key="x_seed").value == 7
+    page.switch_page("app_pages/explore.py").run()
+    assert not page.exception
+    assert page.slider(key="x_k").value == 3
+    assert asked in texts(page)
