@@ -1,4 +1,4 @@
-"""Start, slider and memory of the app, in a real browser: ``python -m benchmarks.bench_app``.
+"""Start, slider, edits and memory of the app, in a real browser: ``python -m benchmarks.bench_app``.
 
 Starts ``streamlit run app/main.py`` on a free port and opens it in Chromium (headless, found on the path), which needs
 processor time of its own. Prints a table, then one JSON line. ``server_ms`` is processor time of the server alone.
@@ -49,6 +49,23 @@ e.textContent === '{thought}' && getComputedStyle(e).fontWeight >= 600)"
     return shown, server
 
 
+def edits(page: Page, pid: int) -> tuple[list[float], list[float]]:
+    """The same for edits that were not made before, each with its controls under 4 draws (Intervene)."""
+    strength = page.get_by_role("slider", name="Strength")
+    text = page.get_by_role("textbox", name="The same as text")
+    shown, server = [], []
+    for _ in range(8):
+        page.wait_for_timeout(600)
+        old, before, started = text.input_value(), server_times(pid)[0], time.perf_counter()
+        strength.press("ArrowRight")
+        page.wait_for_function("old => [...document.querySelectorAll('.st-key-i_text input')]"
+                               ".every(i => i.value !== old)", arg=old, polling=5)  # fmt: skip
+        page.wait_for_function(IDLE, polling=5)
+        shown.append(1000 * (time.perf_counter() - started))
+        server.append(1000 * (server_times(pid)[0] - before))
+    return shown, server
+
+
 def main() -> None:
     browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser_path is None:
@@ -78,6 +95,10 @@ def main() -> None:
             start_cpu = server_times(server.pid)[0]
             page.wait_for_function(IDLE)
             shown, cpu = slide(page, server.pid)
+            page.goto(f"http://127.0.0.1:{port}/intervene")
+            page.locator(".st-key-i_before svg text").first.wait_for()
+            page.wait_for_function(IDLE)
+            edited, edit_cpu = edits(page, server.pid)
             memory = server_times(server.pid)[1]
         finally:
             server.terminate()
@@ -90,6 +111,9 @@ def main() -> None:
         ("slider, key press to new picture, median", f"{median(shown):.0f} ms"),
         ("  slowest of", f"{len(shown)}: {max(shown):.0f} ms"),
         ("  processor time of the server, median", f"{median(cpu):.0f} ms"),
+        ("edit with its controls, R = 4, median", f"{median(edited):.0f} ms"),
+        ("  slowest of", f"{len(edited)}: {max(edited):.0f} ms"),
+        ("  processor time of the server, median", f"{median(edit_cpu):.0f} ms"),
         ("server memory (resident)", f"{memory:.0f} MB"),
         ("load average of the machine, its cores", f"{load:.1f}, {os.cpu_count()}"),
     ):
@@ -102,6 +126,9 @@ def main() -> None:
                 "slider_ms": round(median(shown)),
                 "slider_max_ms": round(max(shown)),
                 "slider_server_ms": round(median(cpu)),
+                "edit_ms": round(median(edited)),
+                "edit_max_ms": round(max(edited)),
+                "edit_server_ms": round(median(edit_cpu)),
                 "rss_mb": round(memory),
                 "load": round(load, 2),
                 "cores": os.cpu_count(),
