@@ -95,8 +95,9 @@ def _lines(chart: Chart, theme: Theme) -> Option:
                 "lineStyle": {"width": 1 if many else 2, "opacity": 0.4 if many else 1, "type": dash},
             }
         )
+    whole = {"minInterval": 1} if all(float(x).is_integer() for series in chart.series for x in series.x) else {}
     return _frame(chart, items, theme, legend=not many, tooltip="item" if many else "axis") | {
-        "xAxis": _value_axis(chart.x_label, theme)
+        "xAxis": _value_axis(chart.x_label, theme) | whole
     }
 
 
@@ -115,12 +116,13 @@ def _stacked(chart: Chart, theme: Theme) -> Option:
             "name": series.name,
             "color": colour,
             "barCategoryGap": "18%",
-            "label": {**label, "color": theme.ink(colour)},
+            "label": label,
             "itemStyle": {"borderColor": theme.background, "borderWidth": 1},
             "data": [
                 {
                     "value": _round(y),
                     "name": f"{100 * y:.0f}" if y is not None and y >= 0.06 else "",
+                    "label": {"color": theme.ink(colour), "textBorderColor": colour},
                     "tooltip": {"formatter": f"<b>{safe(series.name)}</b>, {safe(str(x))}<br>{_said(series, j)}"},
                 }
                 for j, (x, y) in enumerate(zip(series.x, series.y, strict=True))
@@ -298,6 +300,7 @@ def _tree(chart: Chart, theme: Theme) -> Option:
     half = max(len(column) for column in columns) / 2
     axis = _value_axis(chart.x_label, theme) | {
         "interval": 1,
+        "nameGap": 8,
         "min": columns[0][0][0] - 0.4,
         "max": columns[-1][0][0] + 0.4,
         "axisLine": _QUIET,
@@ -314,7 +317,7 @@ def _frame(chart: Chart, series: list[Option], theme: Theme, *, legend: bool = T
     """Everything but the horizontal axis."""
     legend = legend and len(chart.series) > 1
     names = [item["name"] for item in series if "name" in item]
-    y: Option = {"scale": True}
+    y: Option = {"scale": chart.kind != "bars"}  # whoever compares differences must see where zero is
     if chart.y_range is not None:
         y = {"min": chart.y_range[0], "max": chart.y_range[1]}
     return {
@@ -360,7 +363,7 @@ def _category_axis(names: Sequence[str], name: str, theme: Theme) -> Option:
         "type": "category",
         "data": names,
         "axisTick": _QUIET,
-        "axisLabel": {"interval": 0 if len(names) <= 12 else "auto"},
+        "axisLabel": {"interval": 0 if len(names) <= 12 else "auto", "lineHeight": 14},
     }
 
 

@@ -302,7 +302,7 @@ def analysis(result: DatasetResult, section: Section, path: str) -> None:
             ("Source", section.paper),
         ):
             st.markdown(f"**{title}.** {literal(text)}")
-    with st.grid(2, min_column_width=340, gap="small", border=True) as grid:
+    with st.grid(min(2, len(section.charts)) or 1, min_column_width=340, gap="small", border=True) as grid:
         for drawn in section.charts:
             with grid.cell():
                 chart(result, section, drawn, path)
@@ -335,7 +335,8 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
     if drawn.kind == "points":
         notes.append("click a point to open its problem")
     if notes:
-        st.caption(literal("; ".join(notes)))
+        text = "; ".join(notes)
+        st.caption(literal(f"{text[0].upper()}{text[1:]}."))
     number = st.session_state.get(f"{key}_problem")
     if number is not None:
         try:
