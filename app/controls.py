@@ -82,6 +82,13 @@ def put(view: View) -> None:
     )
 
 
+def open_in_explore(view: View) -> None:
+    """Go to Explore, from another page, with a view."""
+    put(view)
+    st.session_state.update(x_opened=True, x_link_error=None, x_view=view)
+    st.switch_page("app_pages/explore.py")
+
+
 def sidebar(draws: str = "x_draws") -> Choice:
     """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
     if "x_view" in st.session_state and st.session_state.x_page != draws:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -412,9 +411,7 @@ def to_explore(problem: ProsQAProblem, number: int, result: DatasetResult, path:
     known = st.session_state.get("d_checkpoint_of", {}).get(path, name if name in compute.shipped() else None)
     if st.button(f"Open problem {number} in Explore", icon=":material/account_tree:", key=f"{key}_open"):
         view = View(source="file") if known is None else View(source="file", checkpoint=known)
-        controls.put(replace(view.of(problem), source="custom"))
-        st.session_state.update(x_opened=True, x_link_error=None)
-        st.switch_page("app_pages/explore.py")
+        controls.open_in_explore(view.of(problem))
     if known is None:
         st.caption(f"Where {literal(name)} lies is not in the result: choose its folder again in Explore.")
 

@@ -151,9 +151,7 @@ def in_explore(run: RunFolder) -> None:
     except InputError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    controls.put(view)
-    st.session_state.update(x_opened=True, x_link_error=None)
-    st.switch_page("app_pages/explore.py")
+    controls.open_in_explore(view)
 
 
 def literal_but_bold(text: str) -> str:
