@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.cache_utils import DynamicLayer
 
-from model.codec import PAUSE, PromptBatch
+from model.codec import PAD, PAUSE, PromptBatch
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
@@ -163,7 +163,8 @@ class CoconutGPT2(GPT2LMHeadModel):
     def logits_after(self, trace: ThoughtTrace, token: int) -> Tensor:
         """``B K+1 vocab``: next-token logits if ``token`` were written after k = 0..K thoughts."""
         tokens = torch.full(trace.states.shape[:2], token, device=trace.states.device)
-        return self.logits(self._branch(trace, self._open_cache(trace), tokens, n_written=0))
+        k = torch.arange(trace.n_thoughts + 1, device=tokens.device)
+        return self.logits(self._branch(trace, self._open_cache(trace), tokens, [k]))
 
     def continuation_logits(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor | None = None) -> Tensor:
         """``B n vocab``: next-token logits at each of n places, the tokens before it written after the thoughts.
@@ -195,19 +196,22 @@ class CoconutGPT2(GPT2LMHeadModel):
 
         Equal to ``write(trace.upto(k), ...)`` for each k (the k-switch of Hao et al. 2024, section 5), at the price
         of one. Ends once every continuation has written ``stop`` and ``beyond_stop`` tokens more; what one wrote
-        after that means nothing.
+        after that means nothing (a continuation that has ended in every row is not computed further).
         """
         cache = self._open_cache(trace)
-        token = self.logits(trace.states).argmax(dim=-1)
-        written = [token]
-        done = torch.zeros_like(token, dtype=torch.bool)
+        written = [self.logits(trace.states).argmax(dim=-1)]
+        done = torch.zeros_like(written[0], dtype=torch.bool)
+        fed: list[Tensor] = []
         while len(written) < max_new_tokens:
             if len(written) > beyond_stop:
                 done = done | (written[-1 - beyond_stop] == stop)
-                if bool(done.all()):
-                    break
-            state = self._branch(trace, cache, token, n_written=len(written) - 1)
-            token = self.logits(state).argmax(dim=-1)
+            going_on = (~done).any(dim=0).nonzero()[:, 0]
+            if len(going_on) == 0:
+                break
+            fed.append(going_on)
+            state = self._branch(trace, cache, written[-1][:, going_on], fed)
+            token = torch.full_like(written[0], PAD)
+            token[:, going_on] = self.logits(state).argmax(dim=-1)
             written.append(token)
         return torch.stack(written, dim=2)
 
@@ -248,20 +252,19 @@ class CoconutGPT2(GPT2LMHeadModel):
         )
         return out.last_hidden_state
 
-    def _branch(self, trace: ThoughtTrace, cache: DynamicCache, tokens: Tensor, *, n_written: int) -> Tensor:
-        """States after one more token on each of the K + 1 branches that leave the run after k = 0..K thoughts.
+    def _branch(self, trace: ThoughtTrace, cache: DynamicCache, tokens: Tensor, fed: list[Tensor]) -> Tensor:
+        """States after one more token on some of the K + 1 branches that leave the run after k = 0..K thoughts.
 
-        The branches share one cache: behind the run it holds ``n_written`` blocks of K + 1 tokens, one per branch.
-        The token of branch k sits ``n_written`` positions after thought k and attends to the prompt, to thoughts
-        1..k and to its own branch.
+        The branches share one cache. ``fed`` says which branches (k) each pass since the run has fed a token to, this
+        pass last; a branch, once left out, never comes back. So a token of this pass sits ``len(fed) - 1`` positions
+        after thought k, and attends to the prompt, to thoughts 1..k and to its own branch.
         """
-        n_branches, seen, device = trace.n_thoughts + 1, trace.attention_mask.shape[1], tokens.device
-        k = torch.arange(n_branches, device=device)
-        run = trace.attention_mask[:, None, :].bool().repeat(1, n_branches, 1)
-        run[:, :, seen - trace.n_thoughts :] &= k[:-1] < k[:, None]
-        own = torch.eye(n_branches, dtype=torch.bool, device=device).repeat(1, n_written + 1)
+        k, seen = fed[-1], trace.attention_mask.shape[1]
+        run = trace.attention_mask[:, None, :].bool().repeat(1, len(k), 1)
+        run[:, :, seen - trace.n_thoughts :] &= torch.arange(trace.n_thoughts, device=k.device) < k[:, None]
+        own = torch.cat(fed) == k[:, None]
         allowed = torch.cat([run, own.expand(run.shape[0], -1, -1)], dim=2)
-        position = trace.next_position[:, None] - trace.n_thoughts + k + n_written
+        position = trace.next_position[:, None] - trace.n_thoughts + k + len(fed) - 1
         return self._forward(self.transformer.wte(tokens), _additive(allowed, trace.states.dtype), position, cache)
 
     def _open_cache(self, trace: ThoughtTrace) -> DynamicCache:
