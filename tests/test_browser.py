@@ -93,6 +93,16 @@ def settled(page) -> None:
     page.wait_for_function("document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'")
 
 
+def place(page, locator) -> dict[str, float]:
+    """The box of an element, once it has stood still for half a second: charts move in, and what is above them grows."""
+    found, still = locator.bounding_box(), 0
+    while found is None or still < 5:
+        page.wait_for_timeout(100)
+        now = locator.bounding_box()
+        found, still = now, still + 1 if now == found else 0
+    return found
+
+
 def chosen(page, name: str) -> None:
     """Until the node is the one in the list."""
     page.wait_for_function("name => document.querySelector('.st-key-x_node input').value === name", arg=name)
@@ -106,7 +116,7 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
     page, problem = show(View(draws=2)), example()
     node = next(v for v in problem.frontier(2) if v not in (problem.root, problem.target))
     name = problem.idx_to_symbol[node]
-    box = page.locator(".st-key-x_dag svg text", has_text=name).bounding_box()
+    box = place(page, page.locator(".st-key-x_dag svg text", has_text=name))
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
     chosen(page, name)
     page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
@@ -133,8 +143,8 @@ def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
 def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     page, problem = show(View(draws=2, k=0)), example()
     name = problem.idx_to_symbol[problem.target]
-    row = page.locator(".st-key-x_stairs svg text", has_text=name).bounding_box()
-    column = page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True).bounding_box()
+    row = place(page, page.locator(".st-key-x_stairs svg text", has_text=name))
+    column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
     page.mouse.click(column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
     page.get_by_text("Thought 4", exact=True).wait_for()
     chosen(page, name)
@@ -152,7 +162,7 @@ def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -
     assert "{b}" in words(page, "x_dag")
     assert "onerror=alert(1)>" in page.get_by_role("heading", level=2).inner_text()
     assert page.locator("img[src=x]").count() == 0
-    point = page.locator(".st-key-x_dag svg text", has_text="{b}").bounding_box()
+    point = place(page, page.locator(".st-key-x_dag svg text", has_text="{b}"))
     page.mouse.move(point["x"] + point["width"] / 2, point["y"] - 14)
     page.wait_for_timeout(500)
     assert page.locator("img[src=x]").count() == 0
@@ -190,7 +200,7 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
         ("i_after", put, "swap:t=1"),
     ):
         name = problem.idx_to_symbol[node]
-        box = page.locator(f".st-key-{chart} svg text").get_by_text(name, exact=True).bounding_box()
+        box = place(page, page.locator(f".st-key-{chart} svg text").get_by_text(name, exact=True))
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 13)  # the node is above its name
         page.wait_for_function(
             "text => [...document.querySelectorAll('input')].some(i => i.value.startsWith(text))", arg=text
