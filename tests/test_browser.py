@@ -94,7 +94,7 @@ def settled(page) -> None:
 
 
 def place(page, locator) -> dict[str, float]:
-    """The box of an element, once it has stood still for half a second: charts move in, and what is above them grows."""
+    """The box of an element once it has stood still for half a second: charts move in, and what is above grows."""
     found, still = locator.bounding_box(), 0
     while found is None or still < 5:
         page.wait_for_timeout(100)
