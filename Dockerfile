@@ -15,7 +15,8 @@ WORKDIR /srv/coconut
 COPY requirements.txt .
 RUN pip install -r requirements.txt
 
-RUN useradd --create-home --uid 1000 coconut
+# The folder itself must belong to the user: runs are kept in runs/.
+RUN useradd --create-home --uid 1000 coconut && chown coconut:coconut /srv/coconut
 COPY --chown=coconut:coconut . .
 USER coconut
 
