@@ -23,7 +23,7 @@ from probing.intervene import Intervention, Side
 from probing.layout import layout
 from probing.palette import theme_of
 from probing.report import Estimate, estimate
-from probing.scenes import DagScene, EdgeMark, NodeMark, Role, Scale, display_name, question
+from probing.scenes import DagScene, NodeMark, Role, Scale, display_name, edge_marks, question
 
 VALUES = {
     "probability": "probability of each node as the next step",
@@ -278,19 +278,6 @@ def _scene(result: Intervention, run: str, thought: int | None, values: np.ndarr
                 reached=math.isfinite(distance) and (thought is None or distance < thought),
             )
         )
-    on_path = problem.shortest_path_nodes
-    edges = tuple(
-        EdgeMark(
-            source=a,
-            target=b,
-            start=(where.x[a], where.y[a]),
-            control=where.control(i),
-            end=(where.x[b], where.y[b]),
-            on_path=a in on_path and b in on_path and problem.distance[b] == problem.distance[a] + 1,
-            reachable=where.reachable[a] and where.reachable[b],
-        )
-        for i, (a, b) in enumerate(problem.edges)
-    )
     side = result.clean if run == BEFORE else result.edited
     heading, subtitle = f"{run.capitalize()}: {_state_words(result, run, thought)}", _masses(result, side, thought)
     draws = "one draw, so no intervals" if result.n_draws == 1 else f"mean of n = {result.n_draws} draws of the prompt"
@@ -300,7 +287,7 @@ def _scene(result: Intervention, run: str, thought: int | None, values: np.ndarr
         heading=heading,
         subtitle=subtitle,
         nodes=tuple(nodes),
-        edges=edges,
+        edges=edge_marks(problem),
         scale=scale,
         columns=tuple((float(d), str(d)) for d in range(problem.depth + 1)),
         width=where.width,

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from model.audit import RULES
+from model.audit import pick
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
@@ -143,9 +143,8 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, fil
 
 def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
     """The answer of the rule that never looks at the root: the candidate with the deeper backward BFS."""
-    rule = RULES["deeper_backward"]
-    lead = rule(problem, problem.target) - rule(problem, problem.neg_target)
-    return "target" if lead > 0 else "neg_target" if lead < 0 else "tie"
+    picked = pick(problem, "deeper_backward")
+    return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
 
 
 def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, ...]]:

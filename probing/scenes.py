@@ -208,14 +208,10 @@ class FrontierScene:
 # --- scenes -----------------------------------------------------------------------------------------------------------
 
 
-def dag_scene(report: ProbeReport, state: int, *, value: str = "probability") -> DagScene:
-    """The graph at state h_``state``. Raises InputError for an unknown value or a state out of range."""
-    scale = scale_of(report, value)
-    check_state(report, state)
-    problem, where = _problem(report), layout(_problem(report))
-    thought = thought_of(report, state)
-    on_path = problem.shortest_path_nodes
-    edges = tuple(
+def edge_marks(problem: ProsQAProblem) -> tuple[EdgeMark, ...]:
+    """The edges of a problem where its layout puts them."""
+    where, on_path = layout(problem), problem.shortest_path_nodes
+    return tuple(
         EdgeMark(
             source=a,
             target=b,
@@ -227,6 +223,14 @@ def dag_scene(report: ProbeReport, state: int, *, value: str = "probability") ->
         )
         for i, (a, b) in enumerate(problem.edges)
     )
+
+
+def dag_scene(report: ProbeReport, state: int, *, value: str = "probability") -> DagScene:
+    """The graph at state h_``state``. Raises InputError for an unknown value or a state out of range."""
+    scale = scale_of(report, value)
+    check_state(report, state)
+    problem, where = _problem(report), layout(_problem(report))
+    thought = thought_of(report, state)
     heading, subtitle = _heading(report, state), _mass_lines(report, state)
     return DagScene(
         state=state,
@@ -234,7 +238,7 @@ def dag_scene(report: ProbeReport, state: int, *, value: str = "probability") ->
         heading=heading,
         subtitle=subtitle,
         nodes=_nodes(report, state, value),
-        edges=edges,
+        edges=edge_marks(problem),
         scale=scale,
         columns=tuple((float(d), str(d)) for d in range(problem.depth + 1)),
         width=where.width,
