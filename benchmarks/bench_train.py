@@ -30,7 +30,7 @@ from model.config import TrainConfig, load_train_config
 from model.curriculum import TrainBatch, make_batch, scored
 from model.generate import Recipe, generate_arrays
 from model.tensors import ProblemTensors
-from model.train import TrainState, World, autocast, eager_step, make_optimizer, model_config, stepper
+from model.train import TrainState, World, eager_step, make_optimizer, model_config, precision, stepper
 
 ROOT = Path(__file__).parent.parent
 IGNORE = -100
@@ -73,6 +73,11 @@ def reference_loss(model: CoconutGPT2, batch: TrainBatch) -> Tensor:
     return F.cross_entropy(places.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
 
 
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    dtype = precision(config, device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def reference_step(config: TrainConfig, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
     state.optimizer.zero_grad()
     with autocast(config, batch.tokens.device):
@@ -83,16 +88,28 @@ def reference_step(config: TrainConfig, state: TrainState, batch: TrainBatch, n_
     return loss.detach()
 
 
-def median_rate(step: Callable[[int], None], n_steps: int, batch_size: int, device: torch.device) -> float:
+def sustained_rate(step: Callable[[int], None], n_steps: int, batch_size: int) -> float:
+    """Problems per second over many steps on CUDA that are only waited for at the end, as in training."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for i in range(n_steps):
+        step(i)
+    torch.cuda.synchronize()
+    return batch_size * n_steps / (time.perf_counter() - started)
+
+
+def median_rate(
+    step: Callable[[int], None], n_steps: int, batch_size: int, device: torch.device, *, warm_up: int = 3
+) -> float:
     """Problems per second: the median over steps, after as many as it takes to warm up (and capture graphs)."""
     times = []
-    for i in range(n_steps + 3):
+    for i in range(n_steps + warm_up):
         started = time.perf_counter()
         step(i)
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return batch_size / statistics.median(times[3:])
+    return batch_size / statistics.median(times[warm_up:])
 
 
 def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, options: argparse.Namespace) -> dict:
@@ -121,10 +138,56 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
         torch.cuda.reset_peak_memory_stats()
     row: dict[str, float] = {"thoughts": n_thoughts, "ours": median_rate(ours, options.steps, size, device)}
     if device.type == "cuda":
+        row["ours"] = sustained_rate(ours, 20 * options.steps, size)
         row["ours_gib"] = torch.cuda.max_memory_allocated() / 2**30
-    row["reference"] = median_rate(reference, options.reference_steps, size, device)
-    row["ratio"] = row["ours"] / row["reference"]
+    if options.reference_steps:
+        row["reference"] = median_rate(reference, options.reference_steps, size, device, warm_up=1)
+        row["ratio"] = row["ours"] / row["reference"]
     return row
+
+
+def profile(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, n_steps: int = 10) -> None:
+    """Where the device's time of a step goes, by kind of kernel; what is left of the wall time is gaps."""
+    device, codec = problems.device, SlotCodec(config.n_slots)
+    generator = torch.Generator(device).manual_seed(0)
+    model = checkpoint.untrained(model_config(config, problems))
+    torch.nn.Module.to(model, device)
+    state, step_on = TrainState(model, make_optimizer(config, model)), stepper(config, device, World(), print)
+
+    def step() -> None:
+        batch = make_batch(config, codec, problems, n_thoughts, generator)
+        step_on(state, batch, scored(batch.tokens).sum())
+
+    for _ in range(4):
+        step()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        for _ in range(n_steps):
+            step()
+        torch.cuda.synchronize()
+    wall = (time.perf_counter() - started) / n_steps * 1e3
+    kernels = [(event.key, event.self_device_time_total, event.count) for event in profiler.key_averages()]
+    kinds = {
+        "matrix products": ("gemm", "cutlass_80_tensorop", "nvjet", "xmma", "gemv", "splitK", "cublas"),
+        "attention": ("fmha", "attention", "flash", "softmax"),
+        "layer norm": ("layer_norm", "LayerNorm", "GammaBeta"),
+        "AdamW and clipping": ("multi_tensor", "Adam", "lpnorm"),
+        "sums": ("reduce",),
+        "copies, fills": ("copy", "Memset", "Memcpy", "fill", "FillFunctor"),
+        "sorts": ("sort", "Sort", "radix"),
+    }
+    sums: dict[str, tuple[float, int]] = {}
+    for key, microseconds, count in kernels:
+        kind = next((name for name, words in kinds.items() if any(word in key for word in words)), "elementwise, rest")
+        total, n = sums.get(kind, (0.0, 0))
+        sums[kind] = total + microseconds, n + count
+    busy = sum(total for total, _ in sums.values()) / n_steps / 1e3
+    print(f"profile at {n_thoughts} thoughts: {wall:.2f} ms a step under the profiler, device busy {busy:.2f} ms")
+    for kind, (total, count) in sorted(sums.items(), key=lambda item: -item[1][0]):
+        print(f"  {kind:<20} {total / n_steps / 1e3:6.3f} ms  {count / n_steps:6.0f} kernels")
+    for key, microseconds, count in sorted(kernels, key=lambda row: -row[1])[:14]:
+        print(f"    {microseconds / n_steps / 1e3:6.3f} ms {count / n_steps:5.0f}  {key[:110]}")
 
 
 def main() -> None:
@@ -133,7 +196,8 @@ def main() -> None:
     parser.add_argument("--thoughts", type=int, nargs="+", default=[0, 1, 2, 3, 6])
     parser.add_argument("--batch", type=int, help="problems per step (default: the config's)")
     parser.add_argument("--steps", type=int, default=10, help="timed steps of ours")
-    parser.add_argument("--reference-steps", type=int, default=3)
+    parser.add_argument("--reference-steps", type=int, default=3, help="timed steps of the reference; 0: leave it out")
+    parser.add_argument("--profile", action="store_true", help="on CUDA: where the time of a step goes")
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
     options = parser.parse_args()
     sizes = [f"batch_size_training={options.batch}"] if options.batch else []
@@ -146,6 +210,9 @@ def main() -> None:
     recipe = Recipe("balanced", config.n_hops, config.n_nodes, deep_share=config.deep_share)
     problems = ProblemTensors.from_arrays(generate_arrays(recipe, size, 0)).to(device)
     rows = [compare(config, problems, n_thoughts, options) for n_thoughts in options.thoughts]
+    if options.profile and device.type == "cuda":
+        for n_thoughts in (min(options.thoughts), most):
+            profile(config, problems, n_thoughts)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{config.name}: width {config.n_embd}, {config.n_layer} layers, batch {size}, {name}")
     print(
@@ -153,7 +220,8 @@ def main() -> None:
     )
     for row in rows:
         memory = f" {row['ours_gib']:5.1f}" if "ours_gib" in row else f" {'-':>5}"
-        print(f"{row['thoughts']:>8} {row['ours']:>10,.0f} {row['reference']:>12,.1f} {row['ratio']:>7.1f}{memory}")
+        theirs = f"{row['reference']:>12,.1f} {row['ratio']:>7.1f}" if "ratio" in row else f"{'-':>12} {'-':>7}"
+        print(f"{row['thoughts']:>8} {row['ours']:>10,.0f} {theirs}{memory}")
     facts = {"benchmark": "train", "device": name, "machine": platform.machine(), "torch": torch.__version__}
     facts |= {"n_embd": config.n_embd, "n_layer": config.n_layer, "batch": size, "rows": rows}
     print(json.dumps(facts))

@@ -31,6 +31,9 @@ def generate(
     deep_share: Annotated[
         float, typer.Option(help="balanced: probability that a graph must offer more than the fewest hops.")
     ] = 0.75,
+    depth_gap: Annotated[
+        str, typer.Option(help="balanced: how far the candidates' depths may lie apart, a number or a range.")
+    ] = "0",
     processes: Annotated[int | None, typer.Option(help="Processes; changes nothing but the time.")] = None,
 ) -> None:
     """Generate ProsQA problems."""
@@ -44,6 +47,7 @@ def generate(
         nodes=_range(nodes, "nodes"),
         in_degree=in_degree,
         deep_share=deep_share,
+        depth_gap=_range(depth_gap, "depth-gap"),
         processes=min(os.cpu_count() or 1, 1 + n // 2000) if processes is None else processes,
     )
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GPT2Config, GPT2LMHeadModel
-from transformers.cache_utils import DynamicLayer
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from model.codec import PAD, PAUSE, PromptBatch
+from model.transformer import Cache, GrowingMemory, Stream, ThoughtMemory, embed, place, run
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
+
+StreamEdit = Callable[[int, int, Tensor], Tensor]
+"""``stream(t, layer, hidden)``: what goes on in place of the residual stream, ``batch n_embd``, behind ``layer`` blocks
+(1..n_layer) at the position of state h_t: of thought t, or of the prompt's last token where t is 0."""
 
 METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
 """How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
@@ -116,32 +120,41 @@ class CoconutGPT2(GPT2LMHeadModel):
     config_class = CoconutConfig
     config: CoconutConfig
 
-    def think(self, start: PromptBatch | ThoughtTrace, n_thoughts: int, *, edit: Edit | None = None) -> ThoughtTrace:
+    def think(
+        self,
+        start: PromptBatch | ThoughtTrace,
+        n_thoughts: int,
+        *,
+        edit: Edit | None = None,
+        stream: StreamEdit | None = None,
+    ) -> ThoughtTrace:
         """Read the prompt (or go on from a trace) and have ``n_thoughts`` further thoughts.
 
         ``edit(t, thought)`` may replace thought t before it is fed; t counts from the start of the run, so after
-        ``trace.upto(2)`` the first thought is number 3. Gradients flow unless the caller switched them off.
-        A model trained with pauses is fed its <pause> embedding in place of each thought, and edits apply to that.
+        ``trace.upto(2)`` the first thought is number 3. ``stream`` may see and replace the residual stream inside.
+        Gradients flow unless the caller switched them off. A model trained with pauses is fed its <pause> embedding
+        in place of each thought, and edits apply to that.
         """
-        trace = self._read(start) if isinstance(start, PromptBatch) else start
+        trace = self._read(start, stream) if isinstance(start, PromptBatch) else start
         if n_thoughts == 0:
             return trace
-        cache = self._open_cache(trace)
+        pauses = self.config.method in PAUSE_METHODS
         position, mask = trace.next_position, trace.attention_mask
-        if self.config.method in PAUSE_METHODS and edit is None:
+        after = torch.cat([mask, mask.new_ones(mask.shape[0], n_thoughts)], dim=1)
+        if pauses and edit is None and stream is None:
             # Nothing is fed back, so one pass gives what the loop below would.
-            pauses = self.transformer.wte.weight[PAUSE].expand(trace.batch_size, n_thoughts, -1)
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], n_thoughts)], dim=1)
-            position = position[:, None] + torch.arange(n_thoughts, device=position.device)
-            after = self._forward(pauses, mask, position, cache)
-            fed = torch.cat([trace.thoughts, pauses], dim=1)
-            return ThoughtTrace(torch.cat([trace.states, after], dim=1), fed, mask, _close_cache(cache))
+            fed = self.transformer.wte.weight[PAUSE].expand(trace.batch_size, n_thoughts, -1)
+            cache = Cache(self, trace.cache)
+            causal = torch.ones(n_thoughts, after.shape[1], dtype=torch.bool, device=mask.device)
+            allowed = causal.tril(diagonal=mask.shape[1]) & after[:, None].bool()
+            x = place(self, fed, position[:, None] + torch.arange(n_thoughts, device=position.device))
+            new = torch.cat([trace.states, run(self, x, cache.attend(allowed))], dim=1)
+            return ThoughtTrace(new, torch.cat([trace.thoughts, fed], dim=1), after, tuple(cache.layers))
+        memory = self._memory(trace, n_thoughts)
         states, thoughts = [trace.states], [trace.thoughts]
         state = trace.states[:, -1]
         for t in range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1):
-            thought = state
-            if self.config.method in PAUSE_METHODS:
-                thought = self.transformer.wte.weight[PAUSE].expand_as(state)
+            thought = self.transformer.wte.weight[PAUSE].expand_as(state) if pauses else state
             if edit is not None:
                 edited = edit(t, thought)
                 if edited.shape != thought.shape:
@@ -149,12 +162,12 @@ class CoconutGPT2(GPT2LMHeadModel):
                         f"edit(t={t}) returned shape {tuple(edited.shape)}, expected {tuple(thought.shape)}"
                     )
                 thought = edited
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
-            state = self._forward(thought[:, None], mask, position[:, None], cache)[:, 0]
+            x = place(self, thought[:, None], position[:, None])
+            state = run(self, x, memory.attend, stream=_at(t, stream))[:, 0]
             position = position + 1
             states.append(state[:, None])
             thoughts.append(thought[:, None])
-        return ThoughtTrace(torch.cat(states, dim=1), torch.cat(thoughts, dim=1), mask, _close_cache(cache))
+        return ThoughtTrace(torch.cat(states, dim=1), torch.cat(thoughts, dim=1), after, memory.layers())
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits of states: ``... n_embd`` to ``... vocab``. States already passed ``ln_f``."""
@@ -164,7 +177,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         """``B K+1 vocab``: next-token logits if ``token`` were written after k = 0..K thoughts."""
         tokens = torch.full(trace.states.shape[:2], token, device=trace.states.device)
         k = torch.arange(trace.n_thoughts + 1, device=tokens.device)
-        return self.logits(self._branch(trace, self._open_cache(trace), tokens, [k]))
+        return self.logits(self._branch(trace, Cache(self, trace.cache), tokens, [k]))
 
     def continuation_logits(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor | None = None) -> Tensor:
         """``B n vocab``: next-token logits at each of n places, the tokens before it written after the thoughts.
@@ -179,14 +192,13 @@ class CoconutGPT2(GPT2LMHeadModel):
         states = trace.states[torch.arange(n_rows, device=device), k][:, None]
         if n_places > 1:
             n_fed = n_places - 1
-            run = trace.attention_mask.bool().clone()
-            run[:, run.shape[1] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < k[:, None]
+            before = trace.attention_mask.bool().clone()
+            before[:, before.shape[1] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < k[:, None]
             own = torch.ones(n_fed, n_fed, dtype=torch.bool, device=device).tril()
-            allowed = torch.cat([run[:, None].expand(-1, n_fed, -1), own.expand(n_rows, -1, -1)], dim=2)
+            allowed = torch.cat([before[:, None].expand(-1, n_fed, -1), own.expand(n_rows, -1, -1)], dim=2)
             position = (trace.next_position - n_thoughts + k)[:, None] + torch.arange(n_fed, device=device)
-            fed = self.transformer.wte(tokens[:, :-1])
-            after_each = self._forward(fed, _additive(allowed, fed.dtype), position, self._open_cache(trace))
-            states = torch.cat([states, after_each], dim=1)
+            fed = embed(self, tokens[:, :-1], position)
+            states = torch.cat([states, run(self, fed, Cache(self, trace.cache).attend(allowed))], dim=1)
         return self.logits(states)
 
     def write_after_each(
@@ -198,7 +210,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         of one. Ends once every continuation has written ``stop`` and ``beyond_stop`` tokens more; what one wrote
         after that means nothing (a continuation that has ended in every row is not computed further).
         """
-        cache = self._open_cache(trace)
+        cache = Cache(self, trace.cache)
         written = [self.logits(trace.states).argmax(dim=-1)]
         done = torch.zeros_like(written[0], dtype=torch.bool)
         fed: list[Tensor] = []
@@ -221,7 +233,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         Ends after ``max_new_tokens``, or once every row has written ``stop``; what a row wrote after its own
         ``stop`` means nothing.
         """
-        cache, mask, position = self._open_cache(trace), trace.attention_mask, trace.next_position
+        cache, mask, position = Cache(self, trace.cache), trace.attention_mask, trace.next_position
         state = trace.states[:, -1]
         written: list[Tensor] = []
         done = torch.zeros(trace.batch_size, dtype=torch.bool, device=state.device)
@@ -232,27 +244,28 @@ class CoconutGPT2(GPT2LMHeadModel):
             if len(written) == max_new_tokens or bool(done.all()):
                 return torch.stack(written, dim=1)
             mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
-            state = self._forward(self.transformer.wte(token)[:, None], mask, position[:, None], cache)[:, 0]
+            x = embed(self, token[:, None], position[:, None])
+            state = run(self, x, cache.attend(mask[:, None].bool()))[:, 0]
             position = position + 1
 
     # --- private ------------------------------------------------------------------------------------------------
 
-    def _read(self, prompt: PromptBatch) -> ThoughtTrace:
+    def _read(self, prompt: PromptBatch, stream: StreamEdit | None) -> ThoughtTrace:
         mask = prompt.attention_mask
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.config)
-        state = self._forward(self.transformer.wte(prompt.input_ids), mask, position, cache)[:, -1:]
-        return ThoughtTrace(state, state[:, :0], mask, _close_cache(cache))
+        cache = Cache(self)
+        allowed = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
+        x = embed(self, prompt.input_ids, position)
+        state = run(self, x, cache.attend(allowed & mask[:, None].bool()), n_read=1, stream=_at(0, stream))
+        return ThoughtTrace(state, state[:, :0], mask, tuple(cache.layers))
 
-    def _forward(self, embeddings: Tensor, mask: Tensor, position: Tensor, cache: DynamicCache) -> Tensor:
-        # HF GPT-2 drops the cache silently when checkpointing, and the loop would be wrong without an error.
-        assert not (self.transformer.gradient_checkpointing and self.training), "gradient checkpointing drops the cache"
-        out = self.transformer(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-        )
-        return out.last_hidden_state
+    def _memory(self, trace: ThoughtTrace, n_thoughts: int) -> ThoughtMemory | GrowingMemory:
+        # Outside training a graph may be gone through more than once and in parts, which ThoughtMemory cannot.
+        if torch.is_grad_enabled() and (not self.training or self.config.attn_pdrop):
+            return GrowingMemory(self, trace.cache, trace.attention_mask)
+        return ThoughtMemory(self, trace.cache, trace.attention_mask, n_thoughts)
 
-    def _branch(self, trace: ThoughtTrace, cache: DynamicCache, tokens: Tensor, fed: list[Tensor]) -> Tensor:
+    def _branch(self, trace: ThoughtTrace, cache: Cache, tokens: Tensor, fed: list[Tensor]) -> Tensor:
         """States after one more token on some of the K + 1 branches that leave the run after k = 0..K thoughts.
 
         The branches share one cache. ``fed`` says which branches (k) each pass since the run has fed a token to, this
@@ -260,31 +273,16 @@ class CoconutGPT2(GPT2LMHeadModel):
         after thought k, and attends to the prompt, to thoughts 1..k and to its own branch.
         """
         k, seen = fed[-1], trace.attention_mask.shape[1]
-        run = trace.attention_mask[:, None, :].bool().repeat(1, len(k), 1)
-        run[:, :, seen - trace.n_thoughts :] &= torch.arange(trace.n_thoughts, device=k.device) < k[:, None]
+        before = trace.attention_mask[:, None, :].bool().repeat(1, len(k), 1)
+        before[:, :, seen - trace.n_thoughts :] &= torch.arange(trace.n_thoughts, device=k.device) < k[:, None]
         own = torch.cat(fed) == k[:, None]
-        allowed = torch.cat([run, own.expand(run.shape[0], -1, -1)], dim=2)
+        allowed = torch.cat([before, own.expand(len(before), -1, -1)], dim=2)
         position = trace.next_position[:, None] - trace.n_thoughts + k + len(fed) - 1
-        return self._forward(self.transformer.wte(tokens), _additive(allowed, trace.states.dtype), position, cache)
-
-    def _open_cache(self, trace: ThoughtTrace) -> DynamicCache:
-        # update() concatenates into new tensors, so the trace's own are left as they are.
-        cache = DynamicCache(config=self.config)
-        for layer, (keys, values) in enumerate(trace.cache):
-            cache.update(keys, values, layer)
-        return cache
+        return run(self, embed(self, tokens, position), cache.attend(allowed))
 
 
-def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """``B n seen`` (bool) as the additive attention mask, ``B 1 n seen``, that HF passes on as it is."""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)[
-        :, None
-    ]
-
-
-def _close_cache(cache: DynamicCache) -> tuple[tuple[Tensor, Tensor], ...]:
-    pairs = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
-    return tuple((keys, values) for keys, values in pairs if keys is not None and values is not None)
+def _at(t: int, stream: StreamEdit | None) -> Stream | None:
+    return None if stream is None else lambda layer, hidden: stream(t, layer, hidden)
 
 
 AutoConfig.register(CoconutConfig.model_type, CoconutConfig)

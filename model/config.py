@@ -100,6 +100,8 @@ class TrainConfig(_Strict):
 
     deep_share: Share = 0.75
     """Generated graphs: probability that a graph is kept only if it offers more than the fewest hops."""
+    depth_gap: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
+    """Generated graphs: least and most difference between the two candidates' distances from their roots."""
     data_seed: Annotated[int, Field(ge=0)] = 0
     """Of the generator; the same problems whatever ``seed`` is."""
 
@@ -136,7 +138,11 @@ class TrainConfig(_Strict):
             )
         if self.removal_smoothing is not None and self.method != "icot":
             raise ValueError(f"removal_smoothing is for method icot, not {self.method}")
-        for key, (low, high) in (("n_nodes", self.n_nodes), ("n_hops", self.n_hops)):
+        for key, (low, high) in (
+            ("n_nodes", self.n_nodes),
+            ("n_hops", self.n_hops),
+            ("depth_gap", self.depth_gap),
+        ):
             if low > high:
                 raise ValueError(f"{key} is [{low}, {high}]; the first must not be larger")
         if self.train_path is None and self.n_nodes[1] > self.n_slots:

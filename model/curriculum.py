@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -55,6 +56,9 @@ class TrainBatch:
     """``B``: thoughts that each row has before its continuation."""
     n_thoughts: int
     """Thoughts to think: as many as the stage has, so that every process and every batch makes as many passes."""
+
+    def to(self, device: torch.device | str) -> TrainBatch:
+        return TrainBatch(self.prompt.to(device), self.tokens.to(device), self.after.to(device), self.n_thoughts)
 
     def part(self, index: int, n_parts: int) -> TrainBatch:
         """One of ``n_parts`` equal slices of the rows."""
@@ -103,8 +107,7 @@ def make_batch(
     prompt, node_tokens = codec.encode_arrays(problems, generator)
     mixed = random() < config.uniform_prob
     at = torch.where(mixed, (random() * (stage + 1)).long().clamp(max=stage), stage)
-    after = torch.tensor([s.n_thoughts for s in plan], device=problems.device)[at]
-    n_skip = torch.tensor([s.n_skip for s in plan], device=problems.device)[at]
+    after, n_skip = (column[at] for column in _columns(plan, problems.device))
     if config.final_stage and not config.pad_latent_to_max:
         needed = config.c_thought * problems.n_hops.long()
         after = torch.where(n_skip == ALL, torch.minimum(after, needed), after)
@@ -141,18 +144,23 @@ class BatchOrder:
     What does not fill a batch at the end of a length bucket waits for another epoch.
     """
 
-    def __init__(self, n_edges: Tensor, *, batch_size: int, n_buckets: int, seed: int) -> None:
+    def __init__(
+        self, n_edges: Tensor, *, batch_size: int, n_buckets: int, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
         assert len(n_edges) >= batch_size
         by_length = n_edges.argsort(stable=True)
         n_buckets = max(1, min(n_buckets, len(n_edges) // batch_size))
         self._buckets: Sequence[Tensor] = by_length.tensor_split(n_buckets)
         self._widths = [int(n_edges[bucket].max()) for bucket in self._buckets]
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._device = batch_size, seed, device
         self._epoch, self._order = -1, list[tuple[Tensor, int]]()
         self.steps_per_epoch = sum(len(bucket) // batch_size for bucket in self._buckets)
 
     def __call__(self, step: int) -> tuple[Tensor, int]:
-        """(rows, room for edges) of step 0, 1, ...; the room is that of the bucket, so that shapes repeat."""
+        """(rows, room for edges) of step 0, 1, ...; the room is that of the bucket, so that shapes repeat.
+
+        Rows are on the device already: sending those of every step on their own would make each wait for the last.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._shuffle(epoch)
@@ -164,8 +172,18 @@ class BatchOrder:
         for bucket, width in zip(self._buckets, self._widths, strict=True):
             shuffled = bucket[torch.randperm(len(bucket), generator=generator)]
             whole = len(bucket) // self._batch_size * self._batch_size
-            batches += [(rows, width) for rows in shuffled[:whole].split(self._batch_size)] if whole else []
+            rows_of = shuffled[:whole].to(self._device).split(self._batch_size)
+            batches += [(rows, width) for rows in rows_of] if whole else []
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+@cache
+def _columns(plan: tuple[Stage, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Thoughts and dropped steps of every stage; made once, since making a tensor on CUDA waits for the device."""
+    return (
+        torch.tensor([s.n_thoughts for s in plan], device=device),
+        torch.tensor([s.n_skip for s in plan], device=device),
+    )
 
 
 def scored(tokens: Tensor) -> Tensor:

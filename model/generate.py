@@ -11,9 +11,10 @@ after another without replacement, with weight 1.5 * depth + 1.
     asked about; the other candidate is any leaf of the other label. This is not stated in the paper; it holds for every
     problem of the public validation file, and is why a rule that never looks at the root is right nine times in ten.
 ``balanced``
-    A leaf of label 1 and a leaf of label 2 at the **same** distance from their roots; a fair coin says which root is
-    asked about. Any rule that looks only at the graph and the two candidates is then right exactly half of the time.
-    With probability ``deep_share`` a graph is kept only for a pair that is farther away than the fewest hops allowed.
+    A leaf of label 1 and a leaf of label 2 whose distances from their roots differ by a number within ``depth_gap``
+    (none by default); a fair coin says which root is asked about. Any rule that looks only at the graph and the two
+    candidates is then right exactly half of the time, whatever the gap: it names the same candidate for both roots.
+    With probability ``deep_share`` a graph is kept only for a pair that is not at the fewest hops on both sides.
 
 Construction order does not leave this module: nodes are numbered at random and edges are listed in random order, in
 both kinds. (In the public file every edge goes from a lower to a higher number and the root is node 0 or 1.)
@@ -69,7 +70,7 @@ class Recipe:
 
     kind: Kind = "balanced"
     hops: tuple[int, int] = (3, 6)
-    """Fewest and most hops from the root to the target. In ``balanced`` both candidates are as far from their roots."""
+    """Fewest and most hops from the root to the target. In ``balanced`` both candidates are so far from their roots."""
     nodes: tuple[int, int] = (14, 28)
     """Fewest and most nodes. Sizes are normal, clipped: mean and deviation at .629 and .129 of the range, which for
     14..28 is the public file's 22.8 +- 1.8."""
@@ -77,6 +78,8 @@ class Recipe:
     """Mean of the Poisson that in-degrees are drawn from: the graph's density."""
     deep_share: float = 0.75
     """``balanced`` only: the probability that a graph must offer more than the fewest hops, if the range allows it."""
+    depth_gap: tuple[int, int] = (0, 0)
+    """``balanced`` only: least and most difference between the two candidates' distances from their roots."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -95,10 +98,17 @@ class Recipe:
             raise InputError(f"in_degree {self.in_degree}: expected 0.1 to 10")
         if not 0 <= self.deep_share <= 1:
             raise InputError(f"deep_share {self.deep_share}: expected a probability, 0 to 1")
+        least, widest = self.depth_gap
+        if not 0 <= least <= widest:
+            raise InputError(f"depth_gap {least}-{widest}: the least must be at least 0 and at most the most")
+        if self.kind != "balanced" and self.depth_gap != (0, 0):
+            raise InputError(f"depth_gap is for balanced problems, not {self.kind}")
+        if least > most - few:
+            raise InputError(f"depth_gap {least}-{widest}: {few}-{most} hops allow a gap of at most {most - few}")
 
     def fewest_nodes(self, hops: int) -> int:
         """Nodes that a problem of this kind and so many hops cannot do without: two chains, or one and a short one."""
-        return 2 * (hops + 1) if self.kind == "balanced" else hops + 3
+        return 2 * (hops + 1) + self.depth_gap[0] if self.kind == "balanced" else hops + 3
 
     @property
     def sharpness(self) -> float:
@@ -188,6 +198,7 @@ def generate(
     nodes: tuple[int, int] = (14, 28),
     in_degree: float = 1.5,
     deep_share: float = 0.75,
+    depth_gap: tuple[int, int] = (0, 0),
     processes: int = 1,
 ) -> Iterator[ProsQAProblem]:
     """``n`` problems of a kind, one after another; the arguments are ``Recipe``'s.
@@ -196,7 +207,7 @@ def generate(
     shorter one. Parentless nodes get names of people, the others made-up concepts, both in random order.
     Raises InputError at once for what cannot be, and where the search for one more problem is given up.
     """
-    recipe = Recipe(kind, hops, nodes, in_degree, deep_share)
+    recipe = Recipe(kind, hops, nodes, in_degree, deep_share, depth_gap)
     _check_run(n, seed, processes)
     return _named(recipe, n, seed, processes)
 
@@ -375,18 +386,23 @@ def _ask_balanced(graphs: _Graphs, recipe: Recipe, rng: np.random.Generator) -> 
     few, most = recipe.hops
     hops = np.arange(few, most + 1)
     leaf, key = graphs.leaf, rng.random(graphs.label.shape)
-    # ``graph hop node``: the leaves of each label at each distance, then the pairs of them at each distance.
+    # ``graph hop node``: the leaves of each label at each distance. ``graph hop hop``: the pairs of them.
     at = leaf[:, None, :] & (graphs.depth[:, None, :] == hops[:, None])
     below_0, below_1 = (at & (graphs.label == label)[:, None, :] for label in (1, 2))
-    pairs = below_0.sum(axis=2) * below_1.sum(axis=2)
+    pairs = below_0.sum(axis=2)[:, :, None] * below_1.sum(axis=2)[:, None, :]
+    gap = np.abs(hops[:, None] - hops)
+    pairs *= (gap >= recipe.depth_gap[0]) & (gap <= recipe.depth_gap[1])
     if most > few:
-        pairs[rng.random(len(pairs)) < recipe.deep_share, 0] = 0
+        pairs[rng.random(len(pairs)) < recipe.deep_share, 0, 0] = 0
     u = rng.random(len(pairs))
-    graph = np.flatnonzero(pairs.sum(axis=1))
-    # A pair at random: first its distance, by how many pairs have it, then one leaf of each side.
-    below = np.cumsum(pairs[graph], axis=1)
-    hop = (u[graph, None] * below[:, -1:] >= below).sum(axis=1)
-    leaf_0, leaf_1 = (np.argmax(side[graph, hop] * key[graph], axis=1) for side in (below_0, below_1))
+    flat = pairs.reshape(len(pairs), -1)
+    graph = np.flatnonzero(flat.sum(axis=1))
+    # A pair at random: first its distances, by how many pairs have them, then one leaf of each side.
+    below = np.cumsum(flat[graph], axis=1)
+    hop_0, hop_1 = np.divmod((u[graph, None] * below[:, -1:] >= below).sum(axis=1), len(hops))
+    leaf_0, leaf_1 = (
+        np.argmax(side[graph, hop] * key[graph], axis=1) for side, hop in ((below_0, hop_0), (below_1, hop_1))
+    )
     swap = rng.random(len(graph)) < 0.5
     return _Asked(graph, swap.astype(np.int64), np.where(swap, leaf_1, leaf_0), np.where(swap, leaf_0, leaf_1))
 

@@ -62,7 +62,8 @@ FREE_ON_RESUME = ("device", "log_with")
 """Settings that may differ when a run is gone on with."""
 PROBE_SEED = 20_000
 """Of the draws under which validation and probe problems are written, the same in every run."""
-EVAL_BATCH = 250
+EVAL_BATCH = {"cpu": 250, "cuda": 2000}
+"""Problems in one pass of a validation, by type of device."""
 
 Say = Callable[[str], None]
 
@@ -101,12 +102,14 @@ def train_run(
     *,
     resume: bool = False,
     world: World = World(),
+    data: tuple[ProblemTensors, ProblemTensors] | None = None,
     say: Say = lambda message: None,
 ) -> Iterator[TrainStep]:
     """Train into a folder; values as ``model.train.train`` gives them, each after it was recorded.
 
     Refuses a folder that holds anything unless ``resume``, which goes on from ``last`` (or from the start where the
-    run was stopped before its first checkpoint). Only the main process writes. Raises InputError.
+    run was stopped before its first checkpoint). Only the main process writes. ``data`` saves ``load_data`` where
+    several runs learn from the same problems. Raises InputError.
     """
     out = Path(out)
     device = checkpoint.pick_device(config.device)
@@ -117,7 +120,7 @@ def train_run(
     _check_trackers(config)
     if world.is_main:
         _check_folder(config, out, resume=resume)
-    train_set, val_set = load_data(config, say)
+    train_set, val_set = data or load_data(config, say)
     train_set, val_set = train_set.to(device), val_set.to(device)
     order = batch_order(config, train_set)
     total, plan, codec = n_steps(config, order.steps_per_epoch), stages(config), SlotCodec(config.n_slots)
@@ -211,7 +214,13 @@ def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[Pro
     made: ProblemArrays | None = None
     if config.train_path is None or config.val_path is None:
         n = config.n_val + (config.n_train if config.train_path is None else 0)
-        recipe = Recipe("balanced", hops=config.n_hops, nodes=config.n_nodes, deep_share=config.deep_share)
+        recipe = Recipe(
+            "balanced",
+            hops=config.n_hops,
+            nodes=config.n_nodes,
+            deep_share=config.deep_share,
+            depth_gap=config.depth_gap,
+        )
         say(f"making {n:,} problems")
         many = n > 50_000
         made = generate_arrays(recipe, n, config.data_seed, processes=min(os.cpu_count() or 1, 16) if many else 1)
@@ -240,8 +249,9 @@ def accuracy(
     """Accuracy after the stage's number of thoughts, or after as many as ``stop`` asks for (at most those)."""
     most_hops = problems.path.shape[1]
     right = thoughts = written = 0.0
-    for start in range(0, len(problems), EVAL_BATCH):
-        part = problems[start : start + EVAL_BATCH]
+    size = EVAL_BATCH[problems.device.type]
+    for start in range(0, len(problems), size):
+        part = problems[start : start + size]
         generator = torch.Generator(part.device).manual_seed(PROBE_SEED + start)
         prompt, node_tokens = codec.encode_arrays(part, generator)
         trace = model.think(prompt, stage.n_thoughts)

@@ -12,9 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -151,6 +149,7 @@ def batch_order(config: TrainConfig, problems: ProblemTensors) -> BatchOrder:
         batch_size=config.batch_size_training,
         n_buckets=config.length_buckets,
         seed=config.seed,
+        device=problems.device,
     )
 
 
@@ -201,7 +200,7 @@ def train(
             _set_learning_rate(state.optimizer, rate)
             rows, width = order(state.step)
             generator = torch.Generator(device).manual_seed(mix_seed(config.seed, 1, state.step))
-            batch = make_batch(config, codec, problems[rows.to(device)].narrow(width), state.stage, generator)
+            batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator)
             n_scored = scored(batch.tokens).sum()
             with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=config.dropout > 0):
                 if config.dropout > 0:
@@ -272,6 +271,23 @@ def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     return loss, torch.stack([number.detach().float() for number in numbers])
 
 
+def loss_in(dtype: torch.dtype, model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+    """``batch_loss`` with the weights cast once for all their uses, which autocast would cast at every one."""
+    if dtype == torch.float32:
+        return batch_loss(model, batch)
+    cast = {f"model.{name}": parameter.to(dtype) for name, parameter in model.named_parameters()}
+    return torch.func.functional_call(_Loss(model), cast, (batch,))
+
+
+class _Loss(torch.nn.Module):
+    def __init__(self, model: CoconutGPT2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        return batch_loss(self.model, batch)
+
+
 Stepper = Callable[[TrainState, TrainBatch, Tensor], Tensor]
 """(state, this process's part of the batch, scored tokens of the whole batch) to STATS, the weights updated."""
 
@@ -279,10 +295,9 @@ Stepper = Callable[[TrainState, TrainBatch, Tensor], Tensor]
 def eager_step(config: TrainConfig, world: World, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
     """One step: forward, backward, sum over processes, clip, update."""
     parameters = list(state.model.parameters())
-    state.optimizer.zero_grad(set_to_none=False)
-    with autocast(config, batch.tokens.device):
-        loss, stats = batch_loss(state.model, batch)
-        (loss / n_scored).backward()
+    state.optimizer.zero_grad()
+    loss, stats = loss_in(precision(config, batch.tokens.device), state.model, batch)
+    (loss / n_scored).backward()
     if world.size > 1:
         for p in parameters:  # one that took no part, such as positions past the longest prompt's, still has a sum
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
@@ -311,10 +326,10 @@ def stepper(config: TrainConfig, device: torch.device, world: World, say: Callab
     return eager
 
 
-def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic where the settings ask for it. Uncached, since autocast's cache does not survive capture."""
+def precision(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """What a step computes in; weights, gradients' sums and the optimizer are float32 all the same."""
     use = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if use else nullcontext()
+    return torch.bfloat16 if use else torch.float32
 
 
 # --- private ----------------------------------------------------------------------------------------------------------

@@ -51,7 +51,6 @@ from probing.effects import (
     rate,
     state_effects,
 )
-from probing.layers import recorded, residual
 from probing.rewire import rewire
 from probing.runs import CleanRun, candidate_tokens, clean_run, draw_prompt, n_thoughts_of, rewritten
 
@@ -199,14 +198,22 @@ def _patched(model: CoconutGPT2, host: Host, spec: EditSpec) -> tuple[Built, Tho
     codec = codec_for(model.config)
     rows = torch.tensor(context.donor_rows, device=model.device)[:, None]
 
-    def read(prompts: Sequence[Prompt], trace: ThoughtTrace) -> ThoughtTrace:
-        if t == 0:
-            return model.think(codec.collate(prompts).to(model.device), 0)
-        return model.think(trace.upto(t - 1), 1)
+    def read(prompts: Sequence[Prompt], trace: ThoughtTrace, change: Callable[[Tensor], Tensor]) -> ThoughtTrace:
+        def stream(step: int, after: int, hidden: Tensor) -> Tensor:
+            return change(hidden) if (step, after) == (t, layer) else hidden
 
-    with recorded(model, layer) as seen:
-        read(host.donor_prompts, context.donor)
-    value = seen[-1]
+        if t == 0:
+            return model.think(codec.collate(prompts).to(model.device), 0, stream=stream)
+        return model.think(trace.upto(t - 1), 1, stream=stream)
+
+    seen: list[Tensor] = []
+
+    def keep(stream: Tensor) -> Tensor:
+        seen.append(stream)
+        return stream
+
+    read(host.donor_prompts, context.donor, keep)
+    (value,) = seen
 
     def change(stream: Tensor) -> Tensor:
         if spec.control == "identity":
@@ -219,8 +226,7 @@ def _patched(model: CoconutGPT2, host: Host, spec: EditSpec) -> tuple[Built, Tho
             new = new * (stream.norm(dim=-1, keepdim=True) / new.norm(dim=-1, keepdim=True))
         return torch.where(rows, new, stream)
 
-    with residual(model, layer, change):
-        trace = read(context.prompts, context.clean)
+    trace = read(context.prompts, context.clean, change)
     built = Built(lambda step, thought: thought, t, context.donor_rows, ((),) * len(context.prompts))
     return built, model.think(trace, context.clean.n_thoughts - t)
 

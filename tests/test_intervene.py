@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +34,6 @@ from probing.intervene import (
     summarise,
     summary_csv,
 )
-from probing.layers import recorded, residual
 from probing.rewire import rewire
 from probing.runs import draw_prompt
 
@@ -196,36 +194,6 @@ def test_patching_the_last_block_is_transplanting_the_next_thought(
     torch.testing.assert_close(asked.trace.states[:, 0], donor.states[:, 0], rtol=1e-4, atol=1e-5)
     identity = run_edit(tiny, prepared, tuple(replace(s, control="identity") for s in parse_scene("patch:t=2,layer=1")))
     assert torch.equal(identity.trace.states, identity.host.context.clean.states)
-
-
-def test_hooks_clean_up_and_keep_to_their_thread(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
-    batch = codec_for(tiny.config).collate([draw_prompt(tiny, problems[0], seed=0, number=0)])
-    block = tiny.transformer.h[0]
-
-    def states() -> torch.Tensor:
-        with torch.inference_mode():
-            return tiny.think(batch, 1).states
-
-    before = states()
-    elsewhere: list[torch.Tensor] = []
-
-    def run_and_stop() -> None:
-        with residual(tiny, 1, torch.zeros_like):
-            worker = threading.Thread(target=lambda: elsewhere.append(states()))
-            worker.start()
-            worker.join()
-            assert not torch.equal(states(), before)
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        run_and_stop()
-    assert torch.equal(elsewhere[0], before)
-    assert torch.equal(states(), before)
-    assert not block._forward_hooks
-    with torch.inference_mode(), recorded(tiny, 2) as seen:
-        tiny.think(batch, 1)
-        assert len(seen) == 2  # the prompt and one thought
-        torch.testing.assert_close(tiny.transformer.ln_f(seen[1]), before[:, 1])
 
 
 def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:

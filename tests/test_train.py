@@ -242,19 +242,3 @@ def test_two_processes_give_the_losses_of_one(free_port: int) -> None:
     one = [[s.loss, s.first_token_loss, s.accuracy, s.grad_norm] for s in train(fresh(config), config, PROBLEMS)]
     for mine, theirs in zip(one, outputs[0], strict=True):
         assert theirs == pytest.approx(mine, rel=1e-4, abs=1e-6)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_captured_steps_give_the_losses_of_eager_ones() -> None:
-    def losses(cuda_graphs: bool) -> tuple[list[float], list[str]]:
-        config = settings(device="cuda", precision="float32", cuda_graphs=cuda_graphs, num_epochs=8)
-        said: list[str] = []
-        state = fresh(config)
-        torch.nn.Module.to(state.model, "cuda")
-        state.optimizer = make_optimizer(config, state.model)
-        return [s.loss for s in train(state, config, PROBLEMS.to("cuda"), say=said.append)], said
-
-    captured, said = losses(True)
-    assert said == []  # nothing fell back
-    assert captured == pytest.approx(losses(False)[0], rel=1e-3)

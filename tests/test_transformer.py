@@ -1,0 +1,106 @@
+"""Our order of GPT-2's arithmetic against Hugging Face's own, forward and backward."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from model.coconut import CoconutConfig, CoconutGPT2
+from model.codec import PromptBatch
+from model.transformer import Cache, embed, run
+
+N = 11
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    return torch.randint(8, 48, (3, N), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return (torch.arange(N) >= torch.tensor([[0], [4], [2]])).long()
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("activation", ["gelu_new", "relu"])
+def test_a_pass_equals_hugging_faces_on_left_padded_rows(
+    ids: torch.Tensor, mask: torch.Tensor, inverse: bool, activation: str
+) -> None:
+    config = GPT2Config(
+        n_layer=3, n_head=4, n_embd=32, n_positions=16, vocab_size=48, bos_token_id=None, eos_token_id=None,
+        scale_attn_by_inverse_layer_idx=inverse, activation_function=activation, initializer_range=0.3,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config).eval()
+    position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    allowed = torch.ones(N, N, dtype=torch.bool).tril() & mask[:, None].bool()
+    with torch.no_grad():
+        out = model(
+            ids, attention_mask=mask, position_ids=position, output_hidden_states=True, use_cache=True
+        )  # fmt: skip
+        cache, streams = Cache(model), []
+
+        def look(layer: int, hidden: torch.Tensor) -> torch.Tensor:
+            streams.append(hidden)
+            return hidden
+
+        ours = run(model, embed(model, ids, position), cache.attend(allowed), stream=look)
+        few = run(model, embed(model, ids, position), Cache(model).attend(allowed), n_read=2)
+    real = mask.bool()
+    torch.testing.assert_close(ours[real], out.hidden_states[-1][real], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(few, ours[:, -2:], atol=2e-5, rtol=1e-4)
+    for mine, theirs in zip(streams[:-1], out.hidden_states[1:-1], strict=True):
+        torch.testing.assert_close(mine, theirs[:, -1], atol=2e-5, rtol=1e-4)
+    for (k, v), layer in zip(cache.layers, out.past_key_values.layers, strict=True):
+        torch.testing.assert_close(k.transpose(1, 2)[real], layer.keys.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(v.transpose(1, 2)[real], layer.values.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("after", [None, [0, 3, 1], [0, 0, 0]])
+def test_training_gradients_equal_those_of_the_plain_way(
+    ids: torch.Tensor, mask: torch.Tensor, after: list[int] | None
+) -> None:
+    """What thoughts send to the prompt's keys is summed in one product while training: the sum must be the same."""
+    plain = CoconutGPT2(CoconutConfig(
+        n_layer=3, n_head=2, n_embd=16, n_positions=32, vocab_size=48, initializer_range=0.3,
+        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+    )).eval()  # fmt: skip
+    training = copy.deepcopy(plain).train()
+    tokens = torch.tensor([[20, 5, 21], [9, 5, 9], [5, 30, 6]])
+    leave = None if after is None else torch.tensor(after)
+    found = []
+    for model in (plain, training, training):  # twice: nothing is left over from a pass before
+        model.zero_grad()
+        trace = model.think(PromptBatch(ids, mask), 3)
+        logits = model.continuation_logits(trace, tokens, after=leave)
+        (
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten()) + trace.states[:, 2].sum()
+        ).backward()
+        found.append([None if p.grad is None else p.grad.clone() for p in model.parameters()])
+    for others in found[1:]:
+        for mine, theirs in zip(found[0], others, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_stream_is_seen_and_replaced_where_asked_and_only_there(ids: torch.Tensor, mask: torch.Tensor) -> None:
+    model = CoconutGPT2(CoconutConfig(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=48)).eval()
+    batch, seen = PromptBatch(ids, mask), []
+
+    def look(t: int, layer: int, hidden: torch.Tensor) -> torch.Tensor:
+        seen.append((t, layer))
+        last.update({(t, layer): hidden})
+        return hidden
+
+    last: dict[tuple[int, int], torch.Tensor] = {}
+    with torch.no_grad():
+        clean = model.think(batch, 2)
+        assert torch.equal(model.think(batch, 2, stream=look).states, clean.states)
+        assert seen == [(t, layer) for t in range(3) for layer in (1, 2)]
+        for t in range(3):
+            torch.testing.assert_close(model.transformer.ln_f(last[t, 2]), clean.states[:, t])
+        cut = model.think(batch, 2, stream=lambda t, layer, h: torch.zeros_like(h) if (t, layer) == (1, 1) else h)
+    assert torch.equal(cut.states[:, 0], clean.states[:, 0])
+    assert not torch.allclose(cut.states[:, 1], clean.states[:, 1])
