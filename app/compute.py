@@ -16,23 +16,24 @@ from pathlib import Path
 import streamlit as st
 import torch
 
-from app.links import View
-from model import checkpoint, plot_training
+from app.explore.state import View
+from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.codec import codec_for
-from model.emergence import EmergenceRecord, save_record
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
-from model.formats import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
-from model.generate import Kind, generate
-from model.prosqa import ProsQAProblem
-from model.run_folder import RunFolder, find_run_folders, read_run_folder
-from probing import directions as directions_file
-from probing.directions import Directions
-from probing.edits import parse_scene
-from probing.intervene import Intervention, intervene
-from probing.probe import fingerprint, probe
-from probing.report import ProbeReport
+from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
+from model.problems.generate import Kind, generate
+from model.problems.prosqa import ProsQAProblem
+from model.training import plot as plot_training
+from model.training.dynamics import EmergenceRecord, save_record
+from model.training.folder import RunFolder, find_run_folders, read_run_folder
+from probing.edit import directions as directions_file
+from probing.edit.directions import Directions
+from probing.edit.one_problem import Intervention, intervene
+from probing.edit.spec import parse_scene
+from probing.read.probe import fingerprint, probe
+from probing.read.report import ProbeReport
 
 _forward = threading.Lock()
 UNTRAINED = "untrained"
@@ -159,7 +160,7 @@ def intervention(
     seed: int,
     fill: bool,
 ) -> Intervention:
-    """A problem before and after edits, with their controls. Raises InputError as ``probing.intervene`` does."""
+    """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
     row, digest = json.dumps(problem.to_row()), "" if fitted is None else fitted.digest
     return _intervention(loaded, fitted, loaded.path, loaded.fingerprint, digest, row, edits, draws, seed, fill)
 

@@ -21,10 +21,10 @@ if "app.compute" not in sys.modules:
     gc.enable()
 
 PAGES = [
-    st.Page("app_pages/explore.py", title="Explore", icon=":material/account_tree:", default=True),
-    st.Page("app_pages/intervene.py", title="Intervene", icon=":material/science:"),
-    st.Page("app_pages/training.py", title="Training", icon=":material/show_chart:"),
-    st.Page("app_pages/dataset.py", title="Dataset", icon=":material/dataset:"),
+    st.Page("explore/explore.py", title="Explore", icon=":material/account_tree:", default=True),
+    st.Page("intervene/intervene.py", title="Intervene", icon=":material/science:"),
+    st.Page("training/training.py", title="Training", icon=":material/show_chart:"),
+    st.Page("dataset/dataset.py", title="Dataset", icon=":material/dataset:"),
 ]
 
 st.navigation(PAGES, position="top").run()

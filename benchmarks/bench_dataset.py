@@ -18,10 +18,10 @@ import torch
 
 from model import checkpoint
 from model.codec import EOS, codec_for
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.dataset import choose_analyses, run_dataset
-from probing.record import Settings, make_sources
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.record import Settings, make_sources
+from probing.dataset.run import choose_analyses, run_dataset
 
 REFERENCE = 12
 

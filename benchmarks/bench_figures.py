@@ -16,11 +16,11 @@ import networkx as nx
 import numpy as np
 
 from model import checkpoint
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.export import export
-from probing.layout import Point, crossings, layout
-from probing.probe import probe
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.draw.export import export
+from probing.draw.layout import Point, crossings, layout
+from probing.read.probe import probe
 
 N_PROBLEMS = 100
 REPEATS = 5

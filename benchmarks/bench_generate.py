@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from model.generate import KINDS, Kind, Recipe, generate, generate_arrays
+from model.problems.generate import KINDS, Kind, Recipe, generate, generate_arrays
 from tests.oracle_generate import balanced
 
 REPEATS = 3

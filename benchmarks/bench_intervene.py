@@ -18,13 +18,13 @@ import typer
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing import directions as directions_module
-from probing.directions import Directions
-from probing.edits import Scene, parse_scene, scene_controls
-from probing.intervene import intervene, prepare, run_edit, run_to_folder
-from probing.runs import draw_prompt
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.edit import directions as directions_module
+from probing.edit.batch import draw_prompt
+from probing.edit.directions import Directions
+from probing.edit.one_problem import intervene, prepare, run_edit, run_to_folder
+from probing.edit.spec import Scene, parse_scene, scene_controls
 
 EDITS = (
     "swap:t=1,strength=1.5",

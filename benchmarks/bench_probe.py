@@ -22,8 +22,8 @@ from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.codec import ANSWER, Prompt, codec_for
 from model.evaluate import evaluate
-from model.generate import generate
-from probing.probe import probe
+from model.problems.generate import generate
+from probing.read.probe import probe
 
 
 def reference(model: CoconutGPT2, prompt: Prompt, n_thoughts: int) -> None:

@@ -26,11 +26,11 @@ from transformers import DynamicCache
 from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.codec import SlotCodec
-from model.config import TrainConfig, load_train_config
-from model.curriculum import TrainBatch, make_batch, scored
-from model.generate import Recipe, generate_arrays
-from model.tensors import ProblemTensors
-from model.train import TrainState, World, eager_step, make_optimizer, model_config, precision, stepper
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import Recipe, generate_arrays
+from model.training.config import TrainConfig, load_train_config
+from model.training.curriculum import TrainBatch, make_batch, scored
+from model.training.loop import TrainState, World, eager_step, make_optimizer, model_config, precision, stepper
 
 ROOT = Path(__file__).parent.parent
 IGNORE = -100

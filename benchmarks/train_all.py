@@ -17,10 +17,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model import checkpoint
-from model.config import TrainConfig, load_train_config
 from model.files import write_json
-from model.runs import load_data, train_run
-from model.tensors import ProblemTensors
+from model.problems.arrays import ProblemTensors
+from model.training.config import TrainConfig, load_train_config
+from model.training.run import load_data, train_run
 
 ROOT = Path(__file__).parent.parent
 DATA_KEYS = ("train_path", "val_path", "n_train", "n_val", "n_nodes", "n_hops", "deep_share", "depth_gap", "data_seed")

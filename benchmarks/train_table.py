@@ -12,14 +12,14 @@ from pathlib import Path
 
 from model import checkpoint
 from model.codec import SlotCodec
-from model.config import load_train_config
-from model.curriculum import stages
-from model.emergence import load_record
 from model.files import read_json
-from model.formats import load_problems
-from model.generate import ProblemArrays
-from model.runs import accuracy
-from model.tensors import ProblemTensors
+from model.formats.graph import load_problems
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import ProblemArrays
+from model.training.config import load_train_config
+from model.training.curriculum import stages
+from model.training.dynamics import load_record
+from model.training.run import accuracy
 
 
 def shown(value: dict[str, float]) -> str:

@@ -37,7 +37,7 @@ def generate(
     processes: Annotated[int | None, typer.Option(help="Processes; changes nothing but the time.")] = None,
 ) -> None:
     """Generate ProsQA problems."""
-    from model.generate import generate as problems
+    from model.problems.generate import generate as problems
 
     made = problems(
         kind,  # type: ignore[arg-type]  # checked by the call
@@ -64,9 +64,9 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
 ) -> None:
     """How often rules that never look at the asked entity find the right candidate; chance is one half."""
-    from model.audit import audit as score
-    from model.audit import describe
-    from model.formats import load_problems
+    from model.formats.graph import load_problems
+    from model.problems.audit import audit as score
+    from model.problems.audit import describe
 
     problems = load_problems(data)
     scores, facts = score(progress(problems, what="audit")), asdict(describe(problems))
@@ -106,10 +106,10 @@ def evaluate(
 ) -> None:
     """Accuracy after k thoughts with intervals, by hops, beside the rules that never look at the question."""
     from model import checkpoint as checkpoints
-    from model.audit import audit as score
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import summary
-    from model.formats import load_problems
+    from model.formats.graph import load_problems
+    from model.problems.audit import audit as score
 
     problems = load_problems(data)
     model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
@@ -161,7 +161,7 @@ def convert(
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT: prosqa, node-link, graphml or edges.")] = None,
 ) -> None:
     """Convert a graph or a problem between formats."""
-    from model.formats import Graph, load_graph, load_problems, write_graph
+    from model.formats.graph import Graph, load_graph, load_problems, write_graph
 
     endings = {".json": "prosqa", ".graphml": "graphml", ".xml": "graphml", ".txt": "edges", ".edges": "edges"}
     to = to or endings.get(target.suffix.lower())
@@ -187,8 +187,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
 ) -> None:
     """Train a model. On several devices: torchrun --nproc-per-node N -m model train ..."""
-    from model.config import load_train_config
-    from model.runs import train_with_progress
+    from model.training.config import load_train_config
+    from model.training.run import train_with_progress
 
     train_with_progress(load_train_config(config, settings or []), out, resume=resume)
 
@@ -199,8 +199,8 @@ def plot_training(
     out: Annotated[Path, typer.Option(help="File to write: svg, png, pdf, or csv for the numbers.")],
 ) -> None:
     """Draw how the search appeared during training."""
-    from model.emergence import load_record
-    from model.plot_training import write
+    from model.training.dynamics import load_record
+    from model.training.plot import write
 
     write(load_record(run_folder / "emergence.json"), out)
 

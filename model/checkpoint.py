@@ -34,7 +34,8 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = "cpu") -> CoconutGPT2:
-    """A checkpoint folder, or the best checkpoint of a run folder (``model.runs``), as a float32 model in eval mode.
+    """A checkpoint folder, or the best checkpoint of a run folder (``model.training.run``), as a float32 model in eval
+    mode.
 
     Raises CheckpointError if it is missing, truncated, foreign, of another codec, or if one tensor is missing,
     unexpected, of another shape or not finite: a model is loaded as it was saved or not at all.

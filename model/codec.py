@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from model.errors import CheckpointError, ProblemTooLargeError
-from model.prosqa import ProsQAProblem
-from model.tensors import ProblemTensors
+from model.problems.arrays import ProblemTensors
+from model.problems.prosqa import ProsQAProblem
 
 if TYPE_CHECKING:
     from model.coconut import CoconutConfig

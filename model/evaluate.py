@@ -13,7 +13,7 @@ from torch import Tensor
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
-from model.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats, mean_interval, wilson
 
 NO_ANSWER = -1

@@ -10,8 +10,9 @@ import typer
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.cli import make_app, run
 from model.errors import InputError
-from probing import causal_commands, plot_command
-from probing.dataset_command import dataset
+from probing.commands import edits as causal_commands
+from probing.commands import plot as plot_command
+from probing.commands.dataset import dataset
 
 app = make_app("Open up continuous thoughts: decode, score against the frontier, draw, intervene.")
 
@@ -37,8 +38,8 @@ def report(
 ) -> None:
     """Probe one problem: what each continuous thought holds, beside its controls."""
     from model import checkpoint as checkpoints
-    from model.formats import load_graph, load_problems
-    from probing.probe import probe
+    from model.formats.graph import load_graph, load_problems
+    from probing.read.probe import probe
 
     if (data is None) == (graph is None):
         raise InputError("give either --data FILE --row I or --graph FILE --root R --candidates A B")

@@ -1,10 +1,10 @@
-"""The generator written the slow, obvious way, one graph at a time: the oracle for ``model.generate``."""
+"""The generator written the slow, obvious way, one graph at a time: the oracle for ``model.problems.generate``."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from model.prosqa import ProsQAProblem, adjacency, distances
+from model.problems.prosqa import ProsQAProblem, adjacency, distances
 
 
 def grow(rng: np.random.Generator, n_nodes: int) -> tuple[list[tuple[int, int]], list[int]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2, Edit, ThoughtTrace
 from model.codec import ANSWER, BOS, EDGE, QUESTION, ROOT, PromptBatch
-from model.prosqa import distances
+from model.problems.prosqa import distances
 
 HELD = 8.0
 """What a held node's coordinate is."""

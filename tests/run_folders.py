@@ -1,4 +1,5 @@
-"""A run folder with planted numbers, as ``model.runs`` writes it: three stages, two thoughts, eight intervals."""
+"""A run folder with planted numbers, as ``model.training.run`` writes it: three stages, two thoughts, eight
+intervals."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.emergence import EmergencePoint, EmergenceRecord, ThoughtNumbers, save_record
 from model.stats import wilson
+from model.training.dynamics import EmergencePoint, EmergenceRecord, ThoughtNumbers, save_record
 
 N = 100
 STAGES = (0, 0, 0, 1, 1, 1, 2, 2)

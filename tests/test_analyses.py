@@ -12,22 +12,43 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.analysis import GROUPINGS, Runs, group_mean, node_groups, shuffle_within, shuffled_mean, walk_layers
-from probing.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
-from probing.categories import CATEGORIES, walk_end
-from probing.estimates import mean_cell, over_graphs, share_cell
-from probing.findings import RunModel
-from probing.frontier import frontier_metrics, groups
-from probing.geometry import frontier_slots, geometry, rsa
-from probing.kswitch import commitment_step, kswitch
-from probing.linear_probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
-from probing.node_values import cumulative_top, entropy, height, heights, normalised_entropy, parallelism
-from probing.recording import Recording
-from probing.report import ModelInfo
-from probing.scores import NodeScores
-from probing.superposition import FRONTIER_METRICS, edge_groups, frontier_over_data, frontier_values, superposition
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.analyses.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
+from probing.dataset.analyses.common import (
+    GROUPINGS,
+    Runs,
+    group_mean,
+    node_groups,
+    shuffle_within,
+    shuffled_mean,
+    walk_layers,
+)
+from probing.dataset.analyses.geometry import frontier_slots, geometry, rsa
+from probing.dataset.analyses.kswitch import commitment_step, kswitch
+from probing.dataset.analyses.node_values import (
+    cumulative_top,
+    entropy,
+    height,
+    heights,
+    normalised_entropy,
+    parallelism,
+)
+from probing.dataset.analyses.probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
+from probing.dataset.analyses.superposition import (
+    FRONTIER_METRICS,
+    edge_groups,
+    frontier_over_data,
+    frontier_values,
+    superposition,
+)
+from probing.dataset.cells import mean_cell, over_graphs, share_cell
+from probing.dataset.findings import RunModel
+from probing.dataset.recording import Recording
+from probing.read.categories import CATEGORIES, walk_end
+from probing.read.metrics import frontier_metrics, groups
+from probing.read.report import ModelInfo
+from probing.read.scores import NodeScores
 
 PROBLEMS = tuple(generate("balanced", 24, 2))
 K, WIDTH, SLOTS = 4, 48, 40

@@ -9,12 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.compute import example
-from app.links import View, encode
-from model.formats import write_problems
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.probe import probe
-from probing.report import VALUES
+from app.explore.state import View, encode
+from model.formats.graph import write_problems
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.read.probe import probe
+from probing.read.report import VALUES
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
 FEW = {"draws": "1"}  # one draw is enough where the picture is not looked at
@@ -143,7 +143,7 @@ def test_the_verdict_says_what_was_written(written: tuple[float, float], said: s
     report = report.model_copy(update={"answers": (*report.answers[:-1], last)})
 
     def page(report) -> None:
-        from app import panels
+        from app.explore import panels
 
         panels.verdict(report)
 
@@ -368,8 +368,8 @@ def test_every_format_is_offered(opened: AppTest) -> None:
 
 def test_the_view_is_still_there_after_a_visit_to_another_page() -> None:
     page = start(**custom(EIGHT, root="Tom", candidates=("c", "f"), k=2, value="logit", node=4))
-    page.switch_page("app_pages/training.py").run()
-    page.switch_page("app_pages/explore.py").run()
+    page.switch_page("training/training.py").run()
+    page.switch_page("explore/explore.py").run()
     assert errors(page) == ""
     assert "Is **Tom** a" in texts(page)
     assert page.slider(key="x_k").value == 2
@@ -391,12 +391,12 @@ def test_the_view_is_kept_from_page_to_page(opened: AppTest) -> None:
     page.number_input(key="x_seed").set_value(7).run()
     page.slider(key="x_k").set_value(3).run()
     asked = next(text for text in texts(page).splitlines() if "Is **" in text)
-    page.switch_page("app_pages/intervene.py").run()
+    page.switch_page("intervene/intervene.py").run()
     assert errors(page) == ""
     assert not page.exception
     assert page.segmented_control(key="x_source").value == "generated"
     assert page.number_input(key="x_seed").value == 7
-    page.switch_page("app_pages/explore.py").run()
+    page.switch_page("explore/explore.py").run()
     assert not page.exception
     assert page.slider(key="x_k").value == 3
     assert asked in texts(page)

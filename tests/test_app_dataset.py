@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import chart_options, compute, dataset_jobs
-from app.dataset_jobs import Job, Order
+from app import compute
+from app import jobs as dataset_jobs
+from app.jobs import Job, Order
 from model import checkpoint
-from model.formats import read_graph, write_problems
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.dataset import run_dataset
-from probing.findings import Chart, DatasetResult, Series
-from probing.palette import THEMES
-from probing.record import Settings, make_sources
+from model.formats.graph import read_graph, write_problems
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.findings import Chart, DatasetResult, Series
+from probing.dataset.record import Settings, make_sources
+from probing.dataset.run import run_dataset
+from probing.draw import echarts_chart as chart_options
+from probing.draw.marks import THEMES
 
 APP = Path(__file__).parent.parent / "app"
 CHAIN = ProsQAProblem.from_row(
@@ -60,7 +62,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def start(result: str | Path = "") -> AppTest:
-    page = AppTest.from_file(str(APP / "app_pages" / "dataset.py"), default_timeout=60)
+    page = AppTest.from_file(str(APP / "dataset" / "dataset.py"), default_timeout=60)
     if result:
         page.query_params["result"] = str(result)
     return page.run()
@@ -198,7 +200,7 @@ def test_a_problem_opens_in_explore_as_it_is(made, runs, monkeypatch: pytest.Mon
     page.session_state["d_chart_geometry_pca_by_thought_problem"] = 3
     page.run()
     page.button(key="d_chart_geometry_pca_by_thought_open").click().run()
-    assert switched == ["app_pages/explore.py"]
+    assert switched == ["explore/explore.py"]
     state, problem = page.session_state, PROBLEMS[3]
     assert state.x_source == "custom"
     assert state.x_view.text == state.x_text  # what Explore goes back to when the last page was Intervene

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from app import figures
-from app.controls import literal
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.palette import THEMES
-from probing.probe import probe
-from probing.report import VALUES, ProbeReport
-from probing.scenes import dag_scene, frontier_scene, heatmap_scene, scale_of
+from app.problem_picker import literal
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.draw import echarts as figures
+from probing.draw.marks import THEMES
+from probing.draw.of_report import dag_scene, frontier_scene, heatmap_scene, scale_of
+from probing.read.probe import probe
+from probing.read.report import VALUES, ProbeReport
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "{b}{c}", "**bold** `x`", "مرحبا", "🥥🥥", ":material/bolt: :red[x]")
 

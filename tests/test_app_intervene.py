@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.compute import example
-from app.lab_links import Lab, decode, encode
-from app.links import View
+from app.explore.state import View
+from app.intervene.link import Lab, decode, encode
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 
@@ -21,7 +21,7 @@ def start(**params: str) -> AppTest:
     page = AppTest.from_file(MAIN, default_timeout=120)
     for name, value in ({"draws": "1"} | params).items():
         page.query_params[name] = value
-    page.switch_page("app_pages/intervene.py")
+    page.switch_page("intervene/intervene.py")
     return page.run()
 
 
@@ -203,9 +203,9 @@ def test_a_second_checkpoint_stands_beside_the_controls() -> None:
 
 def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) -> None:
     press(opened, "i_preset_swap")
-    opened.switch_page("app_pages/training.py").run()
+    opened.switch_page("training/training.py").run()
     assert errors(opened) == ""
-    opened.switch_page("app_pages/intervene.py").run()
+    opened.switch_page("intervene/intervene.py").run()
     assert f":** **{names()[1]}**" in after(opened)
     assert opened.multiselect(key="i_in").value == ["other-branch"]
     assert opened.number_input(key="i_draws").value == 1

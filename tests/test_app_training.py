@@ -11,16 +11,16 @@ from run_folders import N, metrics, plant, record
 from streamlit.testing.v1 import AppTest
 
 from app import compute
-from app.links import View, encode
+from app.explore.state import View, encode
 from model import checkpoint
 from model.codec import codec_for
-from model.emergence import save_record
+from model.training.dynamics import save_record
 
 APP = Path(__file__).parent.parent / "app"
 
 
 def start(run: str | Path = "") -> AppTest:
-    page = AppTest.from_file(str(APP / "app_pages" / "training.py"), default_timeout=60)
+    page = AppTest.from_file(str(APP / "training" / "training.py"), default_timeout=60)
     if run:
         page.query_params["run"] = str(run)
     return page.run()

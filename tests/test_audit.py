@@ -6,10 +6,10 @@ import networkx as nx
 import pytest
 from scipy.stats import binomtest
 
-from model.audit import RULES, RuleScore, audit, describe, n_shortest_paths, pick, wilson
 from model.errors import InputError
-from model.generate import generate
-from model.prosqa import ProsQAProblem
+from model.problems.audit import RULES, RuleScore, audit, describe, n_shortest_paths, pick, wilson
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
 
 
 def problem(edges: str, root: str = "r", target: str = "t", other: str = "o") -> ProsQAProblem:

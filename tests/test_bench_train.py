@@ -8,8 +8,8 @@ from test_train import PROBLEMS, fresh, settings
 
 from benchmarks.bench_train import reference_loss
 from model.codec import SlotCodec
-from model.curriculum import make_batch
-from model.train import batch_loss
+from model.training.curriculum import make_batch
+from model.training.loop import batch_loss
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from app.compute import example
-from app.links import View, url
-from model.formats import read_graph
+from app.explore.state import View, url
+from model.formats.graph import read_graph
 
 ROOT = Path(__file__).parent.parent
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.codec import ANSWER, EDGE, EOS, SlotCodec
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.categories import (
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.read.categories import (
     CATEGORIES,
     NOT_A_NODE,
     Written,

@@ -11,8 +11,7 @@ from app.compute import example
 from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
-from probing import directions
-from probing.causal_scenes import (
+from probing.draw.of_intervention import (
     FORMATS,
     answer_words,
     change,
@@ -24,8 +23,9 @@ from probing.causal_scenes import (
     runs,
     values_of,
 )
-from probing.edits import parse_scene
-from probing.intervene import Intervention, intervene
+from probing.edit import directions
+from probing.edit.one_problem import Intervention, intervene
+from probing.edit.spec import parse_scene
 
 
 def made(model: CoconutGPT2, text: str) -> Intervention:

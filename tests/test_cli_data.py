@@ -12,8 +12,8 @@ import pytest
 
 from model.__main__ import app
 from model.cli import run
-from model.formats import Graph, load_graph, load_problems
-from model.generate import generate
+from model.formats.graph import Graph, load_graph, load_problems
+from model.problems.generate import generate
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,7 +14,7 @@ import torch
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, EOS, PAUSE, Draw, PromptBatch, Size, SlotCodec, filler_size
-from model.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem
 
 CODEC = SlotCodec()
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}

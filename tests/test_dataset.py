@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from model import checkpoint
 from model.coconut import CoconutConfig
 from model.errors import InputError
-from model.formats import write_problems
-from model.generate import generate
+from model.formats.graph import write_problems
+from model.problems.generate import generate
 from probing.__main__ import app
-from probing.chart_figure import to_svg
-from probing.dataset import ANALYSES, choose_analyses, run_dataset
-from probing.dataset_report import COLUMNS, file_name, to_html
-from probing.findings import Chart, DatasetResult, Series
-from probing.record import Settings, make_sources
+from probing.dataset.findings import Chart, DatasetResult, Series
+from probing.dataset.record import Settings, make_sources
+from probing.dataset.report_page import COLUMNS, file_name, to_html
+from probing.dataset.run import ANALYSES, choose_analyses, run_dataset
+from probing.draw.static_chart import to_svg
 
 PROBLEMS = list(generate("public", 24, 3))
 
@@ -128,7 +128,7 @@ def test_a_model_without_thoughts_alone(folders, tmp_path) -> None:
 
 def test_running_again_only_analyses_again(run, folders, monkeypatch) -> None:
     out, result = run
-    from probing import record
+    from probing.dataset import record
 
     monkeypatch.setattr(record, "record_chunk", lambda *a, **b: pytest.fail("recorded again"))
     sources = make_sources(folders / "tiny", (folders / "no-cot",))

@@ -13,9 +13,9 @@ from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import FIRST_SLOT, codec_for
 from model.errors import CheckpointError, InputError
-from model.generate import generate
-from probing import directions as d
-from probing.runs import draw_prompt, n_thoughts_of
+from model.problems.generate import generate
+from probing.edit import directions as d
+from probing.edit.batch import draw_prompt, n_thoughts_of
 
 N_SLOTS, WIDTH = 40, 64
 

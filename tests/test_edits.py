@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from model.coconut import CoconutGPT2
 from model.codec import codec_for
 from model.errors import InputError
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing import directions as directions_module
-from probing.directions import Directions
-from probing.edits import (
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.edit import directions as directions_module
+from probing.edit.batch import clean_run, draw_prompt, rewritten
+from probing.edit.directions import Directions
+from probing.edit.spec import (
     CONTROLS,
     DOSES,
     HELD_KINDS,
@@ -39,7 +40,6 @@ from probing.edits import (
     scene_text,
     warnings_for,
 )
-from probing.runs import clean_run, draw_prompt, rewritten
 
 PROBLEM = ProsQAProblem.from_names(
     # Two searches: R -> a, b -> c -> T and S -> x, y -> z -> F; b and y lead nowhere, u is apart.

@@ -8,9 +8,9 @@ import torch
 
 from model.coconut import CoconutGPT2
 from model.codec import ANSWER, FIRST_SLOT
-from model.prosqa import ProsQAProblem
-from probing.effects import answers, difference, frontier_sets, mean, rate, state_effects
-from probing.runs import clean_run, draw_prompt, final_answer
+from model.problems.prosqa import ProsQAProblem
+from probing.edit.batch import clean_run, draw_prompt, final_answer
+from probing.edit.effects import answers, difference, frontier_sets, mean, rate, state_effects
 
 PROBLEM = ProsQAProblem.from_names(
     [("R", "a"), ("a", "T"), ("S", "x"), ("x", "F"), ("R", "b")], root="R", candidates=("T", "F")

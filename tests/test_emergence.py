@@ -9,14 +9,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from model import emergence, plot_training
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import ANSWER, EOS, SlotCodec
-from model.emergence import EmergenceRecord, auroc, measure, thought_numbers
 from model.errors import InputError
 from model.evaluate import answer_tokens
-from model.generate import ProblemArrays, Recipe, generate, generate_arrays
-from model.tensors import ProblemTensors
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
+from model.training import dynamics as emergence
+from model.training import plot as plot_training
+from model.training.dynamics import EmergenceRecord, auroc, measure, thought_numbers
 
 PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))

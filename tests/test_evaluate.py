@@ -13,7 +13,7 @@ from model.codec import ANSWER, EOS
 from model.errors import InputError
 from model.evaluate import NO_ANSWER, Evaluation, evaluate, interval, summary, written_answers
 from model.files import write_json
-from model.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem
 from model.stats import mean_interval, wilson
 
 PROBLEMS = [

@@ -15,13 +15,13 @@ import pytest
 from model import checkpoint, cli
 from model.codec import ANSWER
 from model.errors import InputError
-from model.formats import read_graph
-from model.prosqa import ProsQAProblem
+from model.formats.graph import read_graph
+from model.problems.prosqa import ProsQAProblem
 from probing.__main__ import app
-from probing.draw_static import text_width, wrap
-from probing.export import FORMATS, KINDS, export, format_of
-from probing.probe import probe
-from probing.report import ProbeReport
+from probing.draw.export import FORMATS, KINDS, export, format_of
+from probing.draw.static import text_width, wrap
+from probing.read.probe import probe
+from probing.read.report import ProbeReport
 
 NAMES = (
     "Räuber", "🦊 fox", "שלום עולם", "<b>bold</b>&amp;", "$x_1^2$", "a_b", "%d {x}", "語彙", "bell\a\u202e",

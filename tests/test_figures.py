@@ -11,13 +11,10 @@ import pytest
 from model import checkpoint
 from model.codec import ANSWER
 from model.errors import InputError
-from model.prosqa import ProsQAProblem
-from probing.draw_plotly import NODE_TRACE, dag_figure, escape, frontier_figure, heatmap_figure
-from probing.layout import layout
-from probing.palette import DARK, LIGHT, contrast
-from probing.probe import probe
-from probing.report import VALUES, ProbeReport
-from probing.scenes import (
+from model.problems.prosqa import ProsQAProblem
+from probing.draw.layout import layout
+from probing.draw.marks import DARK, LIGHT, contrast
+from probing.draw.of_report import (
     PARTS,
     answer_text,
     dag_scene,
@@ -29,6 +26,9 @@ from probing.scenes import (
     question,
     short_number,
 )
+from probing.draw.plotly import NODE_TRACE, dag_figure, escape, frontier_figure, heatmap_figure
+from probing.read.probe import probe
+from probing.read.report import VALUES, ProbeReport
 
 EDGES = [
     ("Tom", "a"), ("Tom", "b"), ("a", "c"), ("a", "d"), ("b", "e"), ("b", "f"), ("c", "t"), ("a", "b"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model.errors import GraphError, InputError
 from model.files import MAX_UPLOAD_BYTES
-from model.formats import (
+from model.formats.graph import (
     FORMATS,
     MAX_UPLOAD_ROWS,
     Graph,
@@ -27,8 +27,8 @@ from model.formats import (
     write_graph,
     write_problems,
 )
-from model.generate import generate
-from model.prosqa import ProsQAProblem
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
 
 SENTENCES = (
     "Tom is a terpus. Every terpus is a lempus. Bob is a gorpus. Every gorpus is an impus. Is Tom an impus or lempus?"

@@ -13,7 +13,7 @@ from oracle_generate import grow
 from scipy.stats import binomtest, chi2_contingency, ks_2samp
 
 from model.errors import InputError
-from model.generate import (
+from model.problems.generate import (
     PEOPLE,
     ProblemArrays,
     Recipe,
@@ -24,7 +24,7 @@ from model.generate import (
     generate,
     generate_arrays,
 )
-from model.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_impossible_requests_are_refused_at_once(arguments: dict, said: str) -> 
 
 
 def test_hard_requests_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.generate.MAX_BARREN_GRAPHS", 5_000)
+    monkeypatch.setattr("model.problems.generate.MAX_BARREN_GRAPHS", 5_000)
     with pytest.raises(InputError, match=r"0 of 1 problems found in 5,120 graphs"):
         list(generate("balanced", 1, 0, hops=(6, 6), nodes=(14, 14)))
 

@@ -16,9 +16,9 @@ from test_train import PROBLEMS, fresh, settings
 
 from model import checkpoint
 from model.codec import SlotCodec
-from model.config import TrainConfig
-from model.curriculum import make_batch
-from model.train import TrainState, batch_loss, loss_in, make_optimizer, train
+from model.training.config import TrainConfig
+from model.training.curriculum import make_batch
+from model.training.loop import TrainState, batch_loss, loss_in, make_optimizer, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 ROOT = Path(__file__).parent.parent

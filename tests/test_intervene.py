@@ -15,14 +15,14 @@ from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.codec import ANSWER, codec_for
 from model.errors import InputError
-from model.formats import write_problems
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing import causal_figures
-from probing import directions as directions_module
-from probing.directions import Directions
-from probing.edits import CONTROLS, parse_scene
-from probing.intervene import (
+from model.formats.graph import write_problems
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.draw import of_effects as causal_figures
+from probing.edit import directions as directions_module
+from probing.edit.batch import draw_prompt
+from probing.edit.directions import Directions
+from probing.edit.one_problem import (
     Intervention,
     dataset_rows,
     intervene,
@@ -34,8 +34,8 @@ from probing.intervene import (
     summarise,
     summary_csv,
 )
-from probing.rewire import rewire
-from probing.runs import draw_prompt
+from probing.edit.rewire import rewire
+from probing.edit.spec import CONTROLS, parse_scene
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing.layout import control_point, crossings, layout
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.draw.layout import control_point, crossings, layout
 
 SMALL = ProsQAProblem.from_names([("a", "b")], root="a", candidates=("b", "c"), nodes=["a", "b", "c"])
 

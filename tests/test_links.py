@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.links import MAX_PACKED, MAX_UNPACKED, View, decode, encode, pack, unpack, url
+from app.explore.state import MAX_PACKED, MAX_UNPACKED, View, decode, encode, pack, unpack, url
 from model.errors import InputError
-from model.formats import read_graph
-from model.generate import generate
+from model.formats.graph import read_graph
+from model.problems.generate import generate
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 views = st.builds(

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.errors import GraphError
-from model.generate import generate
-from model.prosqa import ProsQAProblem, adjacency, check_graph, distances, find_cycle
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem, adjacency, check_graph, distances, find_cycle
 
 # Tom -> a -> b -> t, Tom -> c -> b, Bob -> o, Bob -> b's child t is not reached from Bob.
 EDGES = [("Tom", "a"), ("a", "b"), ("b", "t"), ("Tom", "c"), ("c", "b"), ("Bob", "o")]

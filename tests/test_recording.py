@@ -14,13 +14,13 @@ from model.coconut import CoconutGPT2
 from model.codec import ANSWER, codec_for
 from model.errors import InputError
 from model.evaluate import evaluate
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing import recording
-from probing.attention import EagerTwin, edge_attention
-from probing.record import Settings, Source, make_sources, open_recording, record_all
-from probing.recording import record_chunk
-from probing.scores import node_scores
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset import recording
+from probing.dataset.record import Settings, Source, make_sources, open_recording, record_all
+from probing.dataset.recording import record_chunk
+from probing.read.attention import EagerTwin, edge_attention
+from probing.read.scores import node_scores
 
 PROBLEMS = list(generate("public", 70, 3))
 

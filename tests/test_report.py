@@ -12,11 +12,11 @@ import torch
 from model import checkpoint
 from model.codec import ANSWER, codec_for
 from model.errors import InputError, ProblemTooLargeError
-from model.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem
 from probing.__main__ import app
-from probing.probe import blind_rule, fingerprint, probe
-from probing.report import VALUES, ProbeReport
-from probing.scores import node_scores
+from probing.read.probe import blind_rule, fingerprint, probe
+from probing.read.report import VALUES, ProbeReport
+from probing.read.scores import node_scores
 
 #  r fans out to two children, each to two more; the target is three hops down one branch, as is the other root's leaf.
 EDGES = [

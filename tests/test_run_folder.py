@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from run_folders import N, metrics, plant, record, validation
 
-from model.emergence import load_record, save_record
 from model.errors import InputError
-from model.run_folder import StageSpan, find_run_folders, read_run_folder
+from model.training.dynamics import load_record, save_record
+from model.training.folder import StageSpan, find_run_folders, read_run_folder
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:

@@ -20,19 +20,20 @@ from safetensors import SafetensorError
 from test_train import settings
 
 from benchmarks import train_table
-from model import checkpoint, runs
+from model import checkpoint
 from model.checkpoint import untrained
 from model.codec import EOS, SlotCodec
-from model.config import TrainConfig
-from model.emergence import load_record
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import read_json, recover_folder, write_text
-from model.formats import write_problems
-from model.generate import Recipe, generate, generate_arrays
-from model.runs import load_data, train_run
-from model.stopping import StopClassifier, fit_stop_classifier
-from model.tensors import ProblemTensors
-from model.train import TrainingError, model_config
+from model.formats.graph import write_problems
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import Recipe, generate, generate_arrays
+from model.training import run as runs
+from model.training.config import TrainConfig
+from model.training.dynamics import load_record
+from model.training.loop import TrainingError, model_config
+from model.training.run import load_data, train_run
+from model.training.stopping import StopClassifier, fit_stop_classifier
 
 ROOT = Path(__file__).parent.parent
 RUN = {"n_train": 48, "n_val": 16, "n_probe": 8, "n_evals": 4, "n_emergence": 6, "log_every": 2, "uniform_prob": 0.3}
@@ -382,7 +383,9 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    monkeypatch.setattr("model.train.learning_rate", lambda config, step, total: 1e-3 if step < 14 else float("inf"))
+    monkeypatch.setattr(
+        "model.training.loop.learning_rate", lambda config, step, total: 1e-3 if step < 14 else float("inf")
+    )
     with pytest.raises(TrainingError, match=r"not finite in steps 1[57] to 1[68]"):
         list(train_run(run_settings(), out))
     assert read_json(out / "last" / "trainer.json")["step"] == 12

@@ -14,11 +14,11 @@ import torch
 from model import checkpoint
 from model.coconut import METHODS
 from model.codec import SlotCodec
-from model.config import TrainConfig, parse_train_config
-from model.curriculum import make_batch, scored
-from model.generate import Recipe, generate_arrays
-from model.tensors import ProblemTensors
-from model.train import (
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import Recipe, generate_arrays
+from model.training.config import TrainConfig, parse_train_config
+from model.training.curriculum import make_batch, scored
+from model.training.loop import (
     TrainingError,
     TrainState,
     batch_loss,
@@ -155,10 +155,10 @@ def test_a_stage_that_settles_ends_as_soon_as_two_windows_are_flat(monkeypatch: 
     config = settings(
         advance="settled", lr=1e-9, epochs_per_stage=50, num_epochs=6, settle_window=0.5, settle_tolerance=0.2
     )
-    monkeypatch.setattr("model.train.first_token_bound", lambda *_: 100.0)
+    monkeypatch.setattr("model.training.loop.first_token_bound", lambda *_: 100.0)
     ends = [(s.step, s.stage_ended) for s in train(fresh(config), config, PROBLEMS) if s.stage_ended]
     assert ends == [(12, "settled"), (24, "settled")]
-    monkeypatch.setattr("model.train.first_token_bound", lambda *_: 0.1)
+    monkeypatch.setattr("model.training.loop.first_token_bound", lambda *_: 0.1)
     ends = [(s.step, s.stage_ended) for s in train(fresh(config), config, PROBLEMS) if s.stage_ended]
     assert ends == [(70, "limit"), (71, "limit")]  # as flat, but nothing was learned
 
@@ -198,7 +198,7 @@ def test_out_of_memory_names_the_knob(monkeypatch: pytest.MonkeyPatch) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     config = settings()
-    monkeypatch.setattr("model.train.batch_loss", full)
+    monkeypatch.setattr("model.training.loop.batch_loss", full)
     with pytest.raises(TrainingError, match=r"batch_size_training \(now 8\)"):
         list(train(fresh(config), config, PROBLEMS))
 
@@ -219,7 +219,7 @@ import torch
 import torch.distributed as dist
 sys.path[:0] = ["tests", "."]
 import test_train
-from model.train import World, train
+from model.training.loop import World, train
 torch.set_num_threads(1)
 rank, port = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)

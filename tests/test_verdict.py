@@ -10,11 +10,11 @@ from planted import Planted
 from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
-from model.generate import generate
-from model.prosqa import ProsQAProblem
-from probing import directions as d
-from probing.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet
-from probing.verdict_page import summary_sentences, to_html, write_sheets
+from model.problems.generate import generate
+from model.problems.prosqa import ProsQAProblem
+from probing.draw.verdict_page import summary_sentences, to_html, write_sheets
+from probing.edit import directions as d
+from probing.edit.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet
 
 THOUGHTS = 3
 

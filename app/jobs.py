@@ -1,0 +1,190 @@
+"""Data set runs in the background of the app: one at a time, with progress, cancelled by a flag, kept in a folder.
+
+The page draws a ``Job``; the work is ``probing.dataset.run.run_dataset``, which can be stopped at any moment and goes
+on from its folder when it is asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import compute
+from model import checkpoint
+from model.errors import InputError
+from model.problems.generate import Kind, generate
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.findings import DatasetResult, RunModel
+from probing.dataset.record import Settings, make_sources, open_recording, problems_hash
+from probing.dataset.recording import Recording
+from probing.dataset.run import run_dataset
+from probing.read.categories import CATEGORIES
+
+_one = threading.Lock()
+"""Two runs at once would only be slower."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run."""
+
+    problems: tuple[ProsQAProblem, ...]
+    data: str
+    """What the problems are called in the report."""
+    checkpoint: str
+    """Name of a shipped checkpoint, or a path."""
+    compare: tuple[str, ...]
+    analyses: tuple[str, ...]
+    seed: int = 0
+
+    def folder(self) -> Path:
+        """Where it is kept: one folder for the same problems, checkpoints and seed, so that a stopped run goes on."""
+        main = compute.folder(self.checkpoint)
+        paths = [str(compute.folder(name).resolve()) for name in (self.checkpoint, *self.compare)]
+        key = json.dumps([problems_hash(self.problems), paths, self.seed])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{main.resolve().name} {Path(self.data).stem}").strip("-")[:60]
+        return results_root() / f"{name}-{digest}"
+
+
+@dataclass(eq=False)
+class Job:
+    """A run that goes on or has ended. Written by its thread, read by the page."""
+
+    order: Order
+    out: Path
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """(done, of how many) of each part begun, in order; empty while it waits for another run."""
+    outcome: str = ""
+    """Empty while it goes on; then ``finished``, ``cancelled``, or ``failed``."""
+    error: str = ""
+    """What was wrong with the input, where that was why it failed."""
+    thread: threading.Thread | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.outcome)
+
+
+def start(order: Order) -> Job:
+    """Begin a run in a thread of its own. Raises InputError for a checkpoint that cannot be loaded."""
+    for name in (order.checkpoint, *order.compare):
+        checkpoint.load_config(compute.folder(name))
+    job = Job(order, order.folder())
+    job.thread = threading.Thread(target=_work, args=(job,), daemon=True)
+    job.thread.start()
+    return job
+
+
+def _work(job: Job) -> None:
+    outcome = "failed"
+
+    def told(what: str, done: int, total: int) -> None:
+        job.progress[what] = (done, total)
+
+    while not _one.acquire(timeout=0.5):
+        if job.stop.is_set():
+            job.outcome = "cancelled"
+            return
+    try:
+        order = job.order
+        main, *compare = (compute.folder(name) for name in (order.checkpoint, *order.compare))
+        result = run_dataset(
+            make_sources(main, compare),
+            order.problems,
+            job.out,
+            data=order.data,
+            settings=Settings(seed=order.seed),
+            analyses=order.analyses,
+            progress=told,
+            cancelled=job.stop.is_set,
+        )
+        outcome = "cancelled" if result is None else "finished"
+    except InputError as error:
+        job.error = str(error)
+    finally:
+        _one.release()
+        job.outcome = outcome
+
+
+# --- problems and saved results ---------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=8, show_spinner="Making problems …")
+def made(kind: Kind, n: int, seed: int, hops: tuple[int, int], nodes: tuple[int, int]) -> tuple[ProsQAProblem, ...]:
+    """The first n generated problems of a seed. Raises InputError for ranges that cannot be met."""
+    return tuple(generate(kind, n, seed, hops=hops, nodes=nodes))
+
+
+def results_root() -> Path:
+    return compute.RUNS / "datasets"
+
+
+def saved() -> list[Path]:
+    """Folders of finished runs, the newest first."""
+    found = [(path.stat().st_mtime, path.parent) for path in results_root().glob("*/result.json")]
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def result(path: str) -> DatasetResult:
+    """The result in a folder. Raises InputError if there is none, or it is damaged."""
+    folder = compute.typed_path(path)
+    file = folder / "result.json"
+    if not file.is_file():
+        raise InputError(f"{folder}: no result.json; expected a folder written by 'probing dataset'")
+    return _result(str(file), file.stat().st_mtime_ns)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the result …")
+def _result(path: str, stamp: int) -> DatasetResult:
+    return DatasetResult.load(path)
+
+
+def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]:
+    """A model's recording and one row a problem. Raises InputError if the recording is not there."""
+    file = compute.typed_path(path) / model.folder / "rows.parquet"
+    if not file.is_file():
+        raise InputError(f"{file}: not there; the problems of a result are in the recording beside it")
+    return _problems_table(str(file.parent.parent), model, file.stat().st_mtime_ns)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the problems …")
+def _problems_table(path: str, model: RunModel, stamp: int) -> tuple[Recording, pd.DataFrame]:
+    found = open_recording(path, model, with_states=False)
+    k = found.n_thoughts
+    names = [problem.idx_to_symbol for problem in found.problems]
+    table = pd.DataFrame(
+        {
+            "problem": found.numbers,
+            "asked": [_question(problem) for problem in found.problems],
+            "hops": found.n_hops,
+            "nodes": [problem.n_nodes for problem in found.problems],
+            "right": found.correct[:, k],
+            "answer": [own[node] if node >= 0 else "–" for own, node in zip(names, found.answer[:, k], strict=True)],
+            "P(target)": found.p_target[:, k].round(3),
+            "category": [CATEGORIES[i] for i in found.category[:, k]],
+            "right after k": ["".join("●" if right else "○" for right in row) for row in found.correct],
+            "blind rule": found.columns["blind_rule"],
+        }
+    )
+    return found, table
+
+
+def _question(problem: ProsQAProblem) -> str:
+    name = problem.idx_to_symbol
+    first, second = sorted((problem.target, problem.neg_target))
+    return f"Is {name[problem.root]} a {name[first]} or a {name[second]}?"
+
+
+def number_rows(numbers: Sequence[int]) -> dict[int, int]:
+    """Row of each problem's number."""
+    return {int(number): row for row, number in enumerate(numbers)}

@@ -1,0 +1,351 @@
+"""Widgets of Explore turned into one frozen ``View`` and one valid problem. Every mistake is told where it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import compute
+from app.explore.state import MAX_DRAWS, MAX_HOPS, MAX_NODES, MAX_SEED, Source, View, decode
+from model.errors import InputError
+from model.files import MAX_UPLOAD_BYTES
+from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
+from model.problems.generate import KINDS
+from model.problems.prosqa import ProsQAProblem
+
+NAMES: dict[Source, str] = {
+    "example": ":material/auto_awesome: Example",
+    "generated": ":material/casino: Generated",
+    "file": ":material/upload_file: File",
+    "custom": ":material/edit: Custom",
+}
+OTHER_FOLDER = "another folder …"
+START = """\
+Tom is a terpus. Tom is a gorpus.
+Every terpus is a brimpus. Every gorpus is a lempus.
+Every lempus is a yumpus.
+Ada is a wumpus. Every wumpus is a rompus.
+Is Tom a yumpus or rompus?
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the sidebar says: the view (its ``k``, ``value`` and ``node`` come from the picture) and its problem."""
+
+    view: View
+    problem: ProsQAProblem
+    stale: bool
+    """The problem is the last one that was sound, as what is entered now is not."""
+
+
+def open_link() -> None:
+    """Once a session: set every widget to what the link asks for, or to the example with a sentence why not."""
+    state = st.session_state
+    if "x_opened" in state:
+        return
+    state.x_opened, state.x_link_error = True, None
+    try:
+        view = decode(st.query_params.to_dict())
+    except InputError as error:
+        view, state.x_link_error = View(), f"{str(error)[0].upper()}{str(error)[1:]}. Showing the example instead."
+    put(view)
+
+
+def put(view: View) -> None:
+    """Set every widget to a view; before the widgets are drawn."""
+    listed = view.checkpoint in compute.shipped()
+    st.session_state.update(
+        x_source=view.source,
+        x_kind=view.kind,
+        x_hops=view.hops,
+        x_nodes=view.nodes,
+        x_seed=view.seed,
+        x_mode="Text",
+        x_text=view.text or START,
+        x_root=view.root,
+        x_first=view.candidates and view.candidates[0],
+        x_second=view.candidates and view.candidates[1],
+        x_fill=view.fill,
+        x_checkpoint=view.checkpoint if listed else OTHER_FOLDER,
+        x_folder="" if listed else view.checkpoint,
+        x_draws=view.draws,
+        x_draw_seed=view.draw_seed,
+        x_value=view.value,
+        x_k=view.k,
+        x_node=view.node,
+    )
+
+
+def open_in_explore(view: View) -> None:
+    """Go to Explore, from another page, with a view."""
+    put(view)
+    st.session_state.update(x_opened=True, x_link_error=None, x_view=view)
+    st.switch_page("explore/explore.py")
+
+
+def sidebar(draws: str = "x_draws") -> Choice:
+    """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
+    if "x_view" in st.session_state and st.session_state.x_page != draws:
+        # What a widget of another page held does not always reach the same widget here, so it is set anew.
+        put(st.session_state.x_view)
+    st.session_state.x_page = draws
+    with st.sidebar:
+        st.markdown("#### Problem")
+        source = st.segmented_control(
+            "Source",
+            list(NAMES),
+            format_func=NAMES.__getitem__,
+            key="x_source",
+            required=True,
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+        readers: dict[Source, Callable[[], ProsQAProblem | None]]
+        readers = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}
+        assert source is not None
+        problem = readers[source]()
+        st.markdown("#### Model")
+        checkpoint = _checkpoint()
+        st.markdown("#### Draws")
+        _prompts(draws)
+    stale = problem is None
+    if problem is not None:
+        st.session_state.x_problem = problem
+    state = st.session_state
+    kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "fill", "draws", "draw_seed")}
+    asked: dict[str, Any] = {"text": state.x_text}
+    if source == "custom" and problem is not None:
+        asked = _asked()
+    view = View(source=source, checkpoint=checkpoint, **kept, **asked)
+    state.x_view = replace(
+        view, k=state.get("x_k") or 0, value=state.get("x_value") or view.value, node=state.get("x_node")
+    )
+    return Choice(view, state.get("x_problem") or compute.example(), stale)
+
+
+def _asked() -> dict[str, Any]:
+    state = st.session_state
+    text = state.x_table_text if state.x_mode == "Table" else state.x_text
+    return {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
+
+
+def _example() -> ProsQAProblem:
+    state = st.session_state
+    return compute.example(state.x_folder if state.x_checkpoint == OTHER_FOLDER else state.x_checkpoint)
+
+
+def _generated() -> ProsQAProblem | None:
+    state = st.session_state
+    st.selectbox(
+        "Kind",
+        KINDS,
+        key="x_kind",
+        persist_state="session",
+        help="balanced: a rule that never looks at the asked entity is right half of the time. "
+        "public: like the public ProsQA file, whose shortcut such a rule finds.",
+    )
+    st.slider("Hops from root to target", 1, MAX_HOPS, key="x_hops", persist_state="session")
+    st.slider("Nodes", 4, MAX_NODES, key="x_nodes", persist_state="session")
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.number_input("Seed", 0, MAX_SEED, step=1, key="x_seed", persist_state="session")
+
+    def following() -> None:
+        state.x_seed = (state.x_seed + 1) % MAX_SEED
+        state.x_node = None
+
+    right.button("Next", on_click=following, icon=":material/skip_next:", width="stretch")
+    try:
+        return compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed)
+    except InputError as error:
+        _wrong(error)
+        return None
+
+
+def _file() -> ProsQAProblem | None:
+    limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
+    file = st.file_uploader(
+        "ProsQA JSON",
+        key="x_upload",
+        max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
+    )
+    if file is None:
+        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}.")
+        return None
+    try:
+        problems = compute.uploaded(file.name, file.getvalue())
+    except InputError as error:
+        _wrong(error)
+        return None
+    st.session_state.setdefault("x_row", 0)
+    st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
+    row = st.number_input(
+        f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, key="x_row", persist_state="session"
+    )
+    return problems[row]
+
+
+# --- custom graphs ----------------------------------------------------------------------------------------------------
+
+
+def _custom() -> ProsQAProblem | None:
+    state = st.session_state
+    state.setdefault("x_mode_before", "Text")
+    st.segmented_control(
+        "Enter as", ["Text", "Table"], key="x_mode", required=True, on_change=_mode_changed, persist_state="session"
+    )
+    graph = _table() if state.x_mode == "Table" else _text()
+    if isinstance(graph, InputError):
+        _wrong(graph)
+        return None
+    _suggest(graph)
+    names = list(graph.names)
+    options: dict[str, Any] = {"options": names, "persist_state": "session", "filter_mode": "contains"}
+    st.selectbox("Root: who is asked about", key="x_root", on_change=_root_changed, args=(graph,), **options)
+    left, right = st.columns(2)
+    left.selectbox("Candidate", key="x_first", **options)
+    right.selectbox("Other candidate", key="x_second", **options)
+    try:
+        return graph.ask(state.x_root, (state.x_first, state.x_second))
+    except InputError as error:
+        _wrong(error)
+        reached, missed = graph.candidates_for(state.x_root)
+        if reached and missed:
+            st.caption(
+                f"{len(reached)} leaves can be reached from this root and {len(missed)} cannot; choose one of each, as "
+                f"{_quoted(reached[0])} and {_quoted(missed[0])}."
+            )
+        return None
+
+
+def _root_changed(graph: Graph) -> None:
+    """Another root needs other candidates, unless those chosen make a question for it too."""
+    state = st.session_state
+    try:
+        graph.ask(state.x_root, (state.x_first, state.x_second))
+    except InputError:
+        state.x_first = state.x_second = None
+
+
+def _mode_changed() -> None:
+    state = st.session_state
+    if state.x_mode == "Text":
+        state.x_text = state.get("x_table_text", state.x_text)
+    else:
+        state.x_table_version = state.get("x_table_version", 0) + 1
+        state.pop("x_table_base", None)
+
+
+def _text() -> Graph | InputError:
+    st.text_area(
+        "Facts",
+        key="x_text",
+        height=190,
+        persist_state="session",
+        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge a line (Tom terpus, Tom -> terpus), "
+        "ProsQA JSON, node-link JSON, GraphML or DOT. Ctrl+Enter to check.",
+    )
+    return try_graph(st.session_state.x_text or "", where="facts")
+
+
+def _table() -> Graph | InputError:
+    state = st.session_state
+    if "x_table_base" not in state:
+        graph = try_graph(state.x_text or "", where="facts")
+        edges = [] if isinstance(graph, InputError) else [(graph.names[a], graph.names[b]) for a, b in graph.edges]
+        state.x_table_base = pd.DataFrame(edges, columns=["every", "is a"], dtype="string")
+    edited = st.data_editor(
+        state.x_table_base,
+        num_rows="dynamic",
+        hide_index=True,
+        key=f"x_table_{state.get('x_table_version', 0)}",
+        height=240,
+        width="stretch",
+    )
+    lines = []
+    for number, (source, target) in enumerate(edited.fillna("").astype(str).itertuples(index=False), start=1):
+        if bool(source.strip()) != bool(target.strip()):
+            return InputError(f"row {number}: one of the two names is empty")
+        pair = (source.strip(), target.strip())
+        lines.append(" ".join(json.dumps(name, ensure_ascii=False) for name in pair) if source.strip() else "")
+    try:
+        graph = read_graph("\n".join(lines), "edges", where="table")
+    except InputError as error:
+        return error
+    state.x_table_text = write_graph(graph, "edges")
+    return graph
+
+
+def _suggest(graph: Graph) -> None:
+    """Keep the question while its names are there; else take the graph's own, else the first that can be asked."""
+    state = st.session_state
+    signature = (graph.names, graph.root, graph.candidates)
+    asked_anew = graph.root is not None and state.get("x_signature", signature)[1:] != signature[1:]
+    state.x_signature = signature
+    if state.get("x_root") not in graph.names or asked_anew:
+        own = None if graph.root is None else graph.names[graph.root]
+        state.x_root = own or (graph.roots or graph.names)[0]
+        state.x_first = state.x_second = None
+    if asked_anew or any(state.get(key) not in graph.names for key in ("x_first", "x_second")):
+        reached, missed = graph.candidates_for(state.x_root)
+        pair = graph.candidates and tuple(graph.names[node] for node in graph.candidates)
+        first, second = pair or ((*reached, *graph.names)[0], (*missed, *graph.names)[0])
+        state.x_first, state.x_second = first, second
+
+
+# --- model and prompts ------------------------------------------------------------------------------------------------
+
+
+def _checkpoint() -> str:
+    options = [*compute.shipped(), OTHER_FOLDER]
+    if st.session_state.x_checkpoint not in options:
+        st.session_state.x_checkpoint = options[0]
+    chosen = st.selectbox(
+        "Checkpoint", options, key="x_checkpoint", label_visibility="collapsed", persist_state="session"
+    )
+    if chosen != OTHER_FOLDER:
+        return chosen
+    st.text_input("Folder", key="x_folder", placeholder="path of a folder with config.json", persist_state="session")
+    return st.session_state.x_folder
+
+
+def _prompts(draws: str) -> None:
+    left, right = st.columns(2)
+    left.number_input(
+        "R",
+        1,
+        MAX_DRAWS,
+        step=1,
+        key=draws,
+        persist_state="session",
+        help="The same problem written R times with other slots, edge order and candidate order. Values are means over "
+        "these draws with 95 % intervals; a single draw has none.",
+    )
+    right.number_input("Seed of the draws", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
+    st.toggle(
+        "Fill up small graphs",
+        key="x_fill",
+        persist_state="session",
+        help="The model guesses on graphs smaller than those it was trained on. With this on, unrelated facts are "
+        "added to the prompt until it has the usual size. They change neither the question nor any distance.",
+    )
+
+
+def _wrong(error: InputError) -> None:
+    st.error(literal(str(error)), icon=":material/error:")
+
+
+def _quoted(name: str) -> str:
+    return f"**{literal(name)}**"
+
+
+def literal(text: str) -> str:
+    """Text for markdown, shown letter by letter: no markup, links, HTML, emoji codes or maths."""
+    flat = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)

@@ -1,0 +1,1 @@
+"""Graphs and problems in the formats people have them in."""

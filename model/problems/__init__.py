@@ -1,0 +1,1 @@
+"""ProsQA problems: exact facts, generator, audit, arrays."""

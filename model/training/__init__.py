@@ -1,0 +1,1 @@
+"""Training: settings, curriculum, loop, run folders, training dynamics."""

@@ -1,0 +1,200 @@
+"""Stages of training: how many thoughts stand in for how many steps, and the batches that teach it.
+
+Stage s of Coconut replaces the first s steps of the chain by ``c_thought * s`` thoughts (Hao et al. 2024, section
+3). The other methods of their table 1 are the same sequence with parts left out or replaced:
+
+=================  ==============================================  =======================
+method             stages                                          thoughts
+=================  ==============================================  =======================
+coconut            0..max_latent_stage (+ the final stage)         hidden states
+pause_as_thought   as coconut                                      <pause> embeddings
+no_curriculum      the last of coconut's alone                     hidden states
+pause              answer only, from the start                     <pause> embeddings
+no_thought         as coconut                                      none
+icot               as coconut, on a schedule of its own            none
+cot                the whole chain                                 none
+no_cot             answer only                                     none
+=================  ==============================================  =======================
+
+Only the continuation after the thoughts is scored: prompt and thoughts are masked from the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from model.codec import PAD, PromptBatch, SlotCodec
+from model.problems.arrays import ProblemTensors
+from model.training.config import TrainConfig
+
+ALL = 1_000
+"""More steps than any problem has: none is left."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a problem looks like at one stage."""
+
+    n_thoughts: int
+    n_skip: int
+    """Steps dropped from the start of the chain; ALL leaves the answer alone."""
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """B problems to learn from, all on one device."""
+
+    prompt: PromptBatch
+    tokens: Tensor
+    """``B n``: the continuation after the thoughts; <pad> is not scored."""
+    after: Tensor
+    """``B``: thoughts that each row has before its continuation."""
+    n_thoughts: int
+    """Thoughts to think: as many as the stage has, so that every process and every batch makes as many passes."""
+
+    def to(self, device: torch.device | str) -> TrainBatch:
+        return TrainBatch(self.prompt.to(device), self.tokens.to(device), self.after.to(device), self.n_thoughts)
+
+    def part(self, index: int, n_parts: int) -> TrainBatch:
+        """One of ``n_parts`` equal slices of the rows."""
+        rows = slice(index, None, n_parts)
+        prompt = PromptBatch(self.prompt.input_ids[rows], self.prompt.attention_mask[rows])
+        return TrainBatch(prompt, self.tokens[rows], self.after[rows], self.n_thoughts)
+
+
+def stages(config: TrainConfig) -> tuple[Stage, ...]:
+    """The method's stages in order."""
+    thoughtful = config.method in ("coconut", "pause_as_thought", "no_curriculum")
+    per_step = config.c_thought if thoughtful else 0
+    steps = [Stage(per_step * s, s) for s in range(config.max_latent_stage + 1)]
+    if config.final_stage:
+        steps.append(Stage(per_step * config.max_latent_stage, ALL))
+    match config.method:
+        case "cot":
+            return (Stage(0, 0),)
+        case "no_cot":
+            return (Stage(0, ALL),)
+        case "pause":
+            return (Stage(config.c_thought * config.max_latent_stage, ALL),)
+        case "no_curriculum":
+            return (steps[-1],)
+        case _:
+            return tuple(steps)
+
+
+def make_batch(
+    config: TrainConfig,
+    codec: SlotCodec,
+    problems: ProblemTensors,
+    stage: int,
+    generator: torch.Generator,
+) -> TrainBatch:
+    """These problems at a stage, with fresh slots, edge order, candidate order and (``uniform_prob``) mixed stages.
+
+    Everything random comes from ``generator``, on the device of both. Shapes depend on the shape of ``problems``
+    and on ``stage`` alone.
+    """
+    plan, n = stages(config), len(problems)
+
+    def random() -> Tensor:
+        return torch.rand(n, generator=generator, device=problems.device)
+
+    prompt, node_tokens = codec.encode_arrays(problems, generator)
+    mixed = random() < config.uniform_prob
+    at = torch.where(mixed, (random() * (stage + 1)).long().clamp(max=stage), stage)
+    after, n_skip = (column[at] for column in _columns(plan, problems.device))
+    if config.final_stage and not config.pad_latent_to_max:
+        needed = config.c_thought * problems.n_hops.long()
+        after = torch.where(n_skip == ALL, torch.minimum(after, needed), after)
+    if config.removal_smoothing is not None:
+        # o = floor of an exponential variable has P(o) proportional to exp(-rate * o).
+        more = -torch.log1p(-random()) / max(config.removal_smoothing, 1e-6)
+        n_skip = n_skip + more.clamp(max=ALL).long()
+    least = 0 if config.uniform_prob > 0 else plan[stage].n_skip
+    length = max(problems.path.shape[1] - least, 0) + 3
+    tokens = codec.continuations(problems, node_tokens, n_skip, length)
+    return TrainBatch(prompt, tokens, after, plan[stage].n_thoughts)
+
+
+def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int) -> float:
+    """Mean loss (nats) on the first token after the thoughts for one who knows the frontier and guesses in it.
+
+    A uniform guess among the nodes at the distance of the next step costs ``log |frontier|``; where no step is left
+    the first token is [A] and costs nothing. A stage whose loss is above this has not learned to look up edges,
+    however flat its curve is: the plateau before that looks settled and is not.
+    """
+
+    def bound(n_skip: int) -> Tensor:
+        size = (problems.distance == min(n_skip, 999) + 1).sum(dim=1).clamp(min=1)
+        return torch.where(problems.n_hops > n_skip, size.double().log(), 0.0).mean()
+
+    each = torch.stack([bound(s.n_skip) for s in stages(config)[: stage + 1]])
+    return float((1 - config.uniform_prob) * each[stage] + config.uniform_prob * each.mean())
+
+
+class BatchOrder:
+    """Which problems make up each step: every epoch visits each problem once, in batches of like prompt length.
+
+    Stateless: the rows of a step follow from ``seed`` and the step's number, so a run can go on from anywhere.
+    What does not fill a batch at the end of a length bucket waits for another epoch.
+    """
+
+    def __init__(
+        self, n_edges: Tensor, *, batch_size: int, n_buckets: int, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
+        assert len(n_edges) >= batch_size
+        by_length = n_edges.argsort(stable=True)
+        n_buckets = max(1, min(n_buckets, len(n_edges) // batch_size))
+        self._buckets: Sequence[Tensor] = by_length.tensor_split(n_buckets)
+        self._widths = [int(n_edges[bucket].max()) for bucket in self._buckets]
+        self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._epoch, self._order = -1, list[tuple[Tensor, int]]()
+        self.steps_per_epoch = sum(len(bucket) // batch_size for bucket in self._buckets)
+
+    def __call__(self, step: int) -> tuple[Tensor, int]:
+        """(rows, room for edges) of step 0, 1, ...; the room is that of the bucket, so that shapes repeat.
+
+        Rows are on the device already: sending those of every step on their own would make each wait for the last.
+        """
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._shuffle(epoch)
+        return self._order[place]
+
+    def _shuffle(self, epoch: int) -> list[tuple[Tensor, int]]:
+        generator = torch.Generator().manual_seed(mix_seed(self._seed, epoch))
+        batches = []
+        for bucket, width in zip(self._buckets, self._widths, strict=True):
+            shuffled = bucket[torch.randperm(len(bucket), generator=generator)]
+            whole = len(bucket) // self._batch_size * self._batch_size
+            rows_of = shuffled[:whole].to(self._device).split(self._batch_size)
+            batches += [(rows, width) for rows in rows_of] if whole else []
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+@cache
+def _columns(plan: tuple[Stage, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Thoughts and dropped steps of every stage; made once, since making a tensor on CUDA waits for the device."""
+    return (
+        torch.tensor([s.n_thoughts for s in plan], device=device),
+        torch.tensor([s.n_skip for s in plan], device=device),
+    )
+
+
+def scored(tokens: Tensor) -> Tensor:
+    """Where a continuation is scored: everywhere but on <pad>."""
+    return tokens != PAD
+
+
+def mix_seed(*parts: int) -> int:
+    """One 63-bit seed from several numbers, such that neighbouring numbers give unrelated seeds."""
+    value = 0x9E3779B97F4A7C15
+    for part in parts:
+        value = ((value ^ part) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        value ^= value >> 31
+    return value >> 1

@@ -1,0 +1,418 @@
+"""The training loop: a generator of ``TrainStep`` values. Files, resuming and validation are in ``model.training.run``.
+
+Each step reads one batch of problems, written afresh, through the one thought loop and takes one AdamW step. The
+randomness of step i follows from (seed, i) alone, so a run that stopped goes on exactly where it was.
+
+With several processes every one draws the whole batch, takes its slice, makes as many passes, and divides its loss by
+the number of scored tokens of the whole batch: summed over processes, gradients and losses are those of one process.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.coconut import CoconutConfig, CoconutGPT2
+from model.codec import ANSWER, SlotCodec
+from model.errors import InputError
+from model.problems.arrays import ProblemTensors
+from model.training.config import TrainConfig
+from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed, scored, stages
+
+IGNORE = -100
+STATS = ("loss", "scored", "first", "rows", "correct", "grad_norm")
+"""Sums over a step's batch (grad_norm: of the step), in the order of the tensor that a step returns."""
+
+
+class TrainingError(InputError):
+    """Training cannot go on: the loss is not finite, or memory is out. The last good checkpoint is untouched."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """What happened in the steps since the value before. Losses in nats, means over the interval."""
+
+    step: int
+    """Steps done."""
+    n_steps: int
+    """Steps the whole run takes."""
+    stage: int
+    n_thoughts: int
+    loss: float
+    """Per scored token of the continuation."""
+    first_token_loss: float
+    """On the first token after the thoughts."""
+    first_token_bound: float
+    """What guessing uniformly in the true frontier would cost there (``curriculum.first_token_bound``)."""
+    accuracy: float
+    """Share of problems whose target is the likeliest token where it is first due (as the last step of the chain, or
+    after [A] where no step is left), given the true chain before it."""
+    grad_norm: float
+    """Before clipping."""
+    lr: float
+    problems: int
+    """Problems seen since the start of the run."""
+    seconds: float
+    """Time spent in training steps since the start of the run."""
+    problems_per_second: float
+    stage_ended: str = ""
+    """Why the stage ends here: ``settled``, ``limit`` or ``schedule``; empty where it goes on."""
+
+
+@dataclass
+class TrainState:
+    """Everything that a run changes; what a checkpoint must hold to go on exactly."""
+
+    model: CoconutGPT2
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    stage: int = 0
+    stage_start: int = 0
+    """Step at which the stage began."""
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+    """Of the stage so far, for each TrainStep: (steps, mean loss, mean first-token loss)."""
+    seconds: float = 0.0
+
+
+def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig:
+    """The config of the model that these settings train on these problems, before any stage is reached."""
+    codec = SlotCodec(config.n_slots)
+    n_nodes, n_hops, n_edges = problems.n_nodes.float(), problems.n_hops, problems.n_edges.float()
+    fewest, most = (int(n_edges.quantile(q)) for q in (0.005, 0.995))
+    return CoconutConfig(
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        n_positions=config.n_positions,
+        vocab_size=codec.vocab_size,
+        resid_pdrop=config.dropout,
+        embd_pdrop=config.dropout,
+        attn_pdrop=config.dropout,
+        initializer_range=config.initializer_range,
+        bos_token_id=None,
+        eos_token_id=None,
+        codec=codec.name,
+        method=config.method,
+        c_thought=config.c_thought,
+        max_latent_stage=config.max_latent_stage,
+        trained_stage=0,
+        uniform_prob=config.uniform_prob,
+        trained_nodes=(int(n_nodes.min()), round(float(n_nodes.mean())), int(n_nodes.max())),
+        trained_edges=(fewest, round(float(n_edges.mean())), most),
+        trained_hops=(int(n_hops.min()), int(n_hops.max())),
+    )
+
+
+def make_optimizer(config: TrainConfig, model: CoconutGPT2) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only. On CUDA its step can be captured, for which lr has to be a tensor."""
+    parameters = list(model.parameters())
+    cuda = parameters[0].device.type == "cuda"
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=torch.tensor(config.lr, device=parameters[0].device) if cuda else config.lr,
+        betas=config.betas,
+        fused=True,
+        capturable=cuda,
+    )
+
+
+def batch_order(config: TrainConfig, problems: ProblemTensors) -> BatchOrder:
+    """Raises InputError if there are fewer problems than one batch takes."""
+    if len(problems) < config.batch_size_training:
+        raise InputError(
+            f"batch_size_training is {config.batch_size_training}, but there are only {len(problems)} training problems"
+        )
+    return BatchOrder(
+        problems.n_edges.cpu(),
+        batch_size=config.batch_size_training,
+        n_buckets=config.length_buckets,
+        seed=config.seed,
+        device=problems.device,
+    )
+
+
+def n_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Steps of the whole run."""
+    return max(1, round(config.num_epochs * steps_per_epoch))
+
+
+def learning_rate(config: TrainConfig, step: int, total: int) -> float:
+    """Of step 0, 1, ...: linear warm-up, constant, then a cosine to 0 over the last ``decay_share``."""
+    rate = config.lr * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    left = (total - step) / total
+    if left < config.decay_share:
+        rate *= 0.5 * (1 - math.cos(math.pi * left / config.decay_share))
+    return rate
+
+
+def train(
+    state: TrainState,
+    config: TrainConfig,
+    problems: ProblemTensors,
+    *,
+    world: World = World(),
+    say: Callable[[str], None] = lambda message: None,
+) -> Iterator[TrainStep]:
+    """Train ``state`` to the end of the run, a value every ``log_every`` steps, at stage ends and at the end.
+
+    ``problems`` are on the model's device. Between two values ``state`` is whole and may be saved; it already stands
+    in the next stage where ``stage_ended`` is set. ``say`` is told what a user should know. Raises TrainingError.
+    """
+    order = batch_order(config, problems)
+    total, plan = n_steps(config, order.steps_per_epoch), stages(config)
+    codec, device = SlotCodec(config.n_slots), problems.device
+    step_on = stepper(config, device, world, say)
+    bound_of = -1
+    while state.step < total:
+        limit = _stage_limit(config, state, order.steps_per_epoch, total)
+        end = min(state.step + config.log_every - state.step % config.log_every, limit, total)
+        if bound_of != state.stage:
+            bound, bound_of = first_token_bound(config, problems, state.stage), state.stage
+        started, first_step = time.perf_counter(), state.step
+        sums = torch.zeros(len(STATS), device=device)
+        state.model.train()
+        while state.step < end:
+            if config.reset_optimizer == "epoch" and state.step and state.step % order.steps_per_epoch == 0:
+                state.optimizer = make_optimizer(config, state.model)
+            rate = learning_rate(config, state.step, total)
+            _set_learning_rate(state.optimizer, rate)
+            rows, width = order(state.step)
+            generator = torch.Generator(device).manual_seed(mix_seed(config.seed, 1, state.step))
+            batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator)
+            n_scored = scored(batch.tokens).sum()
+            with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=config.dropout > 0):
+                if config.dropout > 0:
+                    torch.manual_seed(mix_seed(config.seed, 2, state.step, world.rank))
+                sums += step_on(state, batch.part(world.rank, world.size), n_scored)
+            state.step += 1
+        value = dict(zip(STATS, sums.tolist(), strict=True))
+        state.seconds += time.perf_counter() - started
+        state.model.eval()
+        if not all(math.isfinite(number) for number in value.values()):
+            raise TrainingError(
+                f"the loss is not finite in steps {first_step + 1} to {state.step}; lower lr (now {config.lr:g}) "
+                "or clip, and go on with --resume from the last checkpoint or start again"
+            )
+        done = state.step - first_step
+        loss, first = value["loss"] / value["scored"], value["first"] / value["rows"]
+        stage = state.stage
+        state.history.append((done, loss, first))
+        ended = _stage_ended(config, state, order.steps_per_epoch, limit, total, bound)
+        if ended:
+            state.stage, state.stage_start, state.history = stage + 1, state.step, []
+            if config.reset_optimizer == "stage":
+                state.optimizer = make_optimizer(config, state.model)
+        state.model.config.trained_stage = trained_stage(config, stage)
+        yield TrainStep(
+            step=state.step,
+            n_steps=total,
+            stage=stage,
+            n_thoughts=plan[stage].n_thoughts,
+            loss=loss,
+            first_token_loss=first,
+            first_token_bound=bound,
+            accuracy=value["correct"] / value["rows"],
+            grad_norm=value["grad_norm"] / done,
+            lr=rate,
+            problems=state.step * config.batch_size_training,
+            seconds=state.seconds,
+            problems_per_second=done * config.batch_size_training / (time.perf_counter() - started),
+            stage_ended=ended,
+        )
+
+
+def trained_stage(config: TrainConfig, stage: int) -> int:
+    """What ``CoconutConfig.trained_stage`` records for a stage of the method."""
+    match config.method:
+        case "cot" | "no_cot":
+            return 0
+        case "pause" | "no_curriculum":
+            return config.max_latent_stage
+        case _:
+            return min(stage, config.max_latent_stage)
+
+
+def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+    """(summed loss of the scored tokens, with gradient; the first five of STATS without)."""
+    trace = model.think(batch.prompt, batch.n_thoughts)
+    logits = model.continuation_logits(trace, batch.tokens, after=batch.after).float()
+    labels = batch.tokens.masked_fill(~scored(batch.tokens), IGNORE)
+    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none")
+    each = each.view_as(batch.tokens)
+    loss = each.sum()
+    marker = (batch.tokens == ANSWER).int().argmax(dim=1, keepdim=True)
+    target = batch.tokens.gather(1, marker + 1)
+    due = (batch.tokens == target).int().argmax(dim=1, keepdim=True)
+    correct = (logits.argmax(dim=-1).gather(1, due) == target).sum()
+    rows = torch.full_like(loss, len(batch.tokens))
+    numbers = (loss, scored(batch.tokens).sum(), each[:, 0].sum(), rows, correct)
+    return loss, torch.stack([number.detach().float() for number in numbers])
+
+
+def loss_in(dtype: torch.dtype, model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+    """``batch_loss`` with the weights cast once for all their uses, which autocast would cast at every one."""
+    if dtype == torch.float32:
+        return batch_loss(model, batch)
+    cast = {f"model.{name}": parameter.to(dtype) for name, parameter in model.named_parameters()}
+    return torch.func.functional_call(_Loss(model), cast, (batch,))
+
+
+class _Loss(torch.nn.Module):
+    def __init__(self, model: CoconutGPT2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        return batch_loss(self.model, batch)
+
+
+Stepper = Callable[[TrainState, TrainBatch, Tensor], Tensor]
+"""(state, this process's part of the batch, scored tokens of the whole batch) to STATS, the weights updated."""
+
+
+def eager_step(config: TrainConfig, world: World, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
+    """One step: forward, backward, sum over processes, clip, update."""
+    parameters = list(state.model.parameters())
+    state.optimizer.zero_grad()
+    loss, stats = loss_in(precision(config, batch.tokens.device), state.model, batch)
+    (loss / n_scored).backward()
+    if world.size > 1:
+        for p in parameters:  # one that took no part, such as positions past the longest prompt's, still has a sum
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        flat = torch.cat([*(p.grad.flatten() for p in parameters if p.grad is not None), stats])
+        dist.all_reduce(flat)
+        *parts, stats = flat.split([*(p.numel() for p in parameters), len(stats)])
+        for p, part in zip(parameters, parts, strict=True):
+            p.grad = part.view_as(p)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+    state.optimizer.step()
+    return torch.cat([stats, norm.detach().float()[None]])
+
+
+def stepper(config: TrainConfig, device: torch.device, world: World, say: Callable[[str], None]) -> Stepper:
+    """How a step is taken here: as CUDA graphs on a single CUDA device if the settings want them, else eagerly."""
+
+    def eager(state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
+        return eager_step(config, world, state, batch, n_scored)
+
+    if device.type == "cuda" and config.cuda_graphs:
+        from model.training.cuda_graphs import GraphedStep
+
+        if world.size == 1:
+            return GraphedStep(eager, say)
+        say("several processes: steps run eagerly, without CUDA graphs")
+    return eager
+
+
+def precision(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """What a step computes in; weights, gradients' sums and the optimizer are float32 all the same."""
+    use = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if use else torch.float32
+
+
+# --- private ----------------------------------------------------------------------------------------------------------
+
+
+def _set_learning_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _stage_limit(config: TrainConfig, state: TrainState, steps_per_epoch: int, total: int) -> int:
+    """The step at which the stage ends at the latest."""
+    later = len(stages(config)) - 1 - state.stage
+    if later == 0:
+        return total
+    longest = state.stage_start + max(1, round(config.stage_epochs(state.stage) * steps_per_epoch))
+    if config.advance == "schedule":
+        return longest
+    reserved = total - max(1, round(config.min_epochs_per_stage * steps_per_epoch)) * later
+    return max(min(longest, reserved), state.stage_start + 1)
+
+
+def _stage_ended(
+    config: TrainConfig, state: TrainState, steps_per_epoch: int, limit: int, total: int, bound: float
+) -> str:
+    if state.stage == len(stages(config)) - 1 or state.step == total:
+        return ""
+    if state.step >= limit:
+        return "schedule" if config.advance == "schedule" else "limit"
+    if config.advance == "schedule":
+        return ""
+    least = config.min_epochs_per_stage * steps_per_epoch
+    window = config.settle_window * steps_per_epoch
+    if state.step - state.stage_start >= least and settled(state.history, window, config.settle_tolerance, bound):
+        return "settled"
+    return ""
+
+
+def settled(history: list[tuple[int, float, float]], window: float, tolerance: float, bound: float) -> bool:
+    """Whether a stage's loss has settled: flat over two windows of steps, **and** the edge look-up learned.
+
+    ``history`` holds (steps, mean loss, mean first-token loss). Flat: the mean loss of the last ``window`` steps is
+    less than ``tolerance`` (a share) below that of the window before. Learned: its first-token loss is no higher than
+    ``bound`` (``curriculum.first_token_bound``) plus .05 nats; the plateau before that is flat as well.
+    """
+    halves: list[list[tuple[int, float, float]]] = [[], []]
+    taken = 0
+    for entry in reversed(history):
+        half = 0 if taken < window else 1
+        if taken >= 2 * window:
+            break
+        halves[half].append(entry)
+        taken += entry[0]
+    if taken < 2 * window:
+        return False
+
+    def mean(entries: list[tuple[int, float, float]], column: int) -> float:
+        return sum(entry[0] * entry[column] for entry in entries) / sum(entry[0] for entry in entries)
+
+    flat = mean(halves[0], 1) >= (1 - tolerance) * mean(halves[1], 1)
+    return flat and learned(mean(halves[0], 2), bound)
+
+
+def learned(first_token_loss: float, bound: float) -> bool:
+    """Whether edges are looked up: no worse than a guess in the true frontier, give or take .05 nats."""
+    return first_token_loss <= bound + 0.05
+
+
+class _memory_errors:
+    """Turn "out of memory" into a TrainingError that names the knob."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, torch.OutOfMemoryError) or (
+            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        ):
+            raise TrainingError(
+                f"out of memory; lower batch_size_training (now {self._config.batch_size_training}), n_embd or n_layer"
+            ) from None

@@ -1,0 +1,538 @@
+"""A training run in a folder: started, validated, recorded, saved, and gone on with after anything.
+
+::
+
+    config.yaml          every setting              metrics.jsonl    one line per TrainStep and per validation
+    run.json             versions, device           emergence.json   the emergence record so far
+    last/                checkpoint + trainer state, what --resume goes on from
+    best/                checkpoint of the highest validation accuracy in the latest stage
+    result.json          final accuracies, written at the end
+
+``last`` and ``best`` are ordinary checkpoints (HF folders), each with the emergence record of its moment. Folders are
+replaced whole, and everything after the last one is made again on resume, bit for bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
+from model import checkpoint
+from model.coconut import CoconutGPT2
+from model.codec import EOS, SlotCodec
+from model.errors import CheckpointError, InputError, OutputError
+from model.evaluate import answer_tokens
+from model.files import atomic_folder, read_json, read_text, recover_folder, write_json, write_text
+from model.formats.graph import load_problems
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import ProblemArrays, Recipe, generate_arrays
+from model.stats import wilson
+from model.training import dynamics as emergence
+from model.training.config import TrainConfig, load_train_config, save_train_config
+from model.training.curriculum import Stage, stages
+from model.training.dynamics import EmergenceRecord
+from model.training.loop import (
+    TrainState,
+    TrainStep,
+    World,
+    batch_order,
+    learned,
+    make_optimizer,
+    model_config,
+    n_steps,
+    train,
+)
+from model.training.stopping import StopClassifier, fit_stop_classifier
+
+FREE_ON_RESUME = ("device", "log_with")
+"""Settings that may differ when a run is gone on with."""
+PROBE_SEED = 20_000
+"""Of the draws under which validation and probe problems are written, the same in every run."""
+EVAL_BATCH = {"cpu": 250, "cuda": 2000}
+"""Problems in one pass of a validation, by type of device."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Answers on a fixed set, the model writing freely after its thoughts."""
+
+    right: int
+    n: int
+    n_thoughts: float
+    """Mean thoughts had."""
+    n_written: float
+    """Mean tokens written, <eos> included."""
+
+    @property
+    def value(self) -> float:
+        return self.right / self.n
+
+    def to_json(self) -> dict[str, float]:
+        low, high = wilson(self.right, self.n)
+        return {
+            "accuracy": self.value,
+            "low": low,
+            "high": high,
+            "right": self.right,
+            "n": self.n,
+            "n_thoughts": self.n_thoughts,
+            "n_written": self.n_written,
+        }
+
+
+def train_run(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    world: World = World(),
+    data: tuple[ProblemTensors, ProblemTensors] | None = None,
+    say: Say = lambda message: None,
+) -> Iterator[TrainStep]:
+    """Train into a folder; values as ``model.training.loop.train`` gives them, each after it was recorded.
+
+    Refuses a folder that holds anything unless ``resume``, which goes on from ``last`` (or from the start where the
+    run was stopped before its first checkpoint). Only the main process writes. ``data`` saves ``load_data`` where
+    several runs learn from the same problems. Raises InputError.
+    """
+    out = Path(out)
+    device = checkpoint.pick_device(config.device)
+    if config.batch_size_training % world.size:
+        raise InputError(
+            f"batch_size_training {config.batch_size_training} cannot be shared evenly by {world.size} processes"
+        )
+    _check_trackers(config)
+    if world.is_main:
+        _check_folder(config, out, resume=resume)
+    train_set, val_set = data or load_data(config, say)
+    train_set, val_set = train_set.to(device), val_set.to(device)
+    order = batch_order(config, train_set)
+    total, plan, codec = n_steps(config, order.steps_per_epoch), stages(config), SlotCodec(config.n_slots)
+    probe = val_set[: config.n_probe]
+    _barrier(world)
+    state, best, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
+    _barrier(world)
+    trackers = []
+    if world.is_main:
+        if not resume:
+            save_train_config(config, out / "config.yaml")
+        trackers = _trackers(config, out)
+        _rewind(out, state.step, record)
+        write_json(out / "run.json", _facts(config, device, world, total))
+        if not record.points and config.n_emergence:
+            record = _measured(record, state, codec, probe, 0, config)
+            emergence.save_record(record, out / "emergence.json")
+    previous = state.step
+    for step in train(state, config, train_set, world=world, say=say):
+        if world.is_main:
+            stage = plan[step.stage]
+            _log(out, "step", asdict(step))
+            for track in trackers:
+                track(asdict(step), step.step)
+            if step.stage_ended:
+                say(_stage_end(step))
+            if config.n_emergence and _due(previous, step.step, config.n_emergence, total):
+                record = _measured(record, state, codec, probe, step.stage, config)
+                emergence.save_record(record, out / "emergence.json")
+            if _due(previous, step.step, config.n_evals, total):
+                found = accuracy(state.model, codec, val_set, stage, config)
+                _log(out, "validation", {"step": step.step, "stage": step.stage, **found.to_json()})
+                shown = f"{found.value:.1%} of {found.n} after {found.n_thoughts:g} thoughts"
+                say(f"validation: {shown} (stage {step.stage})")
+                # best before last: whoever is killed in between makes both again.
+                if (step.stage, found.value) > best:
+                    best = (step.stage, found.value)
+                    _save(out / "best", state.model, record)
+                _save(out / "last", state.model, record, state=state, best=best)
+        previous = step.step
+        yield step
+    if world.is_main:
+        _finish(config, out, codec, train_set, val_set, plan[-1], say)
+    _barrier(world)
+
+
+def train_with_progress(config: TrainConfig, out: str | Path, *, resume: bool) -> None:
+    """``train_run`` with a progress bar on stderr; one of several processes where torchrun says so."""
+    world = World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if world.size > 1:
+        cuda = config.device != "cpu" and torch.cuda.is_available()
+        if cuda:
+            config = config.model_copy(update={"device": f"cuda:{os.environ['LOCAL_RANK']}"})
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if cuda else "gloo")
+    bar: tqdm | None = None
+
+    def say(message: str) -> None:
+        if world.is_main:
+            tqdm.write(message, file=sys.stderr)
+
+    try:
+        for step in train_run(config, out, resume=resume, world=world, say=say):
+            total = step.n_steps * config.batch_size_training
+            # Made at the first value, so that what is refused before is one plain sentence.
+            bar = bar or tqdm(
+                desc=config.name, total=total, unit="problem", unit_scale=True, dynamic_ncols=True,
+                disable=not world.is_main,
+            )  # fmt: skip
+            bar.update(step.problems - bar.n)
+            bar.set_postfix(
+                stage=step.stage,
+                loss=f"{step.loss:.3f}",
+                first=f"{step.first_token_loss:.3f}",
+                acc=f"{step.accuracy:.3f}",
+                rate=f"{step.problems_per_second:.0f}/s",
+            )
+    finally:
+        if bar is not None:
+            bar.close()
+        if world.size > 1:
+            dist.destroy_process_group()
+
+
+def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[ProblemTensors, ProblemTensors]:
+    """(training problems, validation problems) on the CPU, from files or made.
+
+    Made ones are the first ``n_val`` (validation) and the following ``n_train`` of one seeded series, so runs that
+    differ in ``n_train`` alone are validated on the same. Raises InputError, naming file and row or setting.
+    """
+    made: ProblemArrays | None = None
+    if config.train_path is None or config.val_path is None:
+        n = config.n_val + (config.n_train if config.train_path is None else 0)
+        recipe = Recipe(
+            "balanced",
+            hops=config.n_hops,
+            nodes=config.n_nodes,
+            deep_share=config.deep_share,
+            depth_gap=config.depth_gap,
+        )
+        say(f"making {n:,} problems")
+        many = n > 50_000
+        made = generate_arrays(recipe, n, config.data_seed, processes=min(os.cpu_count() or 1, 16) if many else 1)
+    val = _read(config.val_path)[: config.n_val] if config.val_path else made[: config.n_val] if made else None
+    if config.train_path is not None:
+        train_set = _read(config.train_path)
+    else:
+        assert made is not None
+        train_set = made[config.n_val :]
+    assert val is not None
+    _check_fits(config, train_set, config.train_path or "generated problems")
+    _check_fits(config, val, config.val_path or "generated problems")
+    return ProblemTensors.from_arrays(train_set), ProblemTensors.from_arrays(val)
+
+
+@torch.no_grad()
+def accuracy(
+    model: CoconutGPT2,
+    codec: SlotCodec,
+    problems: ProblemTensors,
+    stage: Stage,
+    config: TrainConfig,
+    *,
+    stop: StopClassifier | None = None,
+) -> Accuracy:
+    """Accuracy after the stage's number of thoughts, or after as many as ``stop`` asks for (at most those)."""
+    most_hops = problems.path.shape[1]
+    right = thoughts = written = 0.0
+    size = EVAL_BATCH[problems.device.type]
+    for start in range(0, len(problems), size):
+        part = problems[start : start + size]
+        generator = torch.Generator(part.device).manual_seed(PROBE_SEED + start)
+        prompt, node_tokens = codec.encode_arrays(part, generator)
+        trace = model.think(prompt, stage.n_thoughts)
+        target = node_tokens.gather(1, part.target.long()[:, None])[:, 0]
+        if stop is None:
+            wrote = model.write(trace, most_hops + 3, stop=EOS)
+            k = torch.full_like(target, stage.n_thoughts)
+        else:
+            k = stop.first_stop(trace.states)
+            wrote = model.write_after_each(trace, most_hops + 3, stop=EOS)[torch.arange(len(part)), k]
+        right += int((answer_tokens(wrote) == target).sum())
+        thoughts += int(k.sum())
+        written += int(_lengths(wrote).sum())
+    n = len(problems)
+    return Accuracy(int(right), n, thoughts / n, written / n)
+
+
+# --- private: folder --------------------------------------------------------------------------------------------------
+
+
+def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
+    """Refuse a folder that is not this run's; mend what a kill left behind. Nothing is written for a new run yet."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out needs a folder")
+    settings = out / "config.yaml"
+    if not resume:
+        if out.exists() and any(out.iterdir()):
+            held = "holds another run" if settings.exists() else "is not empty"
+            raise InputError(f"{out}: {held}; go on with it by --resume, or choose another folder")
+        return
+    if not settings.is_file():
+        raise InputError(f"{out}: no run to resume (there is no config.yaml)")
+    mine, theirs = config.model_dump(mode="json"), load_train_config(settings).model_dump(mode="json")
+    for key, value in mine.items():
+        if key not in FREE_ON_RESUME and value != theirs[key]:
+            raise InputError(f"{out}: this run was started with {key} {theirs[key]!r}, not {value!r}; give the same")
+    for name in ("last", "best"):
+        recover_folder(out / name)
+
+
+def _begin(
+    config: TrainConfig, train_set: ProblemTensors, device: torch.device, n_probe: int
+) -> tuple[TrainState, tuple[int, float], EmergenceRecord]:
+    wanted = model_config(config, train_set)
+    if config.load_model_path is None:
+        model = checkpoint.untrained(wanted, seed=config.seed)
+    else:
+        model = checkpoint.load(config.load_model_path)
+        for key in ("codec", "n_layer", "n_head", "n_embd", "n_positions"):
+            if getattr(model.config, key) != getattr(wanted, key):
+                raise CheckpointError(
+                    f"{config.load_model_path}: {key} is {getattr(model.config, key)!r}, "
+                    f"but the settings need {getattr(wanted, key)!r}"
+                )
+        if model.config.method not in (config.method, "cot"):
+            raise CheckpointError(
+                f"{config.load_model_path}: trained by method {model.config.method}; {config.method} can start from "
+                f"{config.method} or cot"
+            )
+        weights = model.state_dict()
+        model = CoconutGPT2(wanted)
+        model.load_state_dict(weights)
+    torch.nn.Module.to(model, device)
+    record = EmergenceRecord(config.name, config.method, config.seed, n_probe)
+    return TrainState(model.eval(), make_optimizer(config, model)), (-1, 0.0), record
+
+
+def _restore(
+    config: TrainConfig, out: Path, device: torch.device
+) -> tuple[TrainState, tuple[int, float], EmergenceRecord] | None:
+    """The state that ``last`` holds; None where there is none yet."""
+    folder = out / "last"
+    if not folder.exists():
+        return None
+    model = checkpoint.load(folder, device=device)
+    if model.config.method != config.method or model.config.codec != SlotCodec(config.n_slots).name:
+        raise CheckpointError(f"{folder}: a checkpoint of {model.config.method}, {model.config.codec}")
+    optimizer = make_optimizer(config, model)
+    try:
+        values = read_json(folder / "trainer.json")
+        tensors = load_file(folder / "trainer.safetensors")
+        _load_optimizer(optimizer, model, tensors)
+        state = TrainState(
+            model,
+            optimizer,
+            step=values["step"],
+            stage=values["stage"],
+            stage_start=values["stage_start"],
+            history=[(n, loss, first) for n, loss, first in values["history"]],
+            seconds=values["seconds"],
+        )
+        best = (int(values["best"][0]), float(values["best"][1]))
+    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder}: the trainer state is damaged ({error})") from None
+    return state, best, emergence.load_record(folder / "emergence.json")
+
+
+def _save(
+    folder: Path,
+    model: CoconutGPT2,
+    record: EmergenceRecord,
+    *,
+    state: TrainState | None = None,
+    best: tuple[int, float] | None = None,
+) -> None:
+    with atomic_folder(folder) as temporary:
+        checkpoint.write_files(model, temporary)
+        emergence.save_record(record, temporary / "emergence.json")
+        if state is not None:
+            checkpoint.write_tensors(temporary / "trainer.safetensors", _optimizer_tensors(state.optimizer, model))
+            keys = ("step", "stage", "stage_start", "history", "seconds")
+            write_json(temporary / "trainer.json", {key: getattr(state, key) for key in keys} | {"best": best})
+
+
+def _optimizer_tensors(optimizer: torch.optim.AdamW, model: CoconutGPT2) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.AdamW, model: CoconutGPT2, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        prefix = f"{name}."
+        state = {key: tensors[prefix + key] for key in ("step", "exp_avg", "exp_avg_sq") if prefix + key in tensors}
+        if state:
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+
+
+def _rewind(out: Path, step: int, record: EmergenceRecord) -> None:
+    """Take back what was recorded after the checkpoint that the run goes on from."""
+    path = out / "metrics.jsonl"
+    if path.exists():
+        kept = []
+        for line in read_text(path).splitlines():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the line that was being written when the process ended
+            if value["step"] <= step:
+                kept.append(line + "\n")
+        write_text(path, "".join(kept))
+    (out / "result.json").unlink(missing_ok=True)
+    if record.points:
+        emergence.save_record(record, out / "emergence.json")
+
+
+def _log(out: Path, kind: str, values: dict[str, Any]) -> None:
+    try:
+        with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}) + "\n")
+    except OSError as error:
+        raise OutputError(f"{out / 'metrics.jsonl'}: cannot be written ({error.strerror or error})") from None
+
+
+def _facts(config: TrainConfig, device: torch.device, world: World, total: int) -> dict[str, Any]:
+    import transformers
+
+    return {
+        "name": config.name,
+        "method": config.method,
+        "seed": config.seed,
+        "n_steps": total,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "processes": world.size,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def _finish(
+    config: TrainConfig,
+    out: Path,
+    codec: SlotCodec,
+    train_set: ProblemTensors,
+    val_set: ProblemTensors,
+    stage: Stage,
+    say: Say,
+) -> None:
+    """Report the best checkpoint, with the fixed number of thoughts and, if asked for, with the learned stop."""
+    model = checkpoint.load(out / "best", device=val_set.device)
+    result = {"fixed": accuracy(model, codec, val_set, stage, config).to_json()}
+    if config.stop_classifier and stage.n_thoughts:
+        stop = fit_stop_classifier(model, codec, train_set[:2000], stage.n_thoughts, seed=config.seed)
+        stop.save(out / "best" / "stop.json")
+        result["learned_stop"] = accuracy(model, codec, val_set, stage, config, stop=stop).to_json()
+    write_json(out / "result.json", result)
+    for name, value in result.items():
+        say(f"{name}: {value['accuracy']:.1%} [{value['low']:.1%}, {value['high']:.1%}] of {value['n']}")
+
+
+# --- private: the rest ------------------------------------------------------------------------------------------------
+
+
+def _read(path: str) -> ProblemArrays:
+    return ProblemArrays.from_problems(load_problems(path))
+
+
+def _check_fits(config: TrainConfig, problems: ProblemArrays, where: str) -> None:
+    """Raise InputError for the first problem with too many nodes or tokens, naming the setting to raise."""
+    codec, n_thoughts = SlotCodec(config.n_slots), max(stage.n_thoughts for stage in stages(config))
+    prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
+    needed = prompt + n_thoughts + problems.path.shape[1] + 3
+    for i in np.flatnonzero((problems.n_nodes > config.n_slots) | (needed > config.n_positions))[:1]:
+        if problems.n_nodes[i] > config.n_slots:
+            raise InputError(f"{where}, row {i}: {problems.n_nodes[i]} nodes need as many slots; raise n_slots")
+        raise InputError(f"{where}, row {i}: needs {needed[i]} token positions; raise n_positions")
+
+
+def _measured(
+    record: EmergenceRecord,
+    state: TrainState,
+    codec: SlotCodec,
+    probe: ProblemTensors,
+    stage: int,
+    config: TrainConfig,
+) -> EmergenceRecord:
+    n_seen = state.step * config.batch_size_training
+    point = emergence.measure(state.model, codec, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
+    return record.with_points([*record.points, point])
+
+
+def _due(previous: int, step: int, n: int, total: int) -> bool:
+    """Whether one of ``n`` evenly spaced moments, the last at ``total``, lies in (previous, step]."""
+    return step * n // total > previous * n // total
+
+
+def _lengths(written: Tensor) -> Tensor:
+    """Tokens up to and with the first <eos>, or all."""
+    stops = (written == EOS).int().cumsum(dim=-1)
+    return (stops == 0).sum(dim=-1) + (stops > 0).any(dim=-1)
+
+
+def _stage_end(step: TrainStep) -> str:
+    text = f"stage {step.stage} ended ({step.stage_ended}) at {step.problems:,} problems, loss {step.loss:.3f}"
+    if learned(step.first_token_loss, step.first_token_bound):
+        return text
+    return (
+        f"{text}; its first-token loss {step.first_token_loss:.2f} is above {step.first_token_bound:.2f}, "
+        "what a guess in the true frontier costs: give the stage more epochs"
+    )
+
+
+def _barrier(world: World) -> None:
+    if world.size > 1:
+        dist.barrier()
+
+
+def _check_trackers(config: TrainConfig) -> None:
+    """Raise InputError for a tracker whose package is not installed."""
+    for name in config.log_with:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"log_with {name}: the package is not installed; pip install {name}")
+
+
+def _trackers(config: TrainConfig, out: Path) -> list[Callable[[dict[str, Any], int], None]]:
+    """One function of (values, step) for each of ``log_with``."""
+    found: list[Callable[[dict[str, Any], int], None]] = []
+    if "tensorboard" in config.log_with:
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(out / "tensorboard"))
+
+        def to_tensorboard(values: dict[str, Any], step: int) -> None:
+            for key, value in _numbers(values).items():
+                writer.add_scalar(key, value, step)
+
+        found.append(to_tensorboard)
+    if "trackio" in config.log_with:
+        import trackio
+
+        run = trackio.init(project="coconut", name=config.name, config=config.model_dump(mode="json"))
+        found.append(lambda values, step: run.log(_numbers(values), step=step))
+    return found
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if isinstance(value, int | float)}

@@ -1,0 +1,68 @@
+"""When to stop thinking: a binary classifier of thoughts, the paper's alternative to a fixed number.
+
+Hao et al. 2024, section 3 ("Inference process"): either a classifier on the latent thoughts lets the model decide when
+to end them, or their number is constant. The classifier here is a logistic regression, fitted on a finished model's
+states, that asks whether the chain is used up: after k thoughts, whether ``k >= c_thought * n_hops``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from model.coconut import CoconutGPT2
+from model.codec import SlotCodec
+from model.errors import CheckpointError
+from model.files import read_json, write_json
+from model.problems.arrays import ProblemTensors
+
+
+@dataclass(frozen=True)
+class StopClassifier:
+    """Stop after k thoughts where ``weight . h_k + bias > 0``."""
+
+    weight: tuple[float, ...]
+    """One per dimension of the state."""
+    bias: float
+
+    def first_stop(self, states: Tensor) -> Tensor:
+        """``B K+1 n_embd`` to ``B``: the fewest thoughts after which it says stop, K where it never does."""
+        score = states @ torch.tensor(self.weight, dtype=states.dtype, device=states.device) + self.bias
+        stop = score > 0
+        stop[:, -1] = True
+        return stop.int().argmax(dim=1)
+
+    def save(self, path: str | Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> StopClassifier:
+        """Raises CheckpointError if the file is not a stop classifier."""
+        values = read_json(path)
+        try:
+            return cls(tuple(float(w) for w in values["weight"]), float(values["bias"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a stop classifier ({error})") from None
+
+
+@torch.no_grad()
+def fit_stop_classifier(
+    model: CoconutGPT2, codec: SlotCodec, problems: ProblemTensors, n_thoughts: int, *, seed: int
+) -> StopClassifier:
+    """Fit on h_0..h_K of these problems, written under draws from ``seed``."""
+    generator = torch.Generator(problems.device).manual_seed(seed)
+    prompt, _ = codec.encode_arrays(problems, generator)
+    states = model.think(prompt, n_thoughts).states
+    k = torch.arange(n_thoughts + 1, device=states.device)
+    label = k >= model.config.c_thought * problems.n_hops.long()[:, None]
+    x = states.flatten(0, 1).float().cpu().numpy().astype(np.float64)
+    y = label.flatten().cpu().numpy()
+    if y.all() or not y.any():  # no problem runs out of steps, or all do at once: nothing to tell apart
+        return StopClassifier((0.0,) * x.shape[1], 1.0 if y.all() else -1.0)
+    fitted = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
+    return StopClassifier(tuple(float(w) for w in fitted.coef_[0]), float(fitted.intercept_[0]))

@@ -1,0 +1,1 @@
+"""Whole data sets: recordings, analyses, the report."""

@@ -1,0 +1,160 @@
+"""``DatasetResult``: all numbers and charts of a data set run, as plain data that survives JSON exactly.
+
+The table, the figures, their data, the report and the app are all made from this one object.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from model.errors import InputError
+from model.files import read_text, write_text
+from probing.dataset.cells import Cell, Number
+from probing.read.report import ModelInfo, Value
+
+VERSION = 1
+
+Optional = tuple[Number | None, ...]
+
+
+class Series(Value):
+    """One line, one set of bars, points or a histogram."""
+
+    name: str
+    x: tuple[Number | str, ...]
+    y: Optional
+    low: Optional | None = None
+    high: Optional | None = None
+    labels: tuple[str, ...] | None = None
+    """A text for each point, such as the problem's number."""
+    control: bool = False
+    """Drawn as a control: dashed or dotted."""
+
+
+class Chart(Value):
+    """What is drawn, in data. ``x`` and ``y`` of its series are what the axes say, in their units."""
+
+    name: str
+    """File name without its ending."""
+    title: str
+    kind: Literal["lines", "stacked", "bars", "histogram", "points", "heatmap", "tree"]
+    """heatmap: a series is a row and its x are the columns. stacked: a series is a category."""
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    y_range: tuple[Number, Number] | None = None
+    edges: tuple[tuple[str, str], ...] = ()
+    """tree: the edges, by node name."""
+    note: str = ""
+
+
+class Published(Value):
+    """Numbers printed in a paper, to be set beside ours; never mixed with them."""
+
+    what: str
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    differs: str
+    """What is different there, so that the numbers need not agree."""
+
+
+class Section(Value):
+    """One analysis, with everything a reader needs to judge it."""
+
+    name: str
+    title: str
+    shows: str
+    definition: str
+    interval: str
+    control: str
+    does_not_show: str
+    paper: str
+    n: int
+    """Problems of the main model behind it."""
+    says: tuple[str, ...]
+    """The main numbers in sentences, written from the cells."""
+    cells: tuple[Cell, ...]
+    charts: tuple[Chart, ...]
+    published: tuple[Published, ...] = ()
+
+    def cell(self, metric: str, *, source: str | None = None, group: str = "", step: int | None = None) -> Cell:
+        """The one cell with this metric, source (default: the first cell's), group and step."""
+        source = self.cells[0].source if source is None else source
+        found = [
+            cell
+            for cell in self.cells
+            if (cell.metric, cell.source, cell.group, cell.step) == (metric, source, group, step)
+        ]
+        assert len(found) == 1, (self.name, metric, source, group, step, len(found))
+        return found[0]
+
+
+class RunModel(Value):
+    """One model of a run."""
+
+    info: ModelInfo
+    folder: str
+    """Where its recording lies, within the result's folder."""
+    untrained: bool
+    n_thoughts: int
+    """Thoughts it was given."""
+    c_thought: int
+    n_problems: int
+    n_taken: int
+    """Problems it could take."""
+    skipped: tuple[tuple[int, str], ...]
+    """(number, reason) of the first problems it could not take; ``n_problems - n_taken`` in all."""
+
+
+class DatasetResult(Value):
+    """Everything found in one data set run."""
+
+    version: Literal[1] = 1
+    data: str
+    data_hash: str
+    """SHA-256 of the problems, first 16 hex digits."""
+    n_problems: int
+    seed: int
+    models: tuple[RunModel, ...]
+    """The main model first."""
+    sections: tuple[Section, ...]
+
+    def section(self, name: str) -> Section:
+        """Raises InputError if that analysis was not made."""
+        for section in self.sections:
+            if section.name == name:
+                return section
+        raise InputError(f"no analysis {name!r} in this result; it has {', '.join(s.name for s in self.sections)}")
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(cell for section in self.sections for cell in section.cells)
+
+    def save(self, path: str | Path) -> None:
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> DatasetResult:
+        """Raises InputError saying which field is wrong, or that the version is another."""
+        try:
+            return cls.model_validate_json(read_text(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise InputError(f"{path}: not a data set result of version {VERSION} ({place}: {first['msg']})") from None
+
+
+def lines(cells: list[Cell], name: str, *, control: bool = False) -> Series:
+    """A line through cells, by their steps."""
+    return Series(
+        name=name,
+        x=tuple(float(cell.step) for cell in cells if cell.step is not None),
+        y=tuple(cell.value for cell in cells),
+        low=tuple(cell.low for cell in cells),
+        high=tuple(cell.high for cell in cells),
+        control=control,
+    )

@@ -1,0 +1,333 @@
+"""Record models over a data set: in chunks that survive a stop, by one process, several, or ``torchrun`` ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model import checkpoint
+from model.coconut import CoconutGPT2
+from model.errors import InputError, OutputError
+from model.files import read_json, write_json
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.findings import RunModel
+from probing.dataset.recording import (
+    CHUNK,
+    VERSION,
+    Recording,
+    graph_json,
+    merge,
+    read_recording,
+    record_chunk,
+    write_rows,
+    write_states,
+)
+from probing.read.attention import EagerTwin
+from probing.read.probe import describe
+from probing.read.report import ModelInfo
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, how much is done, of how much)."""
+Cancelled = Callable[[], bool]
+
+N_SKIPPED_LISTED = 50
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to record: a checkpoint folder, or fresh random weights of its config."""
+
+    name: str
+    path: Path
+    untrained: bool = False
+
+    def load(self, device: str, seed: int) -> CoconutGPT2:
+        """Raises CheckpointError as ``checkpoint.load`` does."""
+        where = checkpoint.pick_device(device)
+        if self.untrained:
+            model = checkpoint.untrained(checkpoint.load_config(self.path), seed=seed)
+            torch.nn.Module.to(model, where)
+            return model
+        return checkpoint.load(self.path, device=where)
+
+    @property
+    def folder(self) -> str:
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a recording."""
+
+    seed: int = 0
+    n_thoughts: int | None = None
+    """Thoughts to give; None: as many as the model was trained for. Models trained without thoughts get none."""
+    fill: bool = True
+    """Bring graphs smaller than any in training up to its size with unrelated facts (``SlotCodec.draw``)."""
+    n_states: int = 1000
+    """Problems, from the start, whose states are kept for probes and geometry."""
+    n_control: int = 500
+    """Problems, from the start, that the untrained control is run on."""
+    device: str = "auto"
+    processes: int = 1
+
+    def thoughts_of(self, model: CoconutGPT2) -> int:
+        trained = model.config.n_thoughts
+        return trained if self.n_thoughts is None or trained == 0 else self.n_thoughts
+
+
+def problems_hash(problems: Sequence[ProsQAProblem]) -> str:
+    """SHA-256 of the graphs and questions, first 16 hex digits."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(graph_json(problem).encode())
+    return digest.hexdigest()[:16]
+
+
+def make_sources(main: Path, compare: Sequence[Path] = (), *, untrained: bool = True) -> tuple[Source, ...]:
+    """The main model, its untrained control and the models to compare; names are folder names made different."""
+    names: list[str] = []
+    for path in (main, *compare):
+        base = path.resolve().name or "model"
+        name, i = base, 2
+        while name in (*names, "untrained", "shuffled"):
+            name, i = f"{base}-{i}", i + 1
+        names.append(name)
+    sources = [Source(names[0], main)]
+    if untrained:
+        sources.append(Source("untrained", main, untrained=True))
+    return (*sources, *(Source(name, path) for name, path in zip(names[1:], compare, strict=True)))
+
+
+def record_all(
+    sources: Sequence[Source],
+    problems: Sequence[ProsQAProblem],
+    out: str | Path,
+    *,
+    data: str,
+    settings: Settings,
+    progress: Progress = lambda what, done, total: None,
+    cancelled: Cancelled = lambda: False,
+) -> list[RunModel] | None:
+    """Record every source on the problems into ``out``; None if it was cancelled or if another rank goes on.
+
+    Under ``torchrun`` each rank makes its share of the chunks and the first puts them together. Raises InputError if
+    there is no problem, a model takes none of them, or ``out`` holds another run; OutputError if it cannot be written.
+    """
+    if not problems:
+        raise InputError("no problem to run")
+    if settings.processes < 1:
+        raise InputError(f"processes must be 1 or more, got {settings.processes}")
+    if settings.n_thoughts is not None and settings.n_thoughts < 0:
+        raise InputError(f"thoughts must be 0 or more, got {settings.n_thoughts}")
+    out = Path(out)
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    models = []
+    for source in sources:
+        model = source.load(settings.device, settings.seed)
+        job = _Job.open(source, model, problems, out, data=data, settings=settings)
+        if not job.is_merged:
+            if not job.make(model, range(rank, job.n_chunks, world), progress, cancelled):
+                return None
+            if world > 1:
+                _wait_for_all_ranks()
+            if rank == 0:
+                merge(job.folder, job.n_chunks)
+        if rank == 0:
+            models.append(job.result())
+    return models if rank == 0 else None
+
+
+def open_recording(out: str | Path, model: RunModel, *, with_states: bool = True) -> Recording:
+    """The recording of one model of a finished run."""
+    return read_recording(
+        Path(out) / model.folder,
+        name=model.info.name,
+        n_thoughts=model.n_thoughts,
+        n_layer=model.info.n_layer,
+        c_thought=model.c_thought,
+        with_states=with_states,
+    )
+
+
+# --- one model ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One model to record into one folder; without the model itself, so that processes can be told."""
+
+    source: Source
+    problems: tuple[ProsQAProblem, ...]
+    folder: Path
+    settings: Settings
+    n_thoughts: int
+    info: ModelInfo
+    c_thought: int
+
+    @classmethod
+    def open(
+        cls,
+        source: Source,
+        model: CoconutGPT2,
+        problems: Sequence[ProsQAProblem],
+        out: Path,
+        *,
+        data: str,
+        settings: Settings,
+    ) -> _Job:
+        job = cls(
+            source,
+            tuple(problems[: settings.n_control] if source.untrained else problems),
+            out / source.folder,
+            settings,
+            settings.thoughts_of(model),
+            describe(model, name=source.name),
+            model.config.c_thought,
+        )
+        job._claim(data)
+        return job
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-len(self.problems) // CHUNK)
+
+    @property
+    def is_merged(self) -> bool:
+        return (self.folder / "rows.parquet").exists()
+
+    def make(self, model: CoconutGPT2, chunks: Sequence[int], progress: Progress, cancelled: Cancelled) -> bool:
+        """Make those of these chunks that are not there yet; False if cancelled."""
+        sizes = {chunk: min(CHUNK, len(self.problems) - chunk * CHUNK) for chunk in chunks}
+        waiting = [chunk for chunk in chunks if not self._chunk(chunk, "parquet").exists()]
+        total, done = sum(sizes.values()), sum(sizes[chunk] for chunk in chunks if chunk not in waiting)
+        what = f"record {self.source.name}"
+        progress(what, done, total)
+        for chunk in self._made(model, waiting, cancelled):
+            done += sizes[chunk]
+            progress(what, done, total)
+        return done == total
+
+    def make_one(self, model: CoconutGPT2, twin: EagerTwin, chunk: int) -> None:
+        numbers = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.problems)))
+        rows, states = record_chunk(
+            model,
+            twin,
+            self.problems[numbers.start : numbers.stop],
+            numbers,
+            n_thoughts=self.n_thoughts,
+            seed=self.settings.seed,
+            fill=self.settings.fill,
+            n_states=self.settings.n_states,
+        )
+        write_states(self._chunk(chunk, "safetensors"), states)
+        # Rows come last: a chunk is done once they are there.
+        write_rows(self._chunk(chunk, "parquet"), rows)
+
+    def result(self) -> RunModel:
+        """What was recorded. Raises InputError if the model could take no problem."""
+        recording = read_recording(
+            self.folder,
+            name=self.source.name,
+            n_thoughts=self.n_thoughts,
+            n_layer=self.info.n_layer,
+            c_thought=self.c_thought,
+            with_states=False,
+        )
+        if not len(recording):
+            raise InputError(
+                f"{self.source.name} can take none of the {len(self.problems):,} problems; the first: "
+                f"{recording.skipped[0][1]}"
+            )
+        return RunModel(
+            info=self.info,
+            folder=self.source.folder,
+            untrained=self.source.untrained,
+            n_thoughts=self.n_thoughts,
+            c_thought=self.c_thought,
+            n_problems=len(self.problems),
+            n_taken=len(recording),
+            skipped=recording.skipped[:N_SKIPPED_LISTED],
+        )
+
+    def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:
+        n = min(self.settings.processes, len(chunks))
+        if n < 2:
+            twin = EagerTwin(model)
+            for chunk in chunks:
+                if cancelled():
+                    return
+                self.make_one(model, twin, chunk)
+                yield chunk
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(n, mp_context=context, initializer=_start, initargs=(self, n)) as pool:
+            for future in as_completed([pool.submit(_make_one, chunk) for chunk in chunks]):
+                yield future.result()
+                if cancelled():
+                    pool.shutdown(cancel_futures=True)
+                    return
+
+    def _chunk(self, chunk: int, ending: str) -> Path:
+        return self.folder / "chunks" / f"{chunk:05}.{ending}"
+
+    def _claim(self, data: str) -> None:
+        """Make the folder this run's own. Raises InputError if it is another's."""
+        header = {
+            "version": VERSION,
+            "model": self.info.model_dump(mode="json"),
+            "data_hash": problems_hash(self.problems),
+            "n_problems": len(self.problems),
+            "n_thoughts": self.n_thoughts,
+            "seed": self.settings.seed,
+            "fill": self.settings.fill,
+            "n_states": self.settings.n_states,
+        }
+        path = self.folder / "run.json"
+        if path.exists():
+            there = read_json(path)
+            changed = [key for key in header if not isinstance(there, dict) or there.get(key) != header[key]]
+            if changed:
+                raise InputError(
+                    f"{self.folder} holds another run ({', '.join(changed)} differ); choose another folder or remove it"
+                )
+        else:
+            write_json(path, header | {"data": data})
+        if not self.is_merged:
+            try:
+                (self.folder / "chunks").mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
+
+
+_here: tuple[_Job, CoconutGPT2, EagerTwin] | None = None
+
+
+def _start(job: _Job, n_processes: int) -> None:
+    global _here
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_processes))
+    model = job.source.load(job.settings.device, job.settings.seed)
+    _here = job, model, EagerTwin(model)
+
+
+def _make_one(chunk: int) -> int:
+    assert _here is not None
+    job, model, twin = _here
+    job.make_one(model, twin, chunk)
+    return chunk
+
+
+def _wait_for_all_ranks() -> None:
+    import torch.distributed as distributed
+
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo")
+    distributed.barrier()

@@ -1,0 +1,441 @@
+"""One pass of a model over a data set, written down so that every analysis can be made from it.
+
+A **recording** holds, for each problem, what was written after every k and every number the analyses need: a few
+kilobytes a problem, never the states themselves (those of the first problems are kept apart, for probes and
+geometry). It is made in chunks of CHUNK problems; a finished chunk is a file, so an interrupted recording goes on
+where it stopped, and chunks may be made by any number of processes with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from model.coconut import CoconutGPT2
+from model.codec import ANSWER, FIRST_SLOT, Prompt, codec_for, filler_size
+from model.errors import InputError
+from model.files import atomic_path
+from model.problems.prosqa import ProsQAProblem
+from model.stats import Floats
+from probing.read.attention import EagerTwin, edge_attention
+from probing.read.categories import CATEGORIES, categorise, longest_continuation, parse
+from probing.read.probe import blind_rule
+
+VERSION = 1
+CHUNK = 64
+BATCH = 32
+N_COPY_MAPS = 256
+"""Problems whose layer-1 copy map is recorded."""
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_FLOATS = pa.list_(pa.float32())
+_INTS = pa.list_(pa.int16())
+SCHEMA = pa.schema(
+    {
+        "number": pa.int32(),
+        "skipped": pa.string(),
+        "problem": pa.string(),
+        "blind_rule": pa.string(),
+        "slots": _INTS,
+        "n_filler": pa.int16(),
+        "category": _INTS,
+        "answer": _INTS,
+        "path": pa.list_(_INTS),
+        "p_target": _FLOATS,
+        "p_neg_target": _FLOATS,
+        "logit": _FLOATS,
+        "log_norm": _FLOATS,
+        "p_answer_marker": _FLOATS,
+        "norm": _FLOATS,
+        "embedding_norm": pa.float32(),
+        "similarity": _FLOATS,
+        "lens": _FLOATS,
+        "edge_attention": _FLOATS,
+        "copy_map": _FLOATS,
+    },
+    metadata={"format": "coconut recording", "version": str(VERSION)},
+)
+"""Columns of ``rows.parquet``, one row a problem. With K thoughts, N nodes, E edges and L layers, lists are:
+``category answer path p_target p_neg_target log_norm p_answer_marker norm`` K+1; ``logit`` K+1 N; ``similarity``
+K+1 K+1; ``lens`` L K+1 N (layers 0..L-1; layer L is ``logit``); ``edge_attention`` L K+1 E; ``copy_map`` n_head 4.
+``category`` counts into CATEGORIES, ``answer`` and ``path`` are nodes or -1. ``problem`` is JSON without the English;
+a problem the model cannot take has a reason in ``skipped`` and nothing else but its number and itself."""
+
+
+def record_chunk(
+    model: CoconutGPT2,
+    twin: EagerTwin,
+    problems: Sequence[ProsQAProblem],
+    numbers: Sequence[int],
+    *,
+    n_thoughts: int,
+    seed: int,
+    fill: bool,
+    n_states: int,
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Rows of the problems with these numbers, in order, and the states of those numbered below ``n_states``.
+
+    A problem's prompt depends on (seed, number) alone. Problems the model cannot take become rows with a reason.
+    States: ``number`` (n), ``states`` ``n L+1 K+1 n_embd`` float32 (the residual stream, layer L after ``ln_f``),
+    ``slots`` ``n n_slots``: the node in each slot, -1 for none, and ``embedding`` ``n_slots n_embd``.
+    """
+    codec = codec_for(model.config)
+    rows: dict[int, dict[str, Any]] = {}
+    prompts: dict[int, Prompt] = {}
+    for number, problem in zip(numbers, problems, strict=True):
+        row = {name: None for name in SCHEMA.names} | {"number": number, "problem": graph_json(problem)}
+        rows[number] = row
+        try:
+            size = filler_size(problem, model.config) if fill else None
+            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+            room = codec.prompt_length(0) + 3 * len(problem.edges) + n_thoughts + longest_continuation(problem)
+            if room > model.config.n_positions:
+                raise InputError(f"its longest path leaves no room in the model's {model.config.n_positions} positions")
+        except InputError as error:
+            row["skipped"] = str(error)
+            continue
+        prompts[number] = codec.encode(
+            problem, codec.draw(problem, np.random.default_rng([seed, number]), fill_to=size)
+        )
+    order = sorted(prompts, key=lambda number: (len(prompts[number].input_ids), number))
+    states: dict[int, np.ndarray] = {}
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        found, kept = _record_batch(model, twin, [prompts[number] for number in batch], batch, n_thoughts, n_states)
+        for number, values in zip(batch, found, strict=True):
+            rows[number] |= values
+        states |= kept
+    kept_numbers = sorted(states)
+    slots = np.full((len(kept_numbers), codec.n_slots), -1)
+    for i, number in enumerate(kept_numbers):
+        slots[i, list(prompts[number].draw.slots)] = np.arange(len(prompts[number].draw.slots))
+    shape = (0, model.config.n_layer + 1, n_thoughts + 1, model.config.n_embd)
+    return [rows[number] for number in numbers], {
+        "number": np.array(kept_numbers, dtype=np.int64),
+        "states": np.stack([states[number] for number in kept_numbers])
+        if kept_numbers
+        else np.zeros(shape, np.float32),
+        "slots": slots.astype(np.int64),
+        "embedding": model.transformer.wte.weight[FIRST_SLOT:].detach().float().cpu().numpy(),
+    }
+
+
+@torch.inference_mode()
+def _record_batch(
+    model: CoconutGPT2,
+    twin: EagerTwin,
+    prompts: Sequence[Prompt],
+    numbers: Sequence[int],
+    n_thoughts: int,
+    n_states: int,
+) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
+    batch = codec_for(model.config).collate(prompts).to(model.device)
+    trace = model.think(batch, n_thoughts)
+    replay = twin.replay(batch, trace)
+    logits = model.logits(trace.states).double()
+    log_norm = logits.logsumexp(dim=-1)
+    marker = (logits[..., ANSWER] - log_norm).exp()
+    lens = model.logits(model.transformer.ln_f(replay.residual)).float().cpu().numpy()
+    forced = model.logits_after(trace, ANSWER).double().softmax(dim=-1).cpu().numpy()
+    longest = max(longest_continuation(prompt.problem) for prompt in prompts)
+    written = model.write_after_each(trace, longest, stop=ANSWER, beyond_stop=1).tolist()
+    unit = torch.nn.functional.normalize(trace.states, dim=-1)
+    similarity = (unit @ unit.transpose(1, 2)).cpu().numpy()
+    norms = trace.states.norm(dim=-1).cpu().numpy()
+    embedding_norm = float(model.transformer.wte.weight[FIRST_SLOT:].norm(dim=-1).mean())
+    mapped = [i for i, number in enumerate(numbers) if number < N_COPY_MAPS]
+    maps: dict[int, list[float]] = {}
+    if mapped:
+        index = torch.tensor(mapped, device=batch.input_ids.device)
+        part = type(batch)(batch.input_ids[index], batch.attention_mask[index])
+        found = twin.copy_map(part, [len(prompts[i].draw.edge_order) for i in mapped]).cpu()
+        maps = {i: found[j].flatten().tolist() for j, i in enumerate(mapped)}
+    arrays = logits.cpu().numpy()
+    rows = []
+    for i, prompt in enumerate(prompts):
+        problem, tokens = prompt.problem, list(prompt.node_tokens)
+        texts = [parse(written[i][k], prompt) for k in range(n_thoughts + 1)]
+        n_edges = len(problem.edges)
+        rows.append(
+            {
+                "blind_rule": blind_rule(problem),
+                "slots": list(prompt.draw.slots),
+                "n_filler": len(prompt.draw.filler),
+                "category": [
+                    CATEGORIES.index(categorise(problem, text, k // model.config.c_thought))
+                    for k, text in enumerate(texts)
+                ],
+                "answer": [text.answer for text in texts],
+                "path": [list(text.path) for text in texts],
+                "p_target": forced[i, :, tokens[problem.target]].tolist(),
+                "p_neg_target": forced[i, :, tokens[problem.neg_target]].tolist(),
+                "logit": arrays[i][:, tokens].ravel().tolist(),
+                "log_norm": log_norm[i].tolist(),
+                "p_answer_marker": marker[i].tolist(),
+                "norm": norms[i].tolist(),
+                "embedding_norm": embedding_norm,
+                "similarity": similarity[i].ravel().tolist(),
+                "lens": lens[:, i][:, :, tokens].ravel().tolist(),
+                "edge_attention": edge_attention(replay, batch, i, prompt.draw.edge_order, n_edges).flatten().tolist(),
+                "copy_map": maps.get(i),
+            }
+        )
+    states = {}
+    for i, number in enumerate(numbers):
+        if number < n_states:
+            layers = torch.cat([replay.residual[:, i], trace.states[i][None]])
+            states[number] = layers.float().cpu().numpy()
+    return rows, states
+
+
+def graph_json(problem: ProsQAProblem) -> str:
+    """A problem as compact JSON without its English, which can be written again from it."""
+    row = problem.to_row()
+    return json.dumps(
+        {key: row[key] for key in ("idx_to_symbol", "edges", "root", "target", "neg_target")},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a Parquet file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary, compression="zstd")
+
+
+def write_states(path: Path, states: dict[str, np.ndarray]) -> None:
+    """States as safetensors, whole or not at all."""
+    with atomic_path(path) as temporary:
+        save_file(states, temporary)
+
+
+def merge(folder: Path, n_chunks: int) -> None:
+    """One ``rows.parquet`` and one ``states.safetensors`` from the chunks in ``folder/chunks``, which are removed."""
+    chunks = folder / "chunks"
+    with atomic_path(folder / "states.safetensors") as temporary:
+        parts = [load_file(chunks / f"{i:05}.safetensors") for i in range(n_chunks)]
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in ("number", "states", "slots")}
+        save_file(whole | {"embedding": parts[0]["embedding"]}, temporary)
+    with (
+        atomic_path(folder / "rows.parquet") as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        for i in range(n_chunks):
+            writer.write_table(pq.read_table(chunks / f"{i:05}.parquet", schema=SCHEMA))
+    for path in chunks.iterdir():
+        path.unlink()
+    chunks.rmdir()
+
+
+# --- reading back ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A model's recording over the M problems it could take, as padded arrays.
+
+    K thoughts, N = the most nodes of any graph, E = the most edges, L layers. Padding is NaN (or -1, or False).
+    """
+
+    name: str
+    n_thoughts: int
+    n_layer: int
+    c_thought: int
+    numbers: Ints
+    """``M``: number of each problem in the data set."""
+    problems: tuple[ProsQAProblem, ...]
+    skipped: tuple[tuple[int, str], ...]
+    """(number, reason) of each problem the model could not take."""
+    columns: dict[str, list[Any]]
+    states: dict[str, np.ndarray]
+    """Of the first problems; see ``record_chunk``."""
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    # Answers
+
+    @cached_property
+    def category(self) -> Ints:
+        """``M K+1``: index into CATEGORIES."""
+        return self._by_k("category").astype(np.int64)
+
+    @cached_property
+    def answer(self) -> Ints:
+        """``M K+1``: node answered, -1 for none."""
+        return self._by_k("answer").astype(np.int64)
+
+    @cached_property
+    def correct(self) -> Bools:
+        """``M K+1``: the target was answered when left to write on after k thoughts."""
+        return self.answer == np.array([problem.target for problem in self.problems])[:, None]
+
+    @cached_property
+    def p_target(self) -> Floats:
+        """``M K+1``: probability of the target if [A] is written at once after k thoughts."""
+        return self._by_k("p_target")
+
+    @cached_property
+    def p_neg_target(self) -> Floats:
+        """``M K+1``: the same for the other candidate."""
+        return self._by_k("p_neg_target")
+
+    @cached_property
+    def norm(self) -> Floats:
+        """``M K+1``: Euclidean norm of h_k."""
+        return self._by_k("norm")
+
+    @cached_property
+    def similarity(self) -> Floats:
+        """``M K+1 K+1``: cosine between the states of one problem."""
+        return self._by_k("similarity").reshape(len(self), self.n_thoughts + 1, self.n_thoughts + 1)
+
+    # Nodes
+
+    @cached_property
+    def logit(self) -> Floats:
+        """``M K+1 N``: inner product of h_k with the node's embedding; NaN on padding."""
+        return self._per_node("logit", 1)[:, 0]
+
+    @cached_property
+    def value(self) -> Floats:
+        """``M K+1 N``: value of a node after k thoughts, raw: the product of its tokens' probabilities (one token)."""
+        return np.exp(self.logit - self._by_k("log_norm")[:, :, None])
+
+    @cached_property
+    def left_over(self) -> Floats:
+        """``M K+1``: probability on anything that is no node of the graph."""
+        return np.clip(1 - np.nansum(self.value, axis=2), 0, 1)
+
+    @cached_property
+    def lens(self) -> Floats:
+        """``M L+1 K+1 N``: inner products by layer; layer L is ``logit``."""
+        return np.concatenate([self._per_node("lens", self.n_layer), self.logit[:, None]], axis=1)
+
+    @cached_property
+    def is_node(self) -> Bools:
+        """``M N``: False on padding."""
+        return np.arange(self._most_nodes) < np.array([problem.n_nodes for problem in self.problems])[:, None]
+
+    @cached_property
+    def distance(self) -> Floats:
+        """``M N``: hops from the root, inf where unreachable, NaN on padding."""
+        return self._node_facts([problem.distance for problem in self.problems])
+
+    @cached_property
+    def distance_to_target(self) -> Floats:
+        """``M N``: hops to the target, inf where it cannot be reached, NaN on padding."""
+        return self._node_facts([problem.distance_to_target for problem in self.problems])
+
+    @cached_property
+    def on_path(self) -> Bools:
+        """``M N``: on a shortest path from the root to the target."""
+        return self.distance + self.distance_to_target == self.n_hops[:, None]
+
+    @cached_property
+    def n_hops(self) -> Ints:
+        """``M``: hops from the root to the target."""
+        return np.array([problem.n_hops for problem in self.problems])
+
+    # Edges
+
+    @cached_property
+    def edges(self) -> Ints:
+        """``M E 2``: (source, target); -1 on padding."""
+        found = np.full((len(self), max((len(p.edges) for p in self.problems), default=0), 2), -1)
+        for row, problem in enumerate(self.problems):
+            found[row, : len(problem.edges)] = problem.edges
+        return found
+
+    @cached_property
+    def edge_attention(self) -> NDArray[np.float32]:
+        """``M L K+1 E``: attention of the position of h_k to each edge, summed over heads and the edge's tokens."""
+        shape = (len(self), self.n_layer, self.n_thoughts + 1, self.edges.shape[1])
+        found = np.full(shape, np.nan, dtype=np.float32)
+        for row, (problem, values) in enumerate(zip(self.problems, self.columns["edge_attention"], strict=True)):
+            n = len(problem.edges)
+            found[row, :, :, :n] = np.reshape(values, (self.n_layer, self.n_thoughts + 1, n))
+        return found
+
+    # Private
+
+    @property
+    def _most_nodes(self) -> int:
+        return max((problem.n_nodes for problem in self.problems), default=0)
+
+    def _by_k(self, column: str) -> Floats:
+        values = self.columns[column]
+        return np.array(values, dtype=np.float64).reshape(len(values), -1)
+
+    def _per_node(self, column: str, n_layers: int) -> Floats:
+        found = np.full((len(self), n_layers, self.n_thoughts + 1, self._most_nodes), np.nan)
+        for row, (problem, values) in enumerate(zip(self.problems, self.columns[column], strict=True)):
+            found[row, :, :, : problem.n_nodes] = np.reshape(values, (n_layers, self.n_thoughts + 1, problem.n_nodes))
+        return found
+
+    def _node_facts(self, facts: Sequence[Sequence[float]]) -> Floats:
+        found = np.full((len(self), self._most_nodes), np.nan)
+        for row, values in enumerate(facts):
+            found[row, : len(values)] = values
+        return found
+
+
+def read_recording(
+    folder: str | Path, *, name: str, n_thoughts: int, n_layer: int, c_thought: int, with_states: bool = True
+) -> Recording:
+    """A finished recording. Raises InputError if it is missing, damaged or of another version."""
+    path = Path(folder) / "rows.parquet"
+    try:
+        table = pq.read_table(path)
+        metadata = table.schema.metadata or {}
+        if metadata.get(b"version") != str(VERSION).encode() or table.schema.names != SCHEMA.names:
+            raise InputError(f"{path}: not a recording of version {VERSION}")
+        states = load_file(Path(folder) / "states.safetensors") if with_states else {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    fits = table.column("skipped").is_null().to_pylist()
+    everything = zip(fits, table.column("number").to_pylist(), table.column("skipped").to_pylist(), strict=True)
+    skipped = tuple((number, reason) for fit, number, reason in everything if not fit)
+    table = table.filter(pa.array(fits))
+    numeric = [name for name in SCHEMA.names if name not in ("problem", "number", "skipped")]
+    return Recording(
+        name=name,
+        n_thoughts=n_thoughts,
+        n_layer=n_layer,
+        c_thought=c_thought,
+        numbers=table.column("number").to_numpy().astype(np.int64),
+        problems=tuple(ProsQAProblem.from_row(json.loads(text)) for text in table.column("problem").to_pylist()),
+        skipped=skipped,
+        columns={name: _lists(table.column(name)) for name in numeric},
+        states=states,
+    )
+
+
+def _lists(column: pa.ChunkedArray) -> list[Any]:
+    # Lists of numbers stay arrays: as Python lists 10,000 problems would not fit in memory.
+    flat = column.combine_chunks()
+    if pa.types.is_list(flat.type) and not pa.types.is_list(flat.type.value_type):
+        values = flat.values.to_numpy(zero_copy_only=False)
+        offsets = flat.offsets.to_numpy()
+        return [
+            values[start:end] if valid else None
+            for start, end, valid in zip(offsets, offsets[1:], flat.is_valid().to_pylist(), strict=False)
+        ]
+    return flat.to_pylist()

@@ -1,0 +1,1 @@
+"""Drawing: three values, three renderers, one file of marks."""

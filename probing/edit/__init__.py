@@ -1,0 +1,1 @@
+"""Editing thoughts: edits, their effects, the verdict."""

@@ -1,0 +1,96 @@
+"""A clean run: some problems, how they were written, and what the model thought and answered when left alone.
+
+Every measurement of an intervention is a difference from a clean run, and shares with it the prompt pass and all
+thoughts before the first one that is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.coconut import CoconutGPT2, ThoughtTrace
+from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.errors import CheckpointError
+from model.problems.prosqa import ProsQAProblem
+
+
+@dataclass(frozen=True, eq=False)
+class CleanRun:
+    """B problems and the model's unedited run of all its K thoughts on them."""
+
+    ids: tuple[int, ...]
+    """A number for each problem, from which what edits sample of its graph is seeded."""
+    noise_ids: tuple[int, ...]
+    """A number for each row, from which its noise is seeded: other than ``ids`` where a problem stands in several."""
+    prompts: tuple[Prompt, ...]
+    trace: ThoughtTrace
+
+    @property
+    def problems(self) -> tuple[ProsQAProblem, ...]:
+        return tuple(prompt.problem for prompt in self.prompts)
+
+    @property
+    def n_thoughts(self) -> int:
+        return self.trace.n_thoughts
+
+
+def n_thoughts_of(model: CoconutGPT2) -> int:
+    """Thoughts the model has before it answers. Raises CheckpointError for a model trained with none."""
+    n = model.config.n_thoughts
+    if n < 1:
+        raise CheckpointError(
+            f"this checkpoint ({model.config.method}, stage {model.config.trained_stage}) has no thoughts to edit"
+        )
+    return n
+
+
+def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int, fill: bool = False) -> Prompt:
+    """The problem under one random draw, which depends on (seed, number) alone.
+
+    ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts. Raises
+    ProblemTooLargeError if the model cannot take it.
+    """
+    codec = codec_for(model.config)
+    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
+    size = filler_size(problem, model.config) if fill else None
+    return codec.encode(problem, codec.draw(problem, np.random.default_rng([seed, number]), fill_to=size))
+
+
+def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
+    """Another problem over the same nodes, written with the same slots, edge order and candidate order."""
+    return codec_for(model.config).encode(problem, prompt.draw)
+
+
+@torch.inference_mode()
+def clean_run(
+    model: CoconutGPT2, prompts: Sequence[Prompt], ids: Sequence[int], noise_ids: Sequence[int] | None = None
+) -> CleanRun:
+    """The model's own run of all its thoughts on these prompts, as one batch; ``noise_ids`` are ``ids`` by default."""
+    assert len(prompts) == len(ids)
+    batch = codec_for(model.config).collate(prompts).to(model.device)
+    # With an edit that changes nothing, models with pauses think one at a time as edited runs do: an identity edit
+    # is then the same arithmetic and differs by exactly zero.
+    trace = model.think(batch, n_thoughts_of(model), edit=lambda t, thought: thought)
+    return CleanRun(tuple(ids), tuple(ids if noise_ids is None else noise_ids), tuple(prompts), trace)
+
+
+@torch.inference_mode()
+def final_answer(model: CoconutGPT2, trace: ThoughtTrace) -> Tensor:
+    """``B vocab``: log-probabilities (nats) of the token after an ``[A]`` forced after the last thought."""
+    tokens = torch.full((trace.batch_size, 2), ANSWER, device=trace.states.device)
+    return model.continuation_logits(trace, tokens)[:, 1].log_softmax(dim=-1)
+
+
+def candidate_tokens(prompts: Sequence[Prompt]) -> Tensor:
+    """``B 2``: token ids of the target and of the other candidate."""
+    return torch.tensor(
+        [
+            [prompt.node_tokens[prompt.problem.target], prompt.node_tokens[prompt.problem.neg_target]]
+            for prompt in prompts
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Reading thoughts: node scores, metrics, one problem's report."""

@@ -1,0 +1,181 @@
+"""Probe one problem: think over R draws of its prompt, score every state, set every metric beside its controls."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+import torch
+
+from model.coconut import CoconutGPT2, ThoughtTrace
+from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.errors import InputError
+from model.evaluate import written_answers
+from model.problems.audit import pick
+from model.problems.prosqa import ProsQAProblem
+from model.stats import Floats
+from probing.read.metrics import Groups, frontier_metrics, groups, shuffled
+from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
+from probing.read.scores import NodeScores, node_scores
+
+MAX_DRAWS = 256
+N_SHUFFLES = 20
+"""Label permutations averaged within each draw for the shuffled control."""
+
+
+def probe(
+    model: CoconutGPT2,
+    problem: ProsQAProblem,
+    *,
+    n_draws: int = 16,
+    seed: int = 0,
+    n_thoughts: int | None = None,
+    fill: bool = True,
+    control: CoconutGPT2 | None = None,
+    name: str = "model",
+) -> ProbeReport:
+    """Everything Explore shows of one problem.
+
+    ``n_draws`` prompts that mean the same (slots, edge order, candidate order) give each value its interval.
+    ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
+    is always there. ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
+    (``SlotCodec.draw``), without which such graphs are answered at chance. Raises
+    InputError if the problem does not fit the model or an option is out of range.
+    """
+    if not 1 <= n_draws <= MAX_DRAWS:
+        raise InputError(f"draws must be from 1 to {MAX_DRAWS}, got {n_draws}")
+    n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
+    codec = codec_for(model.config)
+    if n_thoughts < 0:
+        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
+    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+    size = filler_size(problem, model.config) if fill else None
+    prompts = codec.prompts(problem, n_draws, seed=seed, fill_to=size)
+    node_groups = groups(problem, n_thoughts)
+
+    def run(thinker: CoconutGPT2) -> tuple[ThoughtTrace, NodeScores]:
+        batch = codec.collate(prompts).to(thinker.device)
+        trace = thinker.think(batch, n_thoughts)
+        return trace, node_scores(thinker, trace, prompts)
+
+    with torch.inference_mode():
+        trace, scores = run(model)
+        metrics = {
+            "model": _estimates(frontier_metrics(scores, node_groups)),
+            "shuffled": _estimates(_shuffled_metrics(scores, node_groups, seed)),
+        }
+        if control is not None:
+            metrics["untrained"] = _estimates(frontier_metrics(run(control)[1], node_groups))
+        answers = _answers(model, trace, prompts)
+    return ProbeReport(
+        problem_row=Problem.model_validate(problem.to_row()),
+        model=describe(model, name=name),
+        n_draws=n_draws,
+        seed=seed,
+        n_thoughts=n_thoughts,
+        n_filler=len(prompts[0].draw.filler),
+        warnings=warnings(model, problem, n_thoughts, filled=size is not None),
+        probability=band(scores.probability),
+        normalised=band(scores.normalised),
+        logit=band(scores.logit),
+        cosine=band(scores.cosine),
+        marker=band(scores.marker),
+        other=tuple(scores.other.mean(axis=0).tolist()),
+        metrics=metrics,
+        base_rate=tuple(node_groups.base_rate.tolist()),
+        answers=answers,
+        blind_rule=blind_rule(problem),
+    )
+
+
+def describe(model: CoconutGPT2, *, name: str) -> ModelInfo:
+    """Which model this is, down to its weights."""
+    config = model.config
+    return ModelInfo(
+        name=name,
+        method=config.method,
+        n_layer=config.n_layer,
+        n_embd=config.n_embd,
+        n_thoughts=config.n_thoughts,
+        uniform_prob=config.uniform_prob,
+        fingerprint=fingerprint(model),
+    )
+
+
+def fingerprint(model: CoconutGPT2) -> str:
+    """SHA-256 of a sample of every tensor (first, middle and last 64 values), first 16 hex digits."""
+    digest = hashlib.sha256()
+    for tensor_name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        middle = flat.numel() // 2
+        parts = torch.cat([flat[:64], flat[middle : middle + 64], flat[-64:]]).float().cpu()
+        digest.update(f"{tensor_name}{tuple(tensor.shape)}".encode())
+        digest.update(parts.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, filled: bool) -> tuple[str, ...]:
+    """What makes this problem, or this read-out, unlike what the model was trained for; one sentence each."""
+    config, found = model.config, []
+    trained_hops = config.trained_hops[1] if config.trained_hops else config.trained_stage
+    if problem.n_hops > trained_hops:
+        found.append(
+            f"The target is {problem.n_hops} hops away; this model was trained for at most {trained_hops}. "
+            "It still runs, out of its training range."
+        )
+    for what, n, trained in (
+        ("nodes", problem.n_nodes, config.trained_nodes),
+        ("edges", len(problem.edges), config.trained_edges),
+    ):
+        if trained and n > trained[-1]:
+            found.append(f"The graph has {n} {what}; this model was trained on at most {trained[-1]}.")
+        elif trained and n < trained[0] and not filled:
+            found.append(
+                f"The graph has {n} {what}; this model was trained on at least {trained[0]} and may guess here."
+            )
+    if n_thoughts > config.n_thoughts:
+        found.append(f"{n_thoughts} thoughts asked for; this model was trained with {config.n_thoughts}.")
+    if config.uniform_prob == 0 and n_thoughts:
+        found.append("Trained without stage mixing (uniform_prob 0): read-outs before the last thought are untrained.")
+    return tuple(found)
+
+
+def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
+    """The answer of the rule that never looks at the root: the candidate with the deeper backward BFS."""
+    picked = pick(problem, "deeper_backward")
+    return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
+
+
+def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, ...]]:
+    return {name: tuple(estimate(column) for column in values.T) for name, values in metrics.items()}
+
+
+def _shuffled_metrics(scores: NodeScores, node_groups: Groups, seed: int) -> dict[str, Floats]:
+    runs = [frontier_metrics(shuffled(scores, seed=seed * N_SHUFFLES + i), node_groups) for i in range(N_SHUFFLES)]
+    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+
+
+def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...]) -> tuple[Answer, ...]:
+    probability = model.logits_after(trace, ANSWER).double().softmax(dim=-1).cpu()
+    problem = prompts[0].problem
+    target = torch.tensor([prompt.node_tokens[problem.target] for prompt in prompts])
+    other = torch.tensor([prompt.node_tokens[problem.neg_target] for prompt in prompts])
+    written = written_answers(model, trace, max_new_tokens=problem.depth + 4).cpu()
+    draws = torch.arange(len(prompts))
+    found = []
+    for k in range(trace.n_thoughts + 1):
+        p_target = estimate(probability[draws, k, target].numpy())
+        p_other = estimate(probability[draws, k, other].numpy())
+        assert p_target is not None
+        assert p_other is not None
+        found.append(
+            Answer(
+                k=k,
+                p_target=p_target,
+                p_neg_target=p_other,
+                written_target=float((written[:, k] == target).double().mean()),
+                written_neg_target=float((written[:, k] == other).double().mean()),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,211 @@
+"""``ProbeReport``: all that was measured on one problem, as plain data that survives JSON exactly.
+
+Every picture and every export is made from this one object, so page, file and figure cannot disagree.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.errors import InputError
+from model.files import read_text, write_text
+from model.problems.prosqa import ProsQAProblem
+from model.stats import Floats, mean_interval
+
+VERSION = 1
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Row = tuple[Number, ...]
+Table = tuple[Row, ...]
+
+
+class Value(BaseModel):
+    """Frozen plain data; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(Value):
+    """A mean over ``n`` draws of the prompt with its 95 % interval (none from a single draw)."""
+
+    mean: Number
+    low: Number | None
+    high: Number | None
+    n: int
+
+
+class Band(Value):
+    """Means over draws of a value per state and node, ``K+1 N``, with 95 % intervals (none from a single draw)."""
+
+    mean: Table
+    low: Table | None
+    high: Table | None
+
+
+class Answer(Value):
+    """The answer after ``k`` thoughts, in two read-outs."""
+
+    k: int
+    p_target: Estimate
+    """Probability of the target as next token if [A] is written at once."""
+    p_neg_target: Estimate
+    """The same for the other candidate; what is missing to 1 goes to neither."""
+    written_target: Number
+    """Share of draws in which the model, left to write on by itself, answers with the target."""
+    written_neg_target: Number
+    """The same for the other candidate; the rest answered with neither, or did not answer."""
+
+
+class ModelInfo(Value):
+    """Which model was probed."""
+
+    name: str
+    method: str
+    n_layer: int
+    n_embd: int
+    n_thoughts: int
+    """Thoughts it was trained to have."""
+    uniform_prob: float
+    """Mixing of earlier stages in training; with 0 the read-outs before the last thought were never trained."""
+    fingerprint: str
+    """SHA-256 of the weights, first 16 hex digits."""
+
+
+class Problem(Value):
+    """The probed problem in the public field names."""
+
+    idx_to_symbol: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+    root: int
+    target: int
+    neg_target: int
+    steps: tuple[str, ...]
+    question: str
+    answer: str
+
+
+class ProbeReport(Value):
+    """Values and metrics of one problem over ``n_draws`` draws of its prompt.
+
+    K = ``n_thoughts`` thoughts give states h_0..h_K; N nodes in the problem's order; thought t is state h_(t-1).
+    """
+
+    version: Literal[1] = 1
+    problem_row: Problem
+    model: ModelInfo
+    n_draws: int
+    seed: int
+    n_thoughts: int
+    n_filler: int
+    """Unrelated facts added to each prompt because the graph is smaller than any in training; 0 for none."""
+    warnings: tuple[str, ...]
+    """What a reader must know before trusting the numbers (say, more hops than the model was trained for)."""
+    probability: Band
+    """Probability of each node as next token, raw."""
+    normalised: Band
+    """Probability among the nodes alone."""
+    logit: Band
+    """Inner product of state and node embedding."""
+    cosine: Band
+    """The same over both norms."""
+    marker: Band
+    """``K+1 8``: probability of each marker."""
+    other: Row
+    """``K+1``: mean probability on slots that no node has."""
+    metrics: dict[str, dict[str, tuple[Estimate | None, ...]]]
+    """source -> metric -> thoughts 1..K; source is "model" or a control ("shuffled", "untrained"). None: undefined."""
+    base_rate: Row
+    """``K``: share of nodes in the frontier of thought t."""
+    answers: tuple[Answer, ...]
+    """For k = 0..K."""
+    blind_rule: Literal["target", "neg_target", "tie"]
+    """What the root-blind rule (deeper backward BFS) answers; it never looks at the asked entity."""
+
+    @property
+    def problem(self) -> ProsQAProblem:
+        return ProsQAProblem.from_row(self.problem_row.model_dump())
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.problem_row.idx_to_symbol)
+
+    def values(self, what: str) -> Band:
+        """The band of one of VALUES."""
+        assert what in VALUES, what
+        return getattr(self, what)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "report") -> ProbeReport:
+        """Raises InputError saying which field is wrong, or that the version is another."""
+        try:
+            report = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise InputError(f"{where}: not a probe report of version {VERSION} ({place}: {first['msg']})") from None
+        report._check(where)
+        return report
+
+    def save(self, path: str | Path) -> None:
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> ProbeReport:
+        return cls.from_json(read_text(path), where=str(path))
+
+    def _check(self, where: str) -> None:
+        shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {"marker": (self.n_thoughts + 1, 8)}
+        for what, (rows, columns) in shapes.items():
+            band: Band = getattr(self, what)
+            for table in (band.mean, band.low, band.high):
+                if table is not None and (len(table) != rows or any(len(row) != columns for row in table)):
+                    raise InputError(f"{where}: {what} must be {rows} states by {columns} columns")
+        sizes = (len(self.other), len(self.answers), len(self.base_rate) + 1)
+        if sizes != (self.n_thoughts + 1,) * 3 or "model" not in self.metrics:
+            raise InputError(f"{where}: other, answers, base_rate or metrics do not fit {self.n_thoughts} thoughts")
+        for source, metrics in self.metrics.items():
+            for name, estimates in metrics.items():
+                if len(estimates) != self.n_thoughts:
+                    raise InputError(f"{where}: metrics.{source}.{name} must have {self.n_thoughts} entries")
+        _ = self.problem
+
+
+VALUES: dict[str, str] = {
+    "probability": "probability of each node as the next step",
+    "normalised": "probability among the nodes alone",
+    "logit": "logit (inner product with the node's embedding)",
+    "cosine": "cosine with the node's embedding",
+}
+"""What a node can be coloured by."""
+
+
+def band(values: Floats) -> Band:
+    """``R A B`` values as means and intervals over draws."""
+    mean, low, high = mean_interval(values)
+    return Band(
+        mean=_table(mean), low=None if low is None else _table(low), high=None if high is None else _table(high)
+    )
+
+
+def estimate(values: Floats) -> Estimate | None:
+    """``R`` values as mean and interval; None where they are undefined."""
+    mean, low, high = mean_interval(values)
+    if np.isnan(mean):
+        return None
+    return Estimate(
+        mean=float(mean),
+        low=None if low is None else float(low),
+        high=None if high is None else float(high),
+        n=len(values),
+    )
+
+
+def _table(values: Floats) -> Table:
+    return tuple(map(tuple, values.tolist()))
