@@ -30,7 +30,16 @@ from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.training.config import TrainConfig, load_train_config
 from model.training.curriculum import TrainBatch, make_batch, scored
-from model.training.loop import TrainState, World, eager_step, make_optimizer, model_config, precision, stepper
+from model.training.loop import (
+    TrainState,
+    World,
+    batch_order,
+    eager_step,
+    make_optimizer,
+    model_config,
+    precision,
+    stepper,
+)
 
 ROOT = Path(__file__).parent.parent
 IGNORE = -100
@@ -88,8 +97,10 @@ def reference_step(config: TrainConfig, state: TrainState, batch: TrainBatch, n_
     return loss.detach()
 
 
-def sustained_rate(step: Callable[[int], None], n_steps: int, batch_size: int) -> float:
+def sustained_rate(step: Callable[[int], None], n_steps: int, batch_size: int, *, warm_up: int) -> float:
     """Problems per second over many steps on CUDA that are only waited for at the end, as in training."""
+    for i in range(warm_up):
+        step(i)
     torch.cuda.synchronize()
     started = time.perf_counter()
     for i in range(n_steps):
@@ -112,15 +123,26 @@ def median_rate(
     return batch_size / statistics.median(times[warm_up:])
 
 
+def fresh_batches(config: TrainConfig, problems: ProblemTensors, n_thoughts: int) -> Callable[[int], TrainBatch]:
+    """The batch of step i as training makes it: problems of like length, in the order and with the shapes of a run."""
+    order, codec = batch_order(config, problems), SlotCodec(config.n_slots)
+    generator = torch.Generator(problems.device).manual_seed(0)
+
+    def fresh(i: int) -> TrainBatch:
+        rows, width = order(i)
+        return make_batch(config, codec, problems[rows].narrow(width), n_thoughts, generator)
+
+    return fresh
+
+
 def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, options: argparse.Namespace) -> dict:
     """One row of the table: both on batches of these problems with so many thoughts."""
-    codec, device, size = SlotCodec(config.n_slots), problems.device, len(problems)
-    generator = torch.Generator(device).manual_seed(0)
-    batch = make_batch(config, codec, problems, n_thoughts, generator)
+    device, size, fresh = problems.device, config.batch_size_training, fresh_batches(config, problems, n_thoughts)
+    batch = fresh(0)
     n_scored = scored(batch.tokens).sum()
     model = checkpoint.untrained(model_config(config, problems))
     torch.nn.Module.to(model, device)
-    state = TrainState(model, make_optimizer(config, model))
+    state = TrainState(model.train(), make_optimizer(config, model))
     with torch.no_grad(), autocast(config, device):
         theirs = float(reference_loss(model, batch) / n_scored)
     stats = eager_step(config, World(), state, batch, n_scored)
@@ -128,17 +150,20 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
     step_on = stepper(config, device, World(), print)
 
     def ours(i: int) -> None:
-        fresh = make_batch(config, codec, problems, n_thoughts, generator)  # making a batch is part of a step
-        step_on(state, fresh, scored(fresh.tokens).sum())
+        batch = fresh(i)  # making a batch is part of a step
+        step_on(state, batch, scored(batch.tokens).sum())
 
     def reference(i: int) -> None:
-        reference_step(config, state, batch, n_scored)
+        batch = fresh(i)
+        reference_step(config, state, batch, scored(batch.tokens).sum())
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    row: dict[str, float] = {"thoughts": n_thoughts, "ours": median_rate(ours, options.steps, size, device)}
-    if device.type == "cuda":
-        row["ours"] = sustained_rate(ours, 20 * options.steps, size)
+    row: dict[str, float] = {"thoughts": n_thoughts}
+    if device.type == "cpu":
+        row["ours"] = median_rate(ours, options.steps, size, device)
+    else:
+        row["ours"] = sustained_rate(ours, options.steps, size, warm_up=3 * config.length_buckets)
         row["ours_gib"] = torch.cuda.max_memory_allocated() / 2**30
     if options.reference_steps:
         row["reference"] = median_rate(reference, options.reference_steps, size, device, warm_up=1)
@@ -146,25 +171,24 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
     return row
 
 
-def profile(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, n_steps: int = 10) -> None:
+def profile(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, n_steps: int = 24) -> None:
     """Where the device's time of a step goes, by kind of kernel; what is left of the wall time is gaps."""
-    device, codec = problems.device, SlotCodec(config.n_slots)
-    generator = torch.Generator(device).manual_seed(0)
+    device, fresh = problems.device, fresh_batches(config, problems, n_thoughts)
     model = checkpoint.untrained(model_config(config, problems))
     torch.nn.Module.to(model, device)
-    state, step_on = TrainState(model, make_optimizer(config, model)), stepper(config, device, World(), print)
+    state, step_on = TrainState(model.train(), make_optimizer(config, model)), stepper(config, device, World(), print)
 
-    def step() -> None:
-        batch = make_batch(config, codec, problems, n_thoughts, generator)
+    def step(i: int) -> None:
+        batch = fresh(i)
         step_on(state, batch, scored(batch.tokens).sum())
 
-    for _ in range(4):
-        step()
+    for i in range(5 * config.length_buckets):
+        step(i)
     torch.cuda.synchronize()
     started = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
-        for _ in range(n_steps):
-            step()
+        for i in range(n_steps):
+            step(i)
         torch.cuda.synchronize()
     wall = (time.perf_counter() - started) / n_steps * 1e3
     kernels = [(event.key, event.self_device_time_total, event.count) for event in profiler.key_averages()]
@@ -195,7 +219,7 @@ def main() -> None:
     parser.add_argument("config", nargs="?", default=str(ROOT / "configs" / "tiny.yaml"))
     parser.add_argument("--thoughts", type=int, nargs="+", default=[0, 1, 2, 3, 6])
     parser.add_argument("--batch", type=int, help="problems per step (default: the config's)")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps of ours")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of ours (on CUDA give some hundred)")
     parser.add_argument("--reference-steps", type=int, default=3, help="timed steps of the reference; 0: leave it out")
     parser.add_argument("--profile", action="store_true", help="on CUDA: where the time of a step goes")
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
@@ -207,8 +231,8 @@ def main() -> None:
         ["method=coconut", f"max_latent_stage={most}", "uniform_prob=0", "epochs_per_stage=1", *sizes, *options.set],
     )
     device, size = checkpoint.pick_device(config.device), config.batch_size_training
-    recipe = Recipe("balanced", config.n_hops, config.n_nodes, deep_share=config.deep_share)
-    problems = ProblemTensors.from_arrays(generate_arrays(recipe, size, 0)).to(device)
+    recipe = Recipe("balanced", config.n_hops, config.n_nodes, deep_share=config.deep_share, depth_gap=config.depth_gap)
+    problems = ProblemTensors.from_arrays(generate_arrays(recipe, 24 * size, 0)).to(device)
     rows = [compare(config, problems, n_thoughts, options) for n_thoughts in options.thoughts]
     if options.profile and device.type == "cuda":
         for n_thoughts in (min(options.thoughts), most):

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from model.codec import PAD, PAUSE, PromptBatch
+from model.deferred import Deferred, DeferredMemory
 from model.transformer import Cache, GrowingMemory, Stream, ThoughtMemory, embed, place, run
 
 Edit = Callable[[int, Tensor], Tensor]
@@ -151,23 +152,50 @@ class CoconutGPT2(GPT2LMHeadModel):
             new = torch.cat([trace.states, run(self, x, cache.attend(allowed))], dim=1)
             return ThoughtTrace(new, torch.cat([trace.thoughts, fed], dim=1), after, tuple(cache.layers))
         memory = self._memory(trace, n_thoughts)
-        states, thoughts = [trace.states], [trace.thoughts]
-        state = trace.states[:, -1]
-        for t in range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1):
-            thought = self.transformer.wte.weight[PAUSE].expand_as(state) if pauses else state
-            if edit is not None:
-                edited = edit(t, thought)
-                if edited.shape != thought.shape:
-                    raise ValueError(
-                        f"edit(t={t}) returned shape {tuple(edited.shape)}, expected {tuple(thought.shape)}"
-                    )
-                thought = edited
-            x = place(self, thought[:, None], position[:, None])
-            state = run(self, x, memory.attend, stream=_at(t, stream))[:, 0]
-            position = position + 1
-            states.append(state[:, None])
-            thoughts.append(thought[:, None])
-        return ThoughtTrace(torch.cat(states, dim=1), torch.cat(thoughts, dim=1), after, memory.layers())
+
+        def feed(t: int, thought: Tensor) -> Tensor:
+            x = place(self, thought[:, None], (position + t - trace.n_thoughts - 1)[:, None])
+            return run(self, x, memory.attend, stream=_at(t, stream))
+
+        steps = range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1)
+        states, thoughts = self._loop(trace.states[:, -1:], steps, feed, edit)
+        return ThoughtTrace(
+            torch.cat([trace.states, *states], dim=1),
+            torch.cat([trace.thoughts, *thoughts], dim=1),
+            after,
+            memory.layers(),
+        )
+
+    def training_logits(self, prompt: PromptBatch, n_thoughts: int, tokens: Tensor, after: Tensor) -> Tensor:
+        """``continuation_logits(think(prompt, n_thoughts), tokens, after=after)`` for one backward pass from it.
+
+        The same passes over one memory, in which what all thoughts send back to the prompt and to the weights is
+        summed in one product each (``model.deferred``).
+        """
+        n_fed = tokens.shape[1] - 1
+        mask, n_rows = prompt.attention_mask, len(tokens)
+        operations = Deferred()
+        memory = DeferredMemory(self, mask, n_thoughts, n_fed, after)
+        position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        x = embed(self, prompt.input_ids, position)
+        state = run(self, x, memory.read, n_read=1, operations=operations)
+        places = (position[:, -1:] + torch.arange(1, n_thoughts + 1, device=mask.device))[:, :, None]
+
+        def feed(t: int, thought: Tensor) -> Tensor:
+            return run(self, place(self, thought[:, None], places[:, t - 1]), memory.look, operations=operations)
+
+        if self.config.method in PAUSE_METHODS:
+            fed = self.transformer.wte.weight[PAUSE].expand(n_rows, n_thoughts, -1)
+            x = place(self, fed, places[:, :, 0])
+            states = [run(self, x, memory.look, operations=operations)] if n_thoughts else []
+        else:
+            states, _ = self._loop(state, range(1, n_thoughts + 1), feed, None)
+        found = torch.cat([state, *states], dim=1)[torch.arange(n_rows, device=mask.device), after][:, None]
+        if n_fed:
+            own = position[:, -1:] + 1 + after[:, None] + torch.arange(n_fed, device=mask.device)
+            x = embed(self, tokens[:, :-1], own)
+            found = torch.cat([found, run(self, x, memory.look, operations=operations)], dim=1)
+        return self.logits(found)
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits of states: ``... n_embd`` to ``... vocab``. States already passed ``ln_f``."""
@@ -250,6 +278,27 @@ class CoconutGPT2(GPT2LMHeadModel):
 
     # --- private ------------------------------------------------------------------------------------------------
 
+    def _loop(
+        self, state: Tensor, steps: range, feed: Callable[[int, Tensor], Tensor], edit: Edit | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The thought loop: states after and thoughts fed at steps t, each ``B 1 n_embd``, from the state before."""
+        states, thoughts = [], list[Tensor]()
+        for t in steps:
+            thought = state[:, 0]
+            if self.config.method in PAUSE_METHODS:
+                thought = self.transformer.wte.weight[PAUSE].expand_as(thought)
+            if edit is not None:
+                edited = edit(t, thought)
+                if edited.shape != thought.shape:
+                    raise ValueError(
+                        f"edit(t={t}) returned shape {tuple(edited.shape)}, expected {tuple(thought.shape)}"
+                    )
+                thought = edited
+            state = feed(t, thought)
+            states.append(state)
+            thoughts.append(thought[:, None])
+        return states, thoughts
+
     def _read(self, prompt: PromptBatch, stream: StreamEdit | None) -> ThoughtTrace:
         mask = prompt.attention_mask
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -260,8 +309,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         return ThoughtTrace(state, state[:, :0], mask, tuple(cache.layers))
 
     def _memory(self, trace: ThoughtTrace, n_thoughts: int) -> ThoughtMemory | GrowingMemory:
-        # Outside training a graph may be gone through more than once and in parts, which ThoughtMemory cannot.
-        if torch.is_grad_enabled() and (not self.training or self.config.attn_pdrop):
+        if torch.is_grad_enabled():
             return GrowingMemory(self, trace.cache, trace.attention_mask)
         return ThoughtMemory(self, trace.cache, trace.attention_mask, n_thoughts)
 

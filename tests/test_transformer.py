@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from model import deferred
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import PromptBatch
 from model.transformer import Cache, embed, run
@@ -59,29 +58,37 @@ def test_a_pass_equals_hugging_faces_on_left_padded_rows(
         torch.testing.assert_close(v.transpose(1, 2)[real], layer.values.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("after", [None, [0, 3, 1], [0, 0, 0]])
-def test_training_gradients_equal_those_of_the_plain_way(
-    ids: torch.Tensor, mask: torch.Tensor, after: list[int] | None
+@pytest.mark.parametrize("method", ["coconut", "pause"])
+@pytest.mark.parametrize("n_thoughts", [0, 1, 3])
+@pytest.mark.parametrize("after", [[3, 3, 3], [0, 3, 1], [0, 0, 0]])
+@pytest.mark.parametrize("small", [8, 8192])
+def test_training_logits_and_gradients_equal_those_of_the_plain_way(
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    method: str,
+    n_thoughts: int,
+    after: list[int],
+    small: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What thoughts send to the prompt's keys is summed in one product while training: the sum must be the same."""
-    plain = CoconutGPT2(CoconutConfig(
-        n_layer=3, n_head=2, n_embd=16, n_positions=32, vocab_size=48, initializer_range=0.3,
+    """While training, what all uses send to a weight or to the prompt's keys is summed in one product: the same sum."""
+    monkeypatch.setattr(deferred, "SMALL", small)
+    model = CoconutGPT2(CoconutConfig(
+        n_layer=3, n_head=2, n_embd=16, n_positions=32, vocab_size=48, initializer_range=0.3, method=method,
         resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
-    )).eval()  # fmt: skip
-    training = copy.deepcopy(plain).train()
+    ))  # fmt: skip
     tokens = torch.tensor([[20, 5, 21], [9, 5, 9], [5, 30, 6]])
-    leave = None if after is None else torch.tensor(after)
-    found = []
-    for model in (plain, training, training):  # twice: nothing is left over from a pass before
-        model.zero_grad()
-        trace = model.think(PromptBatch(ids, mask), 3)
-        logits = model.continuation_logits(trace, tokens, after=leave)
-        (
-            torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten()) + trace.states[:, 2].sum()
-        ).backward()
-        found.append([None if p.grad is None else p.grad.clone() for p in model.parameters()])
-    for others in found[1:]:
-        for mine, theirs in zip(found[0], others, strict=True):
+    prompt, leave = PromptBatch(ids, mask), torch.tensor(after).clamp(max=n_thoughts)
+    for length in (3, 1):
+        plain = model.continuation_logits(model.think(prompt, n_thoughts), tokens[:, :length], after=leave)
+        found = model.training_logits(prompt, n_thoughts, tokens[:, :length], leave)
+        torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-4)
+        gradients = []
+        for logits in (plain, found):
+            model.zero_grad()
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, :length].flatten()).backward()
+            gradients.append([torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()])
+        for mine, theirs in zip(*gradients, strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 

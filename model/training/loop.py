@@ -256,8 +256,14 @@ def trained_stage(config: TrainConfig, stage: int) -> int:
 
 def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     """(summed loss of the scored tokens, with gradient; the first five of STATS without)."""
-    trace = model.think(batch.prompt, batch.n_thoughts)
-    logits = model.continuation_logits(trace, batch.tokens, after=batch.after).float()
+    config = model.config
+    dropout = config.attn_pdrop or config.resid_pdrop or config.embd_pdrop
+    if batch.tokens.is_cuda and model.training and not dropout:  # on the CPU launches are cheap and this gains nothing
+        logits = model.training_logits(batch.prompt, batch.n_thoughts, batch.tokens, batch.after)
+    else:
+        trace = model.think(batch.prompt, batch.n_thoughts)
+        logits = model.continuation_logits(trace, batch.tokens, after=batch.after)
+    logits = logits.float()
     labels = batch.tokens.masked_fill(~scored(batch.tokens), IGNORE)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none")
     each = each.view_as(batch.tokens)
