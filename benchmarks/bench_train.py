@@ -34,7 +34,6 @@ from model.training.loop import (
     TrainState,
     World,
     batch_order,
-    eager_step,
     make_optimizer,
     model_config,
     precision,
@@ -145,9 +144,9 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
     state = TrainState(model.train(), make_optimizer(config, model))
     with torch.no_grad(), autocast(config, device):
         theirs = float(reference_loss(model, batch) / n_scored)
-    stats = eager_step(config, World(), state, batch, n_scored)
-    assert abs(float(stats[0] / stats[1]) - theirs) < 2e-2 * theirs, (stats, theirs)
     step_on = stepper(config, device, World(), print)
+    stats = step_on(state, batch, n_scored)
+    assert abs(float(stats[0] / stats[1]) - theirs) < 2e-2 * theirs, (stats, theirs)
 
     def ours(i: int) -> None:
         batch = fresh(i)  # making a batch is part of a step

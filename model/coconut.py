@@ -195,6 +195,8 @@ class CoconutGPT2(GPT2LMHeadModel):
             own = position[:, -1:] + 1 + after[:, None] + torch.arange(n_fed, device=mask.device)
             x = embed(self, tokens[:, :-1], own)
             found = torch.cat([found, run(self, x, memory.look, operations=operations)], dim=1)
+        memory.close()
+        operations.close()
         return self.logits(found)
 
     def logits(self, states: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ class Deferred(Operations):
         weight, bias, uses = self._anchor(module, _Affines)
         return _Affine.apply(x, weight, bias, columns, uses)
 
+    def close(self) -> None:
+        """Let go of the graph, which holds this in turn: no further use."""
+        self._anchors.clear()
+
     def _anchor(self, module: Any, anchor: Any) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
         if id(module) not in self._anchors:
             uses: list[tuple[Tensor, ...]] = []
@@ -86,6 +90,11 @@ class DeferredMemory:
         room.hold(k, v)
         return room.look(q, self._later[:, :, first + 1 - self._n_prompt : end + 1 - self._n_prompt])
 
+    def close(self) -> None:
+        """Let go of the graph, which holds this in turn: no further use."""
+        for room in self._rooms:
+            room.anchors.clear()
+
 
 class _Room:
     """One layer's keys and values, ``B n_head places head_width``, filled from the front and 0 beyond."""
@@ -120,7 +129,10 @@ class _Held(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, _k: Tensor | None, _v: Tensor | None) -> tuple[Tensor | None, ...]:
-        parts = [(q, d[..., ctx.places], w[..., ctx.places], s) for q, d, w, s in ctx.room.uses]
+        uses = ctx.room.uses
+        parts = [(q, d[..., ctx.places], w[..., ctx.places], s) for q, d, w, s in uses]
+        if ctx.places.start == 0:  # what is before all others comes last
+            uses.clear()
         queries, d_scores, weights, d_seen = (
             each[0] if len(each) == 1 else torch.cat(each, dim=2) for each in zip(*parts, strict=True)
         )
@@ -143,7 +155,7 @@ class _Look(torch.autograd.Function):
         room, (q, weights) = ctx.room, ctx.saved_tensors
         d_weights = d_seen @ room.values.transpose(2, 3)
         d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype).mul_(room.scale)
-        room.uses.append((q, d_scores, weights, d_seen))
+        room.uses.append((q.detach(), d_scores, weights.detach(), d_seen))
         return d_scores @ room.keys, None, None, *(None,) * ctx.n_anchors
 
 
@@ -159,7 +171,7 @@ class _Affine(torch.autograd.Function):
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         d_rows = d_y.flatten(0, 1)
-        ctx.uses.append((rows, d_rows, ctx.columns))
+        ctx.uses.append((rows.detach(), d_rows, ctx.columns))
         return (d_rows @ weight[:, ctx.columns].t()).unflatten(0, d_y.shape[:2]), None, None, None, None
 
 
@@ -181,6 +193,7 @@ class _Affines(torch.autograd.Function):
             for x, d_y in _in_groups([use[:2] for use in ctx.uses if use[2].start == start]):
                 d_weight[:, columns].addmm_(x.t(), d_y)
                 d_bias[columns] += d_y.sum(dim=0)
+        ctx.uses.clear()
         return d_weight, d_bias, None
 
 
@@ -195,7 +208,7 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd, weight, bias = ctx.saved_tensors
-        ctx.uses.append((x, d_y, mean, rstd, weight, bias))
+        ctx.uses.append((x.detach(), d_y, mean, rstd, weight.detach(), bias.detach()))
         d_x, _, _ = torch.ops.aten.native_layer_norm_backward(
             d_y.contiguous(), x, weight.shape, mean, rstd, weight, bias, [True, False, False]
         )
@@ -220,6 +233,7 @@ class _Norms(torch.autograd.Function):
                 d_y, x, weight.shape, mean, rstd, weight, bias, [False, True, True]
             )
             d_weight, d_bias = d_weight + d_w, d_bias + d_b
+        ctx.uses.clear()
         return d_weight, d_bias, None
 
 

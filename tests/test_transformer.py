@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -111,3 +114,30 @@ def test_the_stream_is_seen_and_replaced_where_asked_and_only_there(ids: torch.T
         cut = model.think(batch, 2, stream=lambda t, layer, h: torch.zeros_like(h) if (t, layer) == (1, 1) else h)
     assert torch.equal(cut.states[:, 0], clean.states[:, 0])
     assert not torch.allclose(cut.states[:, 1], clean.states[:, 1])
+
+
+def test_a_training_step_leaves_nothing_behind(ids: torch.Tensor, mask: torch.Tensor) -> None:
+    """No cycle keeps a step's graph alive: Python's collector does not see through autograd's nodes."""
+    model = CoconutGPT2(CoconutConfig(
+        n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=48, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+    ))  # fmt: skip
+    held = []
+
+    def step() -> None:
+        tokens, after = torch.tensor([[20, 5, 21]]).expand(3, -1), torch.tensor([2, 0, 1])
+        logits = model.training_logits(PromptBatch(ids, mask), 2, tokens, after)
+        node, todo = logits.grad_fn, [logits.grad_fn]
+        while todo:  # every node of the graph that is Python's own
+            node = todo.pop()
+            todo += [before for before, _ in node.next_functions if before is not None]
+            if hasattr(node, "room") or hasattr(node, "uses"):
+                held.append(weakref.ref(node))
+        logits.sum().backward()
+
+    gc.disable()
+    try:
+        step()
+        assert len(held) > 10
+        assert all(node() is None for node in held)
+    finally:
+        gc.enable()
