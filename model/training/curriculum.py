@@ -21,6 +21,7 @@ Only the continuation after the thoughts is scored: prompt and thoughts are mask
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -152,8 +153,7 @@ class BatchOrder:
     ) -> None:
         assert len(n_edges) >= batch_size
         by_length = n_edges.argsort(stable=True)
-        n_buckets = max(1, min(n_buckets, len(n_edges) // batch_size))
-        self._buckets: Sequence[Tensor] = by_length.tensor_split(n_buckets)
+        self._buckets: Sequence[Tensor] = by_length.tensor_split(_ends(n_edges, n_buckets, batch_size))
         self._widths = [int(n_edges[bucket].max()) for bucket in self._buckets]
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._epoch, self._order = -1, list[tuple[Tensor, int]]()
@@ -184,6 +184,32 @@ def _aligned(prompt: PromptBatch) -> PromptBatch:
     """Padded further to a multiple of 8 tokens, without which CUDA's products of bfloat16 take slower ways."""
     more = -prompt.input_ids.shape[1] % 8
     return PromptBatch(F.pad(prompt.input_ids, (more, 0), value=PAD), F.pad(prompt.attention_mask, (more, 0)))
+
+
+def _ends(lengths: Tensor, n_buckets: int, least: int) -> list[int]:
+    """Where to cut the sorted lengths into at most so many buckets of at least ``least``, for the least padding.
+
+    Cuts lie at multiples of ``least``, so that all batches but the last are whole.
+    """
+    length, count = lengths.unique(return_counts=True)
+    below = [0, *count.cumsum(0).tolist()]
+    # best[i]: (padded length in all, cuts) of the shortest i lengths; one bucket more at every round
+    best: list[tuple[float, list[int]]] = [(0.0, []), *((math.inf, list[int]()) for _ in length)]
+    found = best[-1]
+    for _ in range(n_buckets):
+        best = [
+            min(
+                (
+                    (best[i][0] + (below[j] - below[i]) * int(length[j - 1]), [*best[i][1], below[j]])
+                    for i in range(j)
+                    if below[j] - below[i] >= least
+                ),
+                default=(math.inf, []),
+            )
+            for j in range(len(below))
+        ]
+        found = min(found, best[-1])
+    return sorted({cut // least * least for cut in found[1][:-1]} - {0})
 
 
 @cache
