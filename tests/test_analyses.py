@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
+from model.metrics import frontier_metrics, groups
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.analyses.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
@@ -46,7 +47,6 @@ from probing.dataset.cells import mean_cell, over_graphs, share_cell
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES, walk_end
-from probing.read.metrics import frontier_metrics, groups
 from probing.read.report import ModelInfo
 from probing.read.scores import NodeScores
 

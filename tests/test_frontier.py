@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from model.metrics import METRICS, auroc, average_precision, frontier_metrics, groups, shuffled
 from model.problems.prosqa import ProsQAProblem
-from probing.read.metrics import METRICS, auroc, average_precision, frontier_metrics, groups, shuffled
 from probing.read.scores import NodeScores
 
 #      r -> a -> c -> t        o -> n        a, b at distance 1; c, d at 2; t at 3; o and n never

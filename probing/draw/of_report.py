@@ -14,9 +14,9 @@ from typing import Literal
 
 from model.codec import ANSWER
 from model.errors import InputError
+from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.layout import Point, layout
-from probing.read.metrics import METRICS
 from probing.read.report import VALUES, Estimate, ProbeReport
 
 Role = Literal["root", "target", "other candidate", "node"]

@@ -12,10 +12,10 @@ from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
 from model.evaluate import written_answers
+from model.metrics import Groups, frontier_metrics, groups, shuffled
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats
-from probing.read.metrics import Groups, frontier_metrics, groups, shuffled
 from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
 from probing.read.scores import NodeScores, node_scores
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, false_discovery_control
 
+from model.metrics import auroc
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats
 from probing.dataset.analyses.common import SLICE, Runs, node_groups
@@ -16,7 +17,6 @@ from probing.dataset.cells import Cell, mean_cell, share_cell
 from probing.dataset.findings import Chart, Published, Section, Series
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES
-from probing.read.metrics import auroc
 
 PROPERTIES: dict[str, Callable[[ProsQAProblem], tuple[float, str]]] = {
     "hops": lambda problem: (problem.n_hops, str(problem.n_hops)),

@@ -25,13 +25,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model.files import atomic_path, write_json
+from model.metrics import auroc, average_precision
 from model.stats import Floats
 from probing.dataset.analyses.common import Runs, shuffle_within
 from probing.dataset.analyses.superposition import _plain
 from probing.dataset.cells import Cell, mean_cell
 from probing.dataset.findings import Chart, Published, Section, Series
 from probing.dataset.recording import Bools, Recording
-from probing.read.metrics import auroc, average_precision
 
 N_FOLDS = 5
 ALPHA = 100.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from model.metrics import METRICS, auroc, average_precision
 from model.stats import Floats
 from probing.dataset.analyses.common import (
     GROUPINGS,
@@ -22,7 +23,6 @@ from probing.dataset.analyses.common import (
 from probing.dataset.cells import Cell, mean_cells
 from probing.dataset.findings import Chart, Published, Section, Series, lines
 from probing.dataset.recording import Bools, Recording
-from probing.read.metrics import METRICS, auroc, average_precision
 
 SHUFFLED = "shuffled"
 N_BINS = 30
@@ -160,7 +160,7 @@ FRONTIER_METRICS = (
 
 
 def frontier_values(recording: Recording, logit: Floats, value: Floats) -> dict[str, Floats]:
-    """FRONTIER_METRICS for thoughts 1..K from scores ``M K N``, ``M K`` each; as ``probing.read.metrics`` defines them.
+    """FRONTIER_METRICS for thoughts 1..K from scores ``M K N``, ``M K`` each; as ``model.metrics`` defines them.
 
     The one difference: the mass of an empty group is undefined here, where there it is 0.
     """

@@ -8,14 +8,14 @@ the walk-based grouping of the notebook of Zhu et al. 2025 lets groups overlap a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats
-from probing.read.scores import NodeScores
 
 Bools = NDArray[np.bool_]
 Range = tuple[float | None, float | None]
@@ -76,7 +76,7 @@ def groups(problem: ProsQAProblem, n_thoughts: int) -> Groups:
     )
 
 
-def frontier_metrics(scores: NodeScores, groups: Groups) -> dict[str, Floats]:
+def frontier_metrics(scores: Any, groups: Groups) -> dict[str, Floats]:
     """Every metric of METRICS for thoughts 1..K, ``R K`` each; NaN where a group it needs is empty."""
     n_thoughts = groups.frontier.shape[0]
     probability, logit = scores.probability[:, :n_thoughts], scores.logit[:, :n_thoughts]
@@ -120,7 +120,7 @@ def average_precision(score: Floats, positive: Bools) -> Floats:
     return _ratio(precision, np.broadcast_to(positive.sum(axis=-1), precision.shape))
 
 
-def shuffled(scores: NodeScores, *, seed: int) -> NodeScores:
+def shuffled(scores: Any, *, seed: int) -> Any:
     """The same scores with the node labels permuted at random within the graph, anew for every draw and state.
 
     The null for every frontier metric: it keeps how peaked a thought is and loses which node is where.
@@ -131,13 +131,11 @@ def shuffled(scores: NodeScores, *, seed: int) -> NodeScores:
     def permute(values: Floats) -> Floats:
         return np.take_along_axis(values, order, axis=-1)
 
-    return NodeScores(
-        permute(scores.probability),
-        permute(scores.logit),
-        permute(scores.cosine),
-        scores.marker,
-        scores.other,
-        scores.norm,
+    return replace(
+        scores,
+        probability=permute(scores.probability),
+        logit=permute(scores.logit),
+        cosine=permute(scores.cosine),
     )
 
 
