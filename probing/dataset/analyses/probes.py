@@ -25,9 +25,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model.files import atomic_path, write_json
-from model.metrics import auroc, average_precision
+from model.metrics import auroc, average_precision, shuffled
 from model.stats import Floats
-from probing.dataset.analyses.common import Runs, shuffle_within
+from probing.dataset.analyses.common import Runs
 from probing.dataset.analyses.superposition import _plain
 from probing.dataset.cells import Cell, mean_cell
 from probing.dataset.findings import Chart, Published, Section, Series
@@ -106,8 +106,7 @@ class ProbeScores:
 
     def average_precision(self, column: str, members: Bools) -> Floats:
         """``M``."""
-        padded = np.where(members, self.score[column], -np.inf)
-        return average_precision(padded, self.label[column] & members)
+        return average_precision(self.score[column], self.label[column] & members, members)
 
 
 def fit_scores(data: ProbeData, layer: int, t: int, *, seed: int) -> ProbeScores:
@@ -309,7 +308,7 @@ def _probe():  # type: ignore[no-untyped-def]
 
 
 def _shuffled(label: Bools, members: Bools, rng: np.random.Generator) -> Bools:
-    return shuffle_within(label.astype(float), members, rng) > 0.5
+    return shuffled(label.astype(float), members, rng) > 0.5
 
 
 def _place(values: np.ndarray, rows: np.ndarray, nodes: np.ndarray, shape: tuple[int, ...]) -> Floats:
