@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import numpy as np
 import torch
 
+from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
@@ -99,18 +99,6 @@ def describe(model: CoconutGPT2, *, name: str) -> ModelInfo:
         uniform_prob=config.uniform_prob,
         fingerprint=fingerprint(model),
     )
-
-
-def fingerprint(model: CoconutGPT2) -> str:
-    """SHA-256 of a sample of every tensor (first, middle and last 64 values), first 16 hex digits."""
-    digest = hashlib.sha256()
-    for tensor_name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        middle = flat.numel() // 2
-        parts = torch.cat([flat[:64], flat[middle : middle + 64], flat[-64:]]).float().cpu()
-        digest.update(f"{tensor_name}{tuple(tensor.shape)}".encode())
-        digest.update(parts.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, filled: bool) -> tuple[str, ...]:

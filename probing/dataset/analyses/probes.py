@@ -10,7 +10,6 @@ Controls are fitted and scored in the same folds: labels shuffled within each gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from model.files import atomic_path, write_json
 from model.metrics import auroc, average_precision, shuffled
 from model.stats import Floats
+from model.values import Progress, silent
 from probing.dataset.analyses.common import Runs
 from probing.dataset.analyses.superposition import _plain
 from probing.dataset.cells import Cell, mean_cell
@@ -146,9 +146,7 @@ def fit_scores(data: ProbeData, layer: int, t: int, *, seed: int) -> ProbeScores
     return ProbeScores(score, label)
 
 
-def linear_probes(
-    runs: Runs, *, n_problems: int = 300, progress: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> Section:
+def linear_probes(runs: Runs, *, n_problems: int = 300, progress: Progress = silent) -> Section:
     """Every probe of every layer and thought, with its controls, for the models that have thoughts."""
     cells: list[Cell] = []
     charts: list[Chart] = []
