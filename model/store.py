@@ -1,6 +1,6 @@
 """A folder that belongs to one run, and results in it that survive a stop: rows in a JSONL file, or numbered files.
 
-``run.json`` says which run it is. Whoever comes with another is refused; whoever comes with the same goes on.
+``run.json`` says which run it is. Whoever comes with another is refused; whoever comes with the same resumes.
 """
 
 from __future__ import annotations

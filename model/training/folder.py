@@ -57,7 +57,7 @@ class StageSpan:
     start: int
     end: int
     why: str
-    """Why it ended: ``settled``, ``limit`` or ``schedule``; empty where it goes on or where that is not known."""
+    """Why it ended: ``settled``, ``limit`` or ``schedule``; empty where it continues or where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The training loop: a generator of ``TrainStep`` values. Files, resuming and validation are in ``model.training.run``.
 
 Each step reads one batch of problems, written afresh, through the one thought loop and takes one AdamW step. The
-randomness of step i follows from (seed, i) alone, so a run that stopped goes on exactly where it was.
+randomness of step i follows from (seed, i) alone, so a run that stopped resumes exactly where it was.
 
 With several processes every one draws the whole batch, takes its slice, makes as many passes, and divides its loss by
 the number of scored tokens of the whole batch: summed over processes, gradients and losses are those of one process.

@@ -4,7 +4,7 @@
 
     config.yaml          every setting              metrics.jsonl    one line per TrainStep and per validation
     run.json             versions, device           emergence.json   the training dynamics so far
-    last/                checkpoint + trainer state, what --resume goes on from
+    last/                checkpoint + trainer state, what --resume starts from
     best/                checkpoint of the highest validation accuracy in the latest stage
     result.json          final accuracies, written at the end
 
@@ -82,7 +82,7 @@ def train_run(
 ) -> Iterator[TrainStep]:
     """Train into a folder; values as ``model.training.loop.train`` gives them, each after it was recorded.
 
-    Refuses a folder that holds anything unless ``resume``, which goes on from ``last`` (or from the start where the
+    Refuses a folder that holds anything unless ``resume``, which continues from ``last`` (or from the start where the
     run was stopped before its first checkpoint). Only the main process writes. ``data`` saves ``load_data`` where
     several runs learn from the same problems. Raises InputError.
     """
@@ -363,7 +363,7 @@ def _load_optimizer(optimizer: torch.optim.AdamW, model: CoconutGPT2, tensors: d
 
 
 def _rewind(out: Path, step: int, record: DynamicsRecord) -> None:
-    """Take back what was recorded after the checkpoint that the run goes on from."""
+    """Take back what was recorded after the checkpoint that the run continues from."""
     path = out / "metrics.jsonl"
     if path.exists():
         kept = []

@@ -57,7 +57,7 @@ class TrainStep(Value):
     """Time spent in training steps since the start of the run."""
     problems_per_second: float
     stage_ended: str = ""
-    """Why the stage ends here: ``settled``, ``limit`` or ``schedule``; empty where it goes on."""
+    """Why the stage ends here: ``settled``, ``limit`` or ``schedule``; empty where it continues."""
 
 
 @dataclass
