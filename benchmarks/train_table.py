@@ -18,7 +18,7 @@ from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays
 from model.training.config import load_train_config
 from model.training.curriculum import stages
-from model.training.dynamics import load_record
+from model.training.dynamics import DynamicsRecord
 from model.training.run import accuracy
 
 
@@ -27,8 +27,8 @@ def shown(value: dict[str, float]) -> str:
 
 
 def aurocs(folder: Path) -> dict[str, float | None]:
-    last = load_record(folder / "best" / "emergence.json").points[-1]
-    return {str(t.thought): t.auroc for t in last.thoughts if t.thought <= 3}
+    last = DynamicsRecord.load(folder / "best" / "emergence.json").points[-1]
+    return {str(t.thought): t.auroc_beyond for t in last.thoughts if t.thought <= 3}
 
 
 def main() -> None:
@@ -41,14 +41,14 @@ def main() -> None:
     for folder in sorted(path.parent for path in options.runs.glob("*/result.json")):
         config, result = load_train_config(folder / "config.yaml"), read_json(folder / "result.json")
         row = {"run": folder.name, "method": config.method, "seed": config.seed, **result}
-        row["auroc"] = aurocs(folder) if config.n_emergence else {}
+        row["auroc"] = aurocs(folder) if config.n_dynamics else {}
         row["problems"] = round(config.num_epochs * config.n_train)
         if options.public:
             device = checkpoint.pick_device(options.device)
             model = checkpoint.load(folder / "best", device=device)
             problems = ProblemTensors.from_arrays(ProblemArrays.from_problems(load_problems(options.public)))
             codec, stage = SlotCodec(config.n_slots), stages(config)[-1]
-            row["public"] = accuracy(model, codec, problems.to(device), stage, config).to_json()
+            row["public"] = accuracy(model, codec, problems.to(device), stage, config).model_dump()
         rows.append(row)
     columns = ["run", "balanced % [95 %] (n)", "thoughts", "tokens", "learned stop", "thoughts", "AUROC t = 1, 2, 3"]
     columns += ["public % [95 %] (n)"] if options.public else []

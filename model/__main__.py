@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from model.cli import bar, make_app, progress, run
+from model.cli import bars, make_app, progress, run
 from model.errors import InputError
 from model.files import atomic_path, write_json, write_text
 
@@ -63,7 +63,7 @@ def audit(
     data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
 ) -> None:
-    """How often rules that never look at the asked entity find the right candidate; chance is one half."""
+    """How often rules that never look at the queried entity find the right candidate; chance is one half."""
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
     from model.problems.audit import describe
@@ -74,13 +74,9 @@ def audit(
         write_json(
             out, {"data": data.name, "rules": {name: each.to_dict() for name, each in scores.items()}, "facts": facts}
         )
-    typer.echo(f"{'rule':<18}{'accuracy':>9}{'95 % interval':>17}{'wins':>8}{'ties':>8}{'losses':>8}{'n':>8}")
+    typer.echo(f"{'rule':<18}{'accuracy [95 %]':>26}{'wins':>8}{'ties':>8}{'losses':>8}{'n':>8}")
     for name, each in scores.items():
-        low, high = each.ci95
-        typer.echo(
-            f"{name:<18}{each.accuracy:>9.3f}{f'{low:.3f}-{high:.3f}':>17}"
-            f"{each.wins:>8}{each.ties:>8}{each.losses:>8}{each.n:>8}"
-        )
+        typer.echo(f"{name:<18}{each.accuracy.text():>26}{each.wins:>8}{each.ties:>8}{each.losses:>8}{each.n:>8}")
     typer.echo("")
     for name, value in facts.items():
         if isinstance(value, dict):
@@ -116,19 +112,20 @@ def evaluate(
     first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
     if first > last:
         raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
-    with bar(total=len(problems) * draws, what="evaluate") as advance:
+    with bars("prompt") as told:
         result = run_evaluation(
             model,
             problems,
             n_thoughts=last,
-            n_draws=draws,
+            n_samples=draws,
             seed=seed,
-            fill=fill,
+            pad=fill,
             batch_size=batch_size,
-            on_batch=advance,
+            progress=told,
         )
+    baselines = score(problems)
     values = summary(result, range(first, last + 1)) | {
-        "baselines": {name: rule.to_dict() for name, rule in score(problems).items()},
+        "baselines": {name: rule.to_dict() for name, rule in baselines.items()},
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
         "method": model.config.method,
@@ -138,16 +135,14 @@ def evaluate(
     }
     write_json(out, values)
     hops = list(values["by_hops"])
-    typer.echo(f"{'k':<18}{'accuracy':>9}{'95 % interval':>17}" + "".join(f"{f'{h} hops':>9}" for h in hops))
-    for k, accuracy in values["accuracy"].items():
-        low, high = values["ci95"][k]
+    typer.echo(f"{'k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{h} hops':>9}" for h in hops))
+    for k, found in zip(values["accuracy"], result.accuracy()[first:], strict=True):
         cells = "".join(f"{values['by_hops'][h]['accuracy'][k]:>9.3f}" for h in hops)
-        typer.echo(f"{k:<18}{accuracy:>9.3f}{f'{low:.3f}-{high:.3f}':>17}{cells}")
+        typer.echo(f"{k:<18}{found.text():>26}{cells}")
     typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_hops'][h]['n']:>9}" for h in hops))
-    typer.echo("rules that never look at the asked entity:")
-    for name, rule in values["baselines"].items():
-        low, high = rule["ci95"]
-        typer.echo(f"{name:<18}{rule['accuracy']:>9.3f}{f'{low:.3f}-{high:.3f}':>17}")
+    typer.echo("rules that never look at the queried entity:")
+    for name, rule in baselines.items():
+        typer.echo(f"{name:<18}{rule.accuracy.text():>26}")
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -134,6 +136,38 @@ def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()
+
+
+def open(
+    path: str | Path = DEFAULT_CHECKPOINT, *, device: str = "auto", trained: bool = True, seed: int = 0
+) -> CoconutGPT2:
+    """``load`` on a device by name (``pick_device``); not ``trained``: fresh random weights of its config instead."""
+    where = pick_device(device)
+    if trained:
+        return load(path, device=where)
+    model = untrained(load_config(path), seed=seed)
+    torch.nn.Module.to(model, where)
+    return model
+
+
+def fingerprint(model: CoconutGPT2) -> str:
+    """SHA-256 of all weights, first 16 hex digits: equal for equal models, wherever they are stored.
+
+    Kept for the model until one of its tensors is another, or was written to.
+    """
+    state = sorted(model.state_dict().items())
+    now = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for _, tensor in state)
+    known = _FINGERPRINTS.get(model)
+    if known is None or known[0] != now:
+        digest = hashlib.sha256()
+        for name, tensor in state:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        known = _FINGERPRINTS[model] = now, digest.hexdigest()[:16]
+    return known[1]
+
+
+_FINGERPRINTS: WeakKeyDictionary[CoconutGPT2, tuple[tuple[tuple[int, int], ...], str]] = WeakKeyDictionary()
 
 
 def checkpoint_folder(path: str | Path) -> Path:

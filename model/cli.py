@@ -1,9 +1,9 @@
-"""What every command of this project shares: one way to fail, one progress bar, one way to speak."""
+"""What every command of this project shares: one way to fail, one progress bar."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from model.errors import InputError
+from model.values import Progress
 
 T = TypeVar("T")
 
@@ -35,14 +36,22 @@ def run(app: typer.Typer) -> None:
 
 
 @contextmanager
-def bar(*, total: int, what: str, unit: str = "problem") -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr for work that reports how many it has just finished."""
-    with tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True) as shown:
+def bars(unit: str = "problem") -> Iterator[Progress]:
+    """A ``Progress`` that shows a bar on stderr for everything it is told of."""
+    shown: dict[str, tqdm] = {}
 
-        def advance(n: int) -> None:
-            shown.update(n)
+    def progress(what: str, done: int, total: int) -> None:
+        if what not in shown:
+            shown[what] = tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True)
+        shown[what].update(done - shown[what].n)
+        if done >= total:
+            shown[what].close()
 
-        yield advance
+    try:
+        yield progress
+    finally:
+        for bar in shown.values():
+            bar.close()
 
 
 def progress(

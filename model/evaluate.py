@@ -1,8 +1,8 @@
-"""Accuracy after every number of thoughts, with intervals, beside the rules that never look at the question."""
+"""Accuracy after every number of thoughts, with intervals, beside the shortcut baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,15 @@ from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Floats, mean_interval, wilson
+from model.stats import Estimate, Floats, mean, share
+from model.values import Progress, silent
 
 NO_ANSWER = -1
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Answers of a model to M problems under R draws, left to write on by itself after k = 0..K thoughts."""
+    """Answers of a model to M problems in R prompt samples, by free generation after k = 0..K thoughts."""
 
     problems: tuple[ProsQAProblem, ...]
     answers: np.ndarray
@@ -33,36 +34,29 @@ class Evaluation:
         target = np.array([problem.target for problem in self.problems])
         return (self.answers == target[:, None, None]).astype(float)
 
-    def accuracy(self, rows: Sequence[int] | None = None) -> list[tuple[float, float, float]]:
-        """(accuracy, low, high) for each k over these problems (default all): see ``interval``."""
-        correct = self.correct if rows is None else self.correct[list(rows)]
-        return [interval(correct[:, :, k]) for k in range(correct.shape[2])]
+    def accuracy(self, rows: Sequence[int] | None = None) -> list[Estimate]:
+        """For each k over these problems (default all).
 
-
-def interval(correct: Floats) -> tuple[float, float, float]:
-    """(share, low, high) with a 95 % interval, from ``M R`` outcomes of 0 or 1.
-
-    One draw: Wilson over problems. Several draws of a problem are not independent, so then Student's t over the
-    problems' own shares.
-    """
-    shares = correct.mean(axis=1)
-    if correct.shape[1] == 1:
-        return float(shares.mean()), *wilson(float(shares.sum()), len(shares))
-    mean, low, high = mean_interval(shares)
-    if low is None or high is None:
-        return float(mean), 0.0, 1.0
-    return float(mean), float(low), float(high)
+        One sample per problem: Wilson's interval over problems. Several samples of a problem are not independent, so
+        then Student's t over the problems' own shares.
+        """
+        shares = (self.correct if rows is None else self.correct[list(rows)]).mean(axis=1)
+        found = [share(column) if self.answers.shape[1] == 1 else mean(column) for column in shares.T]
+        return [each for each in found if each is not None]
 
 
 def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
-    """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, and the same ``by_hops`` of the target."""
+    """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, and the same ``by_hops`` of the target.
+
+    Where there is no interval its ends are None.
+    """
 
     def table(rows: Sequence[int]) -> dict[str, Any]:
         found = result.accuracy(rows)
         return {
             "n": len(rows),
-            "accuracy": {str(k): found[k][0] for k in ks},
-            "ci95": {str(k): list(found[k][1:]) for k in ks},
+            "accuracy": {str(k): found[k].value for k in ks},
+            "ci95": {str(k): [found[k].low, found[k].high] for k in ks},
         }
 
     ks = list(ks)
@@ -72,7 +66,7 @@ def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
 
 
 def written_answers(model: CoconutGPT2, trace: ThoughtTrace, *, max_new_tokens: int) -> Tensor:
-    """``B K+1``: the token written after the first [A] when left to write on after k thoughts; -1 if there is none."""
+    """``B K+1``: the token generated after the first [A] in free generation after k thoughts; -1 if there is none."""
     written = model.write_after_each(trace, max_new_tokens, stop=ANSWER, beyond_stop=1)
     return answer_tokens(written)
 
@@ -93,23 +87,22 @@ def evaluate(
     problems: Sequence[ProsQAProblem],
     *,
     n_thoughts: int | None = None,
-    n_draws: int = 1,
+    n_samples: int = 1,
     seed: int = 0,
-    fill: bool = False,
+    pad: bool = False,
     batch_size: int = 16,
-    on_batch: Callable[[int], None] | None = None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Answers to every problem after k = 0..n_thoughts thoughts (default: the number the model was trained for).
 
-    Prompts are batched by length; a problem's draws depend on (seed, problem number) alone, so the result does not
-    depend on ``batch_size``. ``on_batch`` is told how many prompts
-    were just done. ``fill`` adds unrelated facts to graphs smaller than any in training
+    Prompts are batched by length; a problem's samples depend on (seed, problem number) alone, so the result does not
+    depend on ``batch_size``. ``pad`` brings graphs smaller than any in training up to its size with distractor facts
     (``SlotCodec.draw``). Raises InputError if there is no problem or one does not fit the model.
     """
     if not problems:
         raise InputError("no problem to evaluate")
-    if batch_size < 1 or n_draws < 1:
-        raise InputError(f"batch size and draws must be 1 or more, got {batch_size} and {n_draws}")
+    if batch_size < 1 or n_samples < 1:
+        raise InputError(f"batch size and samples must be 1 or more, got {batch_size} and {n_samples}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
     codec = codec_for(model.config)
     prompts: list[Prompt] = []
@@ -119,11 +112,12 @@ def evaluate(
         except InputError as error:
             raise type(error)(f"problem {row}: {error}") from None
         rng = np.random.default_rng([seed, row])
-        size = filler_size(problem, model.config) if fill else None
-        prompts += [codec.encode(problem, codec.draw(problem, rng, fill_to=size)) for _ in range(n_draws)]
+        size = filler_size(problem, model.config) if pad else None
+        prompts += [codec.encode(problem, codec.draw(problem, rng, fill_to=size)) for _ in range(n_samples)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     answers = np.full((len(prompts), n_thoughts + 1), NO_ANSWER)
+    done = 0
     for rows in batches:
         batch = [prompts[i] for i in rows]
         trace = model.think(codec.collate(batch).to(model.device), n_thoughts)
@@ -132,6 +126,6 @@ def evaluate(
         for i, prompt, row_tokens in zip(rows, batch, tokens, strict=True):
             node_of = {token: node for node, token in enumerate(prompt.node_tokens)}
             answers[i] = [node_of.get(token, NO_ANSWER) for token in row_tokens]
-        if on_batch is not None:
-            on_batch(len(rows))
-    return Evaluation(tuple(problems), answers.reshape(len(problems), n_draws, n_thoughts + 1))
+        done += len(rows)
+        progress("evaluate", done, len(prompts))
+    return Evaluation(tuple(problems), answers.reshape(len(problems), n_samples, n_thoughts + 1))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +138,22 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a JSON value (NaN and infinity are refused), whole or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under named columns as CSV text, None as an empty cell; written to ``path``, if given."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    if path is not None:
+        write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def html(text: object) -> str:
+    """Text as HTML that shows it letter by letter: the one escape, for elements and for quoted attributes alike."""
+    return escape(str(text))
 
 
 def _umask() -> int:

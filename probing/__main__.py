@@ -77,7 +77,7 @@ def report(
     typer.echo(f"{'thought':<9}{'frontier':>9}{'mass':>8}{'shuffled':>10}{'AUROC':>8}{'shuffled':>10}")
     for t in range(1, result.n_thoughts + 1):
         cells = [
-            metrics[source][name][t - 1] for name in ("mass_frontier", "auroc") for source in ("model", "shuffled")
+            metrics[source][name][t - 1] for name in ("mass_frontier", "auroc_all") for source in ("model", "shuffled")
         ]
         shown = ["-" if cell is None else f"{cell.mean:.3f}" for cell in cells]
         size = len(problem.frontier(t))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,3 +37,19 @@ def write(model: CoconutGPT2, embeddings: Tensor, max_new_tokens: int, stop: int
         written.append(int(model.lm_head(hidden(model, embeddings)[-1]).argmax()))
         embeddings = torch.cat([embeddings, model.transformer.wte.weight[written[-1]][None]])
     return written
+
+
+def auroc(score: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """The share of (positive, negative) pairs in which the positive scores higher, ties half; NaN without a pair."""
+    pairs = [
+        (score[i] > score[j]) + 0.5 * (score[i] == score[j])
+        for i in np.flatnonzero(positive)
+        for j in np.flatnonzero(negative)
+    ]
+    return float(np.mean(pairs)) if pairs else float("nan")
+
+
+def average_precision(score: np.ndarray, positive: np.ndarray, members: np.ndarray) -> float:
+    """Mean over positives of the share of positives among the members that score at least as high."""
+    found = [positive[members & (score >= score[i])].mean() for i in np.flatnonzero(positive)]
+    return float(np.mean(found)) if found else float("nan")

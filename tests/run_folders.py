@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.stats import wilson
-from model.training.dynamics import EmergencePoint, EmergenceRecord, ThoughtNumbers, save_record
+from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 
 N = 100
 STAGES = (0, 0, 0, 1, 1, 1, 2, 2)
@@ -17,18 +17,27 @@ STAGES = (0, 0, 0, 1, 1, 1, 2, 2)
 def thought(t: int, i: int) -> ThoughtNumbers:
     """Thought t at point i: AUROC from .5 by .06 (thought 1) or .05 (thought 2) a point, its control at .5."""
     auroc = 0.5 + (0.07 - 0.01 * t) * i
-    mass = {"not_reached": 0.6 - 0.05 * i, "reached": 0.1, "frontier": 0.1 + 0.1 * i, "optimal": 0.05 + 0.1 * i}
-    logit = {"not_reached": 0.0, "reached": 1.0, "frontier": float(i), "optimal": float(i)}
-    return ThoughtNumbers(t, t, N - t, auroc, 0.01, 0.5 + 0.001 * i, mass, logit)
+    mass = {"beyond": 0.6 - 0.05 * i, "passed": 0.1, "frontier": 0.1 + 0.1 * i, "optimal": 0.05 + 0.1 * i}
+    logit = {"beyond": 0.0, "passed": 1.0, "frontier": float(i), "optimal": float(i)}
+    return ThoughtNumbers(
+        thought=t, distance=t, n=N - t, auroc_beyond=auroc, auroc_se=0.01, auroc_control=0.5 + 0.001 * i,
+        mass=mass, logit=logit,
+    )  # fmt: skip
 
 
-def record(name: str = "planted", method: str = "coconut", *, n_points: int = 9) -> EmergenceRecord:
+def record(name: str = "planted", method: str = "coconut", *, n_points: int = 9) -> DynamicsRecord:
     """Points before training and after each interval."""
     points = tuple(
-        EmergencePoint(i, 100 * i, (0, *STAGES)[i], (thought(1, i), thought(2, i)), (0.1, 0.05 * i, 0.1 * i))
+        DynamicsPoint(
+            step=i,
+            problems=100 * i,
+            stage=(0, *STAGES)[i],
+            thoughts=(thought(1, i), thought(2, i)),
+            accuracy_by_k=(0.1, 0.05 * i, 0.1 * i),
+        )
         for i in range(n_points)
     )
-    return EmergenceRecord(name, method, 3, N, points)
+    return DynamicsRecord(name=name, method=method, seed=3, n_problems=N, points=points)
 
 
 def step(i: int) -> dict[str, Any]:
@@ -59,7 +68,7 @@ def plant(
     folder: Path, *, name: str = "planted", method: str = "coconut", n_steps: int = 8, ended: bool = False
 ) -> Path:
     """Write the folder as it is after ``n_steps`` intervals."""
-    save_record(record(name, method, n_points=n_steps + 1), folder / "emergence.json")
+    record(name, method, n_points=n_steps + 1).save(folder / "emergence.json")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics(n_steps)))
     if ended:
         values = validation(8, 2, 1.0)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
+from model.metrics import entropy as entropy_in
+from model.metrics import group_mean, problem_groups, shuffled
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.analyses.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
 from probing.dataset.analyses.common import (
     GROUPINGS,
     Runs,
-    group_mean,
     node_groups,
-    shuffle_within,
     shuffled_mean,
     walk_layers,
 )
@@ -31,7 +31,6 @@ from probing.dataset.analyses.node_values import (
     entropy,
     height,
     heights,
-    normalised_entropy,
     parallelism,
 )
 from probing.dataset.analyses.probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
@@ -46,7 +45,6 @@ from probing.dataset.cells import mean_cell, over_graphs, share_cell
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES, walk_end
-from probing.read.metrics import frontier_metrics, groups
 from probing.read.report import ModelInfo
 from probing.read.scores import NodeScores
 
@@ -168,7 +166,7 @@ def test_edges_are_grouped_by_their_source() -> None:
 @settings(max_examples=40, deadline=None)
 @given(hnp.arrays(float, (3, 7), elements=st.floats(-5, 5)), hnp.arrays(bool, (3, 7)), st.integers(0, 1000))
 def test_a_shuffle_moves_members_only(values, members, seed) -> None:
-    found = shuffle_within(values, members, np.random.default_rng(seed))
+    found = shuffled(values, members, np.random.default_rng(seed))
     for before, after, inside in zip(values, found, members, strict=True):
         assert np.array_equal(before[~inside], after[~inside])
         assert np.array_equal(np.sort(before[inside]), np.sort(after[inside]))
@@ -176,7 +174,7 @@ def test_a_shuffle_moves_members_only(values, members, seed) -> None:
 
 def test_a_shuffle_is_uniform() -> None:
     members = np.array([True, True, False, True])
-    found = shuffle_within(np.tile([0.0, 1, 9, 2], (6000, 1)), members, np.random.default_rng(0))
+    found = shuffled(np.tile([0.0, 1, 9, 2], (6000, 1)), members, np.random.default_rng(0))
     share = [(found[:, 0] == value).mean() for value in (0, 1, 2)]
     assert share == pytest.approx([1 / 3] * 3, abs=0.03)
 
@@ -185,7 +183,7 @@ def test_the_mean_over_shuffles_needs_none() -> None:
     rng = np.random.default_rng(1)
     values, members = rng.normal(size=(2, 6)), np.array([[True] * 5 + [False]] * 2)
     group = np.array([[True, False, True, False, False, False], [False] * 6])
-    drawn = [group_mean(shuffle_within(values, members, rng), group) for _ in range(4000)]
+    drawn = [group_mean(shuffled(values, members, rng), group) for _ in range(4000)]
     assert shuffled_mean(values, members, group) == pytest.approx(np.mean(drawn, axis=0), abs=0.03, nan_ok=True)
 
 
@@ -209,24 +207,23 @@ def test_frontier_values_equal_those_of_one_problem_at_a_time() -> None:
             recording.value[i : i + 1, :, :n], recording.logit[i : i + 1, :, :n], recording.logit[i : i + 1, :, :n],
             np.zeros((1, K + 1, 8)), rest, rest,
         )  # fmt: skip
-        graph = groups(problem, K)
-        expected = frontier_metrics(scores, graph)
+        graph = problem_groups(problem, K)
+        expected = scores.metrics(graph)
         for name in FRONTIER_METRICS:
             defined = np.ones(K, dtype=bool)
             if name.startswith("mass"):
-                group = {"mass_reached": "reached"}.get(name, name.removeprefix("mass_"))
-                defined = getattr(graph, group).any(axis=1)
+                defined = graph[name.removeprefix("mass_")].any(axis=1)
             assert found[name][i][defined] == pytest.approx(expected[name][0][defined], nan_ok=True), name
 
 
 def test_a_planted_frontier_is_found_and_noise_is_not() -> None:
     section = frontier_over_data(runs_of(made(planted), made(noise, name="untrained", seed=1), untrained=(1,)))
     for t in (1, 2, 3):
-        assert section.cell("auroc", step=t).value == 1
+        assert section.cell("auroc_all", step=t).value == 1
         assert section.cell("average_precision", step=t).value == 1
         assert section.cell("best_rank", step=t).value == 1
-        assert section.cell("auroc", source="shuffled", step=t).value == pytest.approx(0.5, abs=0.06)
-        assert section.cell("auroc", source="untrained", step=t).value == pytest.approx(0.5, abs=0.15)
+        assert section.cell("auroc_all", source="shuffled", step=t).value == pytest.approx(0.5, abs=0.06)
+        assert section.cell("auroc_all", source="untrained", step=t).value == pytest.approx(0.5, abs=0.15)
     inner = superposition(runs_of(made(planted)))
     assert inner.cell("inner product", group="strict: frontier", step=2).value == 8
     assert inner.cell("inner product", group="strict: earlier", step=2).value == 0
@@ -243,11 +240,9 @@ def test_top_values_and_entropy_in_closed_form() -> None:
     assert cumulative_top(np.array([0.1, np.nan, 0.5, 0.2])).tolist() == pytest.approx([0.5, 0.7, 0.8])
     assert cumulative_top(np.array([0.4])).tolist() == pytest.approx([0.4, 0.4, 0.4])
     members = np.array([True, True, True, True, False])
-    assert normalised_entropy(np.array([0.1, 0.1, 0.1, 0.1, 0.6]), members) == pytest.approx(1)
-    assert normalised_entropy(np.array([0.3, 0, 0, 0, 0.7]), members) == pytest.approx(0)
-    half = normalised_entropy(np.array([0.2, 0.2, 0, 0, 0.6]), members)
-    assert half == pytest.approx(0.5)
-    assert math.isnan(normalised_entropy(np.array([1.0, 0]), np.array([True, False])))
+    for values, known in (([0.1, 0.1, 0.1, 0.1, 0.6], 1), ([0.3, 0, 0, 0, 0.7], 0), ([0.2, 0.2, 0, 0, 0.6], 0.5)):
+        assert entropy_in(np.array(values), members, normalised=True) == pytest.approx(known)
+    assert math.isnan(entropy_in(np.array([1.0, 0]), np.array([True, False]), normalised=True))
 
 
 def test_values_are_raw_and_what_they_leave_is_said() -> None:

@@ -14,7 +14,6 @@ from app import compute
 from app.explore.state import View, encode
 from model import checkpoint
 from model.codec import codec_for
-from model.training.dynamics import save_record
 
 APP = Path(__file__).parent.parent / "app"
 
@@ -85,7 +84,7 @@ def test_the_last_moment_is_shown_beside_its_controls(ended: AppTest) -> None:
 def test_charts_draw_the_record(ended: AppTest) -> None:
     points = record().points
     auroc = line(ended, "t_auroc", "thought 1")
-    assert auroc == [[p.problems, pytest.approx(p.thoughts[0].auroc)] for p in points]
+    assert auroc == [[p.problems, pytest.approx(p.thoughts[0].auroc_beyond)] for p in points]
     control = line(ended, "t_auroc", "another problem's thought")
     assert control == [[p.problems, pytest.approx(p.thoughts[0].auroc_control)] for p in points]
     assert line(ended, "t_auroc", "chance") == [[0, 0.5], [800, 0.5]]
@@ -153,7 +152,7 @@ def test_a_run_that_wrote_nothing_for_long_has_stopped(no_runs: None, tmp_path: 
 
 
 def test_a_checkpoint_folder_with_its_record_alone(no_runs: None, tmp_path: Path) -> None:
-    save_record(record(), tmp_path / "best" / "emergence.json")
+    record().save(tmp_path / "best" / "emergence.json")
     page = start(tmp_path / "best")
     assert "as it stood at this checkpoint" in texts(page)
     assert len(page.get("echarts_chart")) == 4
@@ -172,7 +171,7 @@ def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
     plant(tmp_path / "runs" / "b", name="control", method="pause_as_thought", n_steps=6)
     page = start(tmp_path / "runs" / "a")
     page.selectbox(key="t_beside_run").select(str(tmp_path / "runs" / "b")).run()
-    expected = [[p.problems, pytest.approx(p.thoughts[0].auroc)] for p in record(n_points=7).points]
+    expected = [[p.problems, pytest.approx(p.thoughts[0].auroc_beyond)] for p in record(n_points=7).points]
     assert line(page, "t_auroc", "control") == expected
     assert "control (pause_as_thought) after 600 problems: AUROC 0.86 [0.84, 0.88] and 70 %" in texts(page)
     assert line(page, "t_accuracy", "control, k = 2")[-1] == [600, pytest.approx(0.6)]
@@ -193,7 +192,7 @@ def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> N
     ("name", "text", "said"),
     [
         ("emergence.json", "{", "line 1"),
-        ("emergence.json", '{"format": 1, "points": []}', "not an emergence record"),
+        ("emergence.json", '{"format": 1, "points": []}', "not a record of training dynamics"),
         ("metrics.jsonl", "hello\n", "line 1"),
         ("metrics.jsonl", json.dumps({**metrics()[0], "step": "x"}) + "\n", "line 1: step"),
         ("result.json", "3", "not the result"),

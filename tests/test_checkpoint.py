@@ -118,3 +118,16 @@ def test_untrained_is_seeded_and_leaves_the_global_seed_alone(tiny) -> None:
 def test_a_device_that_is_not_there_is_an_error(name) -> None:
     with pytest.raises(InputError, match="device"):
         checkpoint.pick_device(name)
+
+
+def test_the_fingerprint_is_of_every_weight_and_is_kept_until_one_changes(tiny, tmp_path) -> None:
+    model = checkpoint.untrained(tiny.config, seed=1)
+    found = checkpoint.fingerprint(model)
+    assert found == checkpoint.fingerprint(tiny) == checkpoint.fingerprint(model)
+    checkpoint.save(model, tmp_path / "m")
+    assert checkpoint.fingerprint(checkpoint.open(tmp_path / "m", device="cpu")) == found
+    with torch.no_grad():
+        model.transformer.wte.weight[20, 3] += 1
+    assert checkpoint.fingerprint(model) != found
+    other = checkpoint.open(tmp_path / "m", device="cpu", trained=False, seed=2)
+    assert checkpoint.fingerprint(other) == checkpoint.fingerprint(checkpoint.untrained(tiny.config, seed=2)) != found

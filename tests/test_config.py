@@ -95,3 +95,8 @@ def test_stages_counted_by_the_config_are_those_of_the_curriculum() -> None:
         for final in (False, True):
             config = parse(method=method, final_stage=final, max_latent_stage=4)
             assert len(stages(config)) == config.n_stages
+
+
+def test_the_old_name_of_a_setting_is_accepted() -> None:
+    values = {"name": "x", "epochs_per_stage": 1, "num_epochs": 9, "n_emergence": 7}
+    assert parse_train_config(values, where="x").n_dynamics == 7

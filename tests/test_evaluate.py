@@ -11,7 +11,7 @@ import torch
 from model.__main__ import app
 from model.codec import ANSWER, EOS
 from model.errors import InputError
-from model.evaluate import NO_ANSWER, Evaluation, evaluate, interval, summary, written_answers
+from model.evaluate import NO_ANSWER, Evaluation, evaluate, summary, written_answers
 from model.files import write_json
 from model.problems.prosqa import ProsQAProblem
 from model.stats import mean_interval, wilson
@@ -43,8 +43,8 @@ def test_the_answer_is_the_token_after_the_first_answer_marker() -> None:
 
 
 def test_batches_and_their_size_do_not_change_the_answers(tiny) -> None:
-    one = evaluate(tiny, PROBLEMS, n_draws=2, seed=1, batch_size=1)
-    many = evaluate(tiny, PROBLEMS, n_draws=2, seed=1, batch_size=6)
+    one = evaluate(tiny, PROBLEMS, n_samples=2, seed=1, batch_size=1)
+    many = evaluate(tiny, PROBLEMS, n_samples=2, seed=1, batch_size=6)
     assert one.answers.shape == (3, 2, 7)
     assert np.array_equal(one.answers, many.answers)
 
@@ -52,7 +52,7 @@ def test_batches_and_their_size_do_not_change_the_answers(tiny) -> None:
 @torch.inference_mode()
 def test_the_shipped_model_answers_by_search(trained) -> None:
     """These graphs are far smaller than any in training: filled up they are answered, bare ones are guessed."""
-    filled, bare = (evaluate(trained, PROBLEMS, n_draws=8, fill=fill).accuracy()[6][0] for fill in (True, False))
+    filled, bare = (evaluate(trained, PROBLEMS, n_samples=8, pad=pad).accuracy()[6].value for pad in (True, False))
     assert filled > 0.9
     assert bare < 0.8
 
@@ -61,8 +61,8 @@ def test_correct_compares_with_each_problems_target() -> None:
     answers = np.array([[[PROBLEMS[0].target]], [[PROBLEMS[1].neg_target]], [[NO_ANSWER]]])
     result = Evaluation(tuple(PROBLEMS), answers)
     assert result.correct[:, 0, 0].tolist() == [1, 0, 0]
-    assert result.accuracy()[0][0] == pytest.approx(1 / 3)
-    assert result.accuracy([0])[0][0] == 1
+    assert result.accuracy()[0].value == pytest.approx(1 / 3)
+    assert result.accuracy([0])[0].value == 1
 
 
 def test_intervals() -> None:
@@ -70,8 +70,11 @@ def test_intervals() -> None:
     z2 = 1.959964**2
     half = np.sqrt(z2) / (1 + z2 / 20) * np.sqrt(0.25 / 20 + z2 / 1600)
     assert wilson(10, 20) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
-    assert interval(np.array([[1.0]] * 10 + [[0.0]] * 10)) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-6)
-    assert interval(np.ones((5, 3))) == (1, 1, 1)
+    targets = np.array([problem.target for problem in PROBLEMS])
+    one = Evaluation((PROBLEMS[0],) * 20, np.repeat([targets[0], NO_ANSWER], 10)[:, None, None])
+    assert one.accuracy()[0].cells() == pytest.approx((0.5, 0.5 - half, 0.5 + half, 20), abs=1e-6)
+    assert Evaluation(tuple(PROBLEMS), targets[:, None, None].repeat(3, axis=1)).accuracy()[0].cells() == (1, 1, 1, 3)
+    assert Evaluation((PROBLEMS[0],), np.full((1, 3, 1), targets[0])).accuracy()[0].cells() == (1, None, None, 1)
     mean, _, high = mean_interval(np.array([1.0, 2.0, 3.0]))
     assert (mean, high - mean) == pytest.approx((2, 4.302653 / np.sqrt(3)))  # t(.975, 2) = 4.302653, sd = 1
     assert mean_interval(np.array([1.0]))[1] is None

@@ -92,8 +92,8 @@ def test_masses_sum_to_1_and_agree_with_the_metrics(report) -> None:
             metrics = report.metrics["model"]
             for part, metric in (
                 ("frontier", "mass_frontier"),
-                ("reached before", "mass_reached"),
-                ("not reached", "mass_not_reached"),
+                ("reached before", "mass_passed"),
+                ("not reached", "mass_beyond"),
                 ("other", "mass_other"),
             ):
                 assert parts[part] == pytest.approx(metrics[metric][state].mean, abs=1e-9)
@@ -138,7 +138,7 @@ def test_one_scene_for_each_hop_to_the_answer(report) -> None:
 
 def test_frontier_metrics_stand_beside_their_controls(report) -> None:
     scene = frontier_scene(report)
-    assert [panel.metric for panel in scene.panels] == ["auroc", "average_precision", "mass_frontier"]
+    assert [panel.metric for panel in scene.panels] == ["auroc_all", "average_precision", "mass_frontier"]
     for panel in scene.panels:
         assert [series.source for series in panel.series] == ["model", "shuffled", "untrained"]
         for series in panel.series:

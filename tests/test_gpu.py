@@ -60,9 +60,7 @@ def test_losses_and_gradients_equal_the_cpus() -> None:
 
 def test_a_run_killed_three_times_is_gone_on_with(tmp_path: Path) -> None:
     """What is drawn is the same; the last bits of arithmetic need not be."""
-    values = settings(
-        device="cuda", precision="float32", num_epochs=24, n_train=96, n_val=20, n_evals=24, n_emergence=3
-    )
+    values = settings(device="cuda", precision="float32", num_epochs=24, n_train=96, n_val=20, n_evals=24, n_dynamics=3)
     config, out = tmp_path / "c.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(values.model_dump(mode="json")))
 

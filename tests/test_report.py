@@ -12,6 +12,7 @@ import torch
 from model import checkpoint
 from model.codec import ANSWER, codec_for
 from model.errors import InputError, ProblemTooLargeError
+from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
 from probing.__main__ import app
 from probing.read.probe import blind_rule, fingerprint, probe
@@ -35,13 +36,13 @@ def test_the_shipped_model_searches_and_its_controls_do_not(report) -> None:
     """Thoughts 1 and 2 are the frontier; shuffled labels and an untrained model show what chance looks like."""
     model, shuffled, untrained = (report.metrics[source] for source in ("model", "shuffled", "untrained"))
     for t in (0, 1, 2):
-        assert model["auroc"][t].mean > 0.95
+        assert model["auroc_all"][t].mean > 0.95
         assert model["mass_frontier"][t].mean > 0.7
-        assert 0.35 < shuffled["auroc"][t].mean < 0.65
+        assert 0.35 < shuffled["auroc_all"][t].mean < 0.65
         assert shuffled["mass_frontier"][t].mean < 0.5
         assert untrained["mass_frontier"][t].mean < 0.35
-        assert model["auroc"][t].n == 8
-    assert model["auroc"][4] is None  # nothing is 5 hops away
+        assert model["auroc_all"][t].n == 8
+    assert model["auroc_all"][4] is None  # nothing is 5 hops away
     assert report.answers[6].p_target.mean > 0.9
     assert report.answers[6].written_target == 1
     assert report.base_rate[:3] == pytest.approx([2 / 14, 4 / 14, 1 / 14])
@@ -84,7 +85,7 @@ def test_json_round_trip_is_exact(report, tmp_path) -> None:
 def test_one_draw_has_no_interval_and_the_same_seed_the_same_report(tiny) -> None:
     one = probe(tiny, PROBLEM, n_draws=1, seed=4)
     assert one.probability.low is None
-    assert one.metrics["model"]["auroc"][0].low is None
+    assert one.metrics["model"]["auroc_all"][0].low is None
     assert one == probe(tiny, PROBLEM, n_draws=1, seed=4)
     assert one != probe(tiny, PROBLEM, n_draws=1, seed=5)
 
@@ -167,3 +168,17 @@ def test_command_line(tmp_path, capsys) -> None:
             app(["report", "--graph", str(graph), "--out", str(out), *flat], standalone_mode=False)
     with pytest.raises(InputError, match="either --data"):
         app(["report", "--out", str(out)], standalone_mode=False)
+
+
+def test_reports_of_older_versions_open(tiny) -> None:
+    report = probe(tiny, PROBLEM, n_draws=2)
+    old = json.loads(report.to_json())
+    names = {new: name for name, new in OLD_NAMES.items()}
+    for source, found in old["metrics"].items():
+        for values in found.values():
+            for value in filter(None, values):
+                value["mean"] = value.pop("value")
+                del value["k"]
+        old["metrics"][source] = {names.get(name, name): values for name, values in found.items()}
+    assert "auroc_ahead" in old["metrics"]["model"]
+    assert ProbeReport.from_json(json.dumps(old)) == report

@@ -9,7 +9,7 @@ import pytest
 from run_folders import N, metrics, plant, record, validation
 
 from model.errors import InputError
-from model.training.dynamics import load_record, save_record
+from model.training.dynamics import DynamicsRecord
 from model.training.folder import StageSpan, find_run_folders, read_run_folder
 
 
@@ -50,8 +50,8 @@ def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> None:
         ("metrics.jsonl", json.dumps(validation(1, 0, 0.5)) + "\n[]\n", "line 2: not a line"),
         ("metrics.jsonl", json.dumps({**metrics()[0], "loss": "low"}) + "\n", "line 1: loss"),
         ("emergence.json", "{", "line 1"),
-        ("emergence.json", "[]", "format None"),
-        ("emergence.json", '{"format": 9}', "format 9"),
+        ("emergence.json", "[]", "not a record"),
+        ("emergence.json", '{"format": 9}', "format"),
         ("emergence.json", '{"format": 1, "name": "x"}', "method"),
         ("result.json", "[]", "not the result"),
         ("result.json", '{"fixed": {"accuracy": 1}}', "fixed: low"),
@@ -76,11 +76,11 @@ def test_damaged_files_are_one_sentence(tmp_path: Path, name: str, text: str, sa
     ],
 )
 def test_foreign_records_are_refused(tmp_path: Path, change: dict) -> None:
-    save_record(record(), tmp_path / "emergence.json")
+    record().save(tmp_path / "emergence.json")
     values = json.loads((tmp_path / "emergence.json").read_text())
     (tmp_path / "emergence.json").write_text(json.dumps(values | change))
-    with pytest.raises(InputError, match=r"emergence\.json: not an emergence record"):
-        load_record(tmp_path / "emergence.json")
+    with pytest.raises(InputError, match=r"emergence\.json: not a record of training dynamics"):
+        DynamicsRecord.load(tmp_path / "emergence.json")
 
 
 def test_points_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_points_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         lambda points: points[1]["thoughts"][0]["mass"].pop("frontier"),
         lambda points: points[1]["thoughts"][0].update(auroc=float("nan")),
     ):
-        save_record(record(), path)
+        record().save(path)
         values = json.loads(path.read_text())
         spoil(values["points"])
         path.write_text(json.dumps(values))
-        with pytest.raises(InputError, match="not an emergence record"):
-            load_record(path)
+        with pytest.raises(InputError, match="not a record of training dynamics"):
+            DynamicsRecord.load(path)
 
 
 def test_folders_that_hold_nothing_are_said(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_folders_that_hold_nothing_are_said(tmp_path: Path) -> None:
 
 def test_runs_are_found_and_their_checkpoints_are_not_listed_again(tmp_path: Path) -> None:
     plant(tmp_path / "a")
-    save_record(record(), tmp_path / "a" / "best" / "emergence.json")
+    record().save(tmp_path / "a" / "best" / "emergence.json")
     plant(tmp_path / "many" / "seed0")
     (tmp_path / "empty").mkdir()
     found = find_run_folders([tmp_path, tmp_path / "none"])

@@ -30,13 +30,13 @@ from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate, generate_arrays
 from model.training import run as runs
 from model.training.config import TrainConfig
-from model.training.dynamics import load_record
+from model.training.dynamics import DynamicsRecord
 from model.training.loop import TrainingError, model_config
 from model.training.run import load_data, train_run
 from model.training.stopping import StopClassifier, fit_stop_classifier
 
 ROOT = Path(__file__).parent.parent
-RUN = {"n_train": 48, "n_val": 16, "n_probe": 8, "n_evals": 4, "n_emergence": 6, "log_every": 2, "uniform_prob": 0.3}
+RUN = {"n_train": 48, "n_val": 16, "n_probe": 8, "n_evals": 4, "n_dynamics": 6, "log_every": 2, "uniform_prob": 0.3}
 
 
 def run_settings(**values: object) -> TrainConfig:
@@ -192,8 +192,8 @@ def test_a_run_folder_holds_loadable_checkpoints_records_and_results(whole: Path
         assert model.config.uniform_prob == 0.3
     for name, weights in checkpoint.load(whole / "best").state_dict().items():
         assert torch.equal(checkpoint.load(whole).state_dict()[name], weights)  # a run stands for its best
-    record = load_record(whole / "last" / "emergence.json")
-    assert record == load_record(whole / "emergence.json")
+    record = DynamicsRecord.load(whole / "last" / "emergence.json")
+    assert record == DynamicsRecord.load(whole / "emergence.json")
     assert [point.step for point in record.points] == [0, 4, 8, 12, 16, 20, 24]
     result = read_json(whole / "result.json")
     assert set(result) == {"fixed", "learned_stop"}
@@ -437,7 +437,7 @@ def test_accuracy_of_a_planted_model_is_what_it_writes(problems: ProblemTensors)
     )
     found = runs.accuracy(model, codec, problems, stage, config)
     assert (found.right, found.n_written) == (30, 3)
-    assert found.to_json()["low"] < 0.75 < found.to_json()["high"]
+    assert found.low < 0.75 < found.high
 
 
 def test_the_stop_classifier_learns_a_planted_signal_and_stops_there(problems: ProblemTensors, tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_the_stop_classifier_learns_a_planted_signal_and_stops_there(problems: P
     assert torch.equal(stop.first_stop(planted(prompt, 4).states), problems.n_hops.long())
     stop.save(tmp_path / "stop.json")
     assert StopClassifier.load(tmp_path / "stop.json") == stop
-    never = StopClassifier((0.0,) * 16, -1.0)
+    never = StopClassifier(weight=(0.0,) * 16, bias=-1.0)
     assert never.first_stop(torch.zeros(3, 5, 16)).tolist() == [4, 4, 4]
     (tmp_path / "stop.json").write_text("{}")
     with pytest.raises(CheckpointError, match="not a stop classifier"):

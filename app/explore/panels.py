@@ -12,13 +12,13 @@ from app import compute
 from app.explore.state import View, url
 from app.problem_picker import literal
 from model.errors import InputError
+from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures
 from probing.draw.export import MEDIA_TYPES, export
 from probing.draw.layout import layout
 from probing.draw.marks import THEMES, Theme
 from probing.draw.of_report import SOURCES, dag_scene, display_name, frontier_scene, heatmap_scene, scale_of
-from probing.read.metrics import METRICS
 from probing.read.report import VALUES, Estimate, ProbeReport
 
 SMALL = 230

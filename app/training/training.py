@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import asdict
 from functools import partial
 
 import pandas as pd
@@ -279,8 +278,8 @@ def table(record: EmergenceRecord, point: EmergencePoint) -> pd.DataFrame:
                 "on frontier": number(now.mass["frontier"]),
                 "frontier, start": number(start.mass["frontier"]),
                 "on shortest path": number(now.mass["optimal"]),
-                "reached before": number(now.mass["reached"]),
-                "not reached": number(now.mass["not_reached"]),
+                "reached before": number(now.mass["passed"]),
+                "not reached": number(now.mass["beyond"]),
                 "logit gap": number(now.logit_gap),
                 "accuracy after it [95 %]": share(right, record.n_problems),
             }
@@ -341,8 +340,8 @@ def downloads(run: RunFolder, record: EmergenceRecord) -> None:
             )
     if not run.steps:
         return
-    rows = [{"kind": "step", **asdict(step)} for step in run.steps]
-    rows += [{"kind": "validation", **asdict(value)} for value in run.validations]
+    rows = [{"kind": "step", **step.model_dump()} for step in run.steps]
+    rows += [{"kind": "validation", **value.model_dump()} for value in run.validations]
     st.caption("Losses and validations")
     with st.container(horizontal=True, gap="xsmall"):
         st.download_button(

@@ -1,8 +1,8 @@
-"""Shortcut audit: how often the right candidate is found without looking at the asked entity.
+"""Shortcut audit: how often the right candidate is found without looking at the queried entity.
 
-A rule here sees the graph and the two candidates, never the root, so on a sound data set it is right half of the time.
-On the public ProsQA test file the first rule is right 90 % of the time, above the accuracy of several published
-models; an accuracy on ProsQA means little without these numbers beside it.
+A shortcut baseline sees the graph and the two candidates, never the root, so on a sound data set it is right half of
+the time. On the public ProsQA test file the first rule is right 90 % of the time, above the accuracy of several
+published models; an accuracy on ProsQA means little without these numbers beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.stats import wilson
+from model.stats import Estimate, share
 
 RULES: Mapping[str, Callable[[ProsQAProblem, int], float]] = {
     "deeper_backward": lambda problem, node: problem.backward_depth(node),
@@ -31,7 +31,7 @@ RULES: Mapping[str, Callable[[ProsQAProblem, int], float]] = {
 
 @dataclass(frozen=True)
 class RuleScore:
-    """How a root-blind rule does on a data set; ties count half, as a coin would."""
+    """How a shortcut baseline does on a data set; ties count half, as a coin would."""
 
     wins: int
     ties: int
@@ -42,17 +42,15 @@ class RuleScore:
         return self.wins + self.ties + self.losses
 
     @property
-    def accuracy(self) -> float:
-        """0 to 1; 0.5 is chance."""
-        return (self.wins + self.ties / 2) / self.n
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """Wilson 95 % interval of the accuracy; with ties a little too wide, as half a win varies less than a coin."""
-        return wilson(self.wins + self.ties / 2, self.n)
+    def accuracy(self) -> Estimate:
+        """0 to 1; 0.5 is chance. The interval is a little too wide with ties: half a win varies less than a coin."""
+        found = share(self.wins + self.ties / 2, self.n)
+        assert found is not None
+        return found
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "n": self.n, "accuracy": self.accuracy, "ci95": list(self.ci95)}
+        value, low, high, n = self.accuracy.cells()
+        return {**asdict(self), "n": n, "accuracy": value, "ci95": [low, high]}
 
 
 @dataclass(frozen=True)

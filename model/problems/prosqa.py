@@ -6,6 +6,8 @@ two candidates can be reached from X. The facts here are exact graph facts; noth
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -325,6 +327,24 @@ class ProsQAProblem:
             )
         if reaches[1]:
             raise GraphError(f"{root!r} is a {other!r}, not a {target!r}: target and neg_target are exchanged")
+
+
+def digest(problems: Iterable[ProsQAProblem]) -> str:
+    """SHA-256 of the graphs and questions in order, names included, first 16 hex digits."""
+    found = hashlib.sha256()
+    for problem in problems:
+        found.update(graph_json(problem).encode())
+    return found.hexdigest()[:16]
+
+
+def graph_json(problem: ProsQAProblem) -> str:
+    """A problem as compact JSON without its English, which can be written again from it."""
+    row = problem.to_row()
+    return json.dumps(
+        {key: row[key] for key in ("idx_to_symbol", "edges", "root", "target", "neg_target")},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
 
 
 def check_graph(names: Sequence[str], edges: Sequence[tuple[int, int]]) -> None:

@@ -8,25 +8,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from model.errors import InputError
 from model.files import read_text, write_text
+from model.values import Value
 
 Method = Literal["coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought"]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TrainConfig(_Strict):
+class TrainConfig(Value):
     """One training run. An **epoch** is one visit to every training problem; epochs may be fractions."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"n_emergence": "n_dynamics"}
 
     name: str
     method: Method = "coconut"
@@ -119,13 +118,13 @@ class TrainConfig(_Strict):
     """Steps between two records of loss and speed."""
     n_evals: Positive = 20
     """Validations and checkpoints in the run, evenly spaced, the last at its end."""
-    n_emergence: Annotated[int, Field(ge=0)] = 50
-    """Points of the emergence record after the first; 0 for none."""
+    n_dynamics: Annotated[int, Field(ge=0)] = 50
+    """Points of the training dynamics after the first; 0 for none."""
     n_probe: Annotated[int, Field(ge=2)] = 256
-    """Validation problems that the emergence record looks at."""
+    """Validation problems that the training dynamics are measured on."""
     stop_classifier: bool = False
     """At the end, fit a classifier of thoughts that says when to stop, and report accuracy with it as well."""
-    log_with: list[Literal["tensorboard", "trackio"]] = []
+    log_with: tuple[Literal["tensorboard", "trackio"], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -190,7 +189,7 @@ def parse_train_config(values: Mapping[str, Any], *, where: str) -> TrainConfig:
     """Settings from a mapping. Raises InputError naming ``where`` and the key."""
     known = TrainConfig.model_fields
     for key in values:
-        if key not in known:
+        if key not in known and key not in TrainConfig.renamed:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
             raise InputError(f"{where}: unknown setting {key!r}{hint}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.codec import PromptBatch
 from model.training.curriculum import TrainBatch
-from model.training.loop import Stepper, TrainState
+from model.training.state import Stepper, TrainState
 
 
 class GraphedStep:

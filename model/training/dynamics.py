@@ -1,45 +1,45 @@
 """How the search appears during training: a few numbers on a fixed set of problems, measured at many points.
 
 Thought t = h_(t-1) is read by the logit lens (``lm_head``) at the tokens of the graph's nodes. With c thoughts per
-step it should hold the **frontier** at distance d = ceil(t / c) from the root. Nodes are *reached* (nearer than d),
-*frontier* (at d), *optimal* (frontier nodes on a shortest path to the target) or *not reached* (farther, or
-unreachable): groups and mean logits as in Zhu et al. 2025, table 5, with strict breadth-first layers.
+step it should hold the **frontier** at distance d = ceil(t / c) from the root. Nodes are *passed* (nearer than d),
+*frontier* (at d), *optimal* (frontier nodes on a shortest path to the target) or *beyond* (farther than d, or
+unreachable), as in ``model.metrics``; groups and mean logits as in Zhu et al. 2025, table 5, with strict layers.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2
 from model.codec import SlotCodec
-from model.errors import InputError
 from model.evaluate import written_answers
-from model.files import read_json, write_json
+from model.metrics import GROUPS, auroc_beyond, mass, node_groups
 from model.problems.arrays import ProblemTensors
+from model.stats import Estimate, from_error
+from model.values import Value
 
-GROUPS = ("not_reached", "reached", "frontier", "optimal")
-FORMAT = 1
+OLD_GROUPS = {"reached": "passed", "not_reached": "beyond"}
 
 
-@dataclass(frozen=True)
-class ThoughtNumbers:
+class ThoughtNumbers(Value):
     """One thought on the probe set. None where no problem has what is asked for."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"auroc": "auroc_beyond"}
 
     thought: int
     """t: 1, 2, ..."""
     distance: int
     """Hops from the root that it should hold."""
     n: int
-    """Problems with both frontier and not-reached nodes at this distance: those that the AUROC is a mean over."""
-    auroc: float | None
-    """Frontier against not-reached nodes, by logit: mean over problems. .5 is chance."""
+    """Problems with nodes both in the frontier and beyond it: those that the AUROC is a mean over."""
+    auroc_beyond: float | None
+    """Frontier against nodes beyond, by logit: mean over problems. .5 is chance."""
     auroc_se: float | None
     """Standard error of that mean over problems."""
     auroc_control: float | None
@@ -49,15 +49,28 @@ class ThoughtNumbers:
     logit: dict[str, float | None]
     """Mean logit of the nodes of each of GROUPS, over the nodes of those problems."""
 
+    @field_validator("mass", "logit", mode="before")
+    @classmethod
+    def _new_groups(cls, values: Any) -> Any:
+        return {OLD_GROUPS.get(name, name): v for name, v in values.items()} if isinstance(values, dict) else values
+
+    @property
+    def auroc(self) -> float | None:  # until step 4
+        return self.auroc_beyond
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The AUROC with its interval over problems."""
+        return None if self.auroc_beyond is None else from_error(self.auroc_beyond, self.auroc_se, self.n)
+
     @property
     def logit_gap(self) -> float | None:
-        """Mean logit of frontier minus not-reached nodes."""
-        frontier, rest = self.logit["frontier"], self.logit["not_reached"]
-        return None if frontier is None or rest is None else frontier - rest
+        """Mean logit of frontier nodes minus that of nodes beyond."""
+        frontier, beyond = self.logit["frontier"], self.logit["beyond"]
+        return None if frontier is None or beyond is None else frontier - beyond
 
 
-@dataclass(frozen=True)
-class EmergencePoint:
+class DynamicsPoint(Value):
     """One moment of a run."""
 
     step: int
@@ -66,26 +79,39 @@ class EmergencePoint:
     stage: int
     thoughts: tuple[ThoughtNumbers, ...]
     accuracy_by_k: tuple[float, ...]
-    """Share of probe problems answered right when the model writes freely after k = 0, 1, ... thoughts."""
+    """Share of probe problems answered right in free generation after k = 0, 1, ... thoughts."""
 
 
-@dataclass(frozen=True)
-class EmergenceRecord:
+class DynamicsRecord(Value):
     """A run's points in order, the first before training: the untrained control."""
 
+    called: ClassVar[str] = "a record of training dynamics"
+
+    format: Literal[1, 2] = 2
+    """1: groups and AUROC under their old names."""
     name: str
     method: str
     seed: int
     n_problems: int
     """Problems in the probe set: the n of every accuracy."""
-    points: tuple[EmergencePoint, ...] = ()
+    points: tuple[DynamicsPoint, ...] = ()
 
-    def upto(self, step: int) -> EmergenceRecord:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        shapes = {(tuple(t.thought for t in point.thoughts), len(point.accuracy_by_k)) for point in self.points}
+        groups = {frozenset(values) for point in self.points for t in point.thoughts for values in (t.mass, t.logit)}
+        if len(shapes) > 1 or groups > {frozenset(GROUPS)}:
+            raise ValueError("its points differ in thoughts or groups")
+        if self.points and self.n_problems < 1:
+            raise ValueError("points, but no problem")
+        return self
+
+    def upto(self, step: int) -> DynamicsRecord:
         """The record as it stood after ``step``."""
         return self.with_points(point for point in self.points if point.step <= step)
 
-    def with_points(self, points: Any) -> EmergenceRecord:
-        return EmergenceRecord(self.name, self.method, self.seed, self.n_problems, tuple(points))
+    def with_points(self, points: Iterable[DynamicsPoint]) -> DynamicsRecord:
+        return self.model_copy(update={"points": tuple(points)})
 
     @property
     def stage_starts(self) -> tuple[tuple[int, int], ...]:
@@ -101,8 +127,7 @@ class EmergenceRecord:
         for point in self.points:
             at = {"step": point.step, "problems": point.problems, "stage": point.stage}
             for t in point.thoughts:
-                numbers = {"thought": t.thought, "distance": t.distance, "n": t.n, "auroc": t.auroc}
-                numbers |= {"auroc_se": t.auroc_se, "auroc_control": t.auroc_control, "logit_gap": t.logit_gap}
+                numbers = t.model_dump(exclude={"mass", "logit"}) | {"logit_gap": t.logit_gap}
                 numbers |= {f"mass_{group}": t.mass[group] for group in GROUPS}
                 numbers |= {f"logit_{group}": t.logit[group] for group in GROUPS}
                 rows.append(at | numbers)
@@ -110,32 +135,11 @@ class EmergenceRecord:
         return rows
 
 
-def save_record(record: EmergenceRecord, path: str | Path) -> None:
-    write_json(path, {"format": FORMAT, **asdict(record)})
-
-
-def load_record(path: str | Path) -> EmergenceRecord:
-    """Raises InputError if the file is missing or is not an emergence record of this version."""
-    values = read_json(path)
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
-        raise InputError(f"{path}: emergence record of format {found!r}; this version reads {FORMAT}")
-    try:
-        json.dumps(values, allow_nan=False)
-        record = TypeAdapter(EmergenceRecord).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: not an emergence record ({place}: {first['msg']})") from None
-    except ValueError:
-        raise InputError(f"{path}: not an emergence record (a number is not finite)") from None
-    shapes = {(tuple(t.thought for t in point.thoughts), len(point.accuracy_by_k)) for point in record.points}
-    groups = {frozenset(values) for point in record.points for t in point.thoughts for values in (t.mass, t.logit)}
-    if len(shapes) > 1 or groups > {frozenset(GROUPS)}:
-        raise InputError(f"{path}: not an emergence record (its points differ in thoughts or groups)")
-    if record.points and record.n_problems < 1:
-        raise InputError(f"{path}: not an emergence record (points, but no problem)")
-    return record
+# Until step 4:
+EmergencePoint = DynamicsPoint
+EmergenceRecord = DynamicsRecord
+save_record = DynamicsRecord.save
+load_record = DynamicsRecord.load
 
 
 @torch.no_grad()
@@ -148,8 +152,8 @@ def measure(
     step: int,
     n_seen: int,
     stage: int,
-) -> EmergencePoint:
-    """The numbers of a model now, all problems in one batch, written under draws that follow from ``seed`` alone.
+) -> DynamicsPoint:
+    """The numbers of a model now, all problems in one batch, as prompt samples that follow from ``seed`` alone.
 
     A method with thoughts is read at every thought that any stage trains; one without at h_0 alone.
     """
@@ -168,56 +172,41 @@ def measure(
     )
     target = node_tokens.gather(1, problems.target.long()[:, None])
     right = (written_answers(model, trace, max_new_tokens=most_hops + 3) == target).double().mean(dim=0)
-    return EmergencePoint(step, n_seen, stage, thoughts, tuple(right.tolist()))
+    return DynamicsPoint(
+        step=step, problems=n_seen, stage=stage, thoughts=thoughts, accuracy_by_k=tuple(right.tolist())
+    )
 
 
 def thought_numbers(
     logits: Tensor, node_tokens: Tensor, problems: ProblemTensors, thought: int, distance: int
 ) -> ThoughtNumbers:
     """Numbers of one thought from its logits, ``B vocab``, at the tokens of the nodes, ``B V``."""
-    scores, others = logits.gather(1, node_tokens), logits.roll(1, dims=0).gather(1, node_tokens)
-    mass = logits.softmax(dim=1).gather(1, node_tokens)
-    found, real = problems.distance, problems.real
-    frontier = real & (found == distance)
-    reached = real & (found >= 0) & (found < distance)
-    groups = {
-        "not_reached": real & ~frontier & ~reached,
-        "reached": reached,
-        "frontier": frontier,
-        "optimal": frontier & problems.optimal,
-    }
-    used = frontier.any(dim=1)
-    each, n_pairs = auroc(scores, frontier, groups["not_reached"])
-    each_control, _ = auroc(others, frontier, groups["not_reached"])
-    counted = n_pairs > 0
-    n = int(counted.sum())
-    values, controls = each[counted].double(), each_control[counted].double()
+    read = (logits, logits.roll(1, dims=0), logits.softmax(dim=1))
+    scores, others, p = (values.gather(1, node_tokens).double().cpu().numpy() for values in read)
+    hops = problems.distance.double()
+    groups = node_groups(
+        torch.where(hops < 0, torch.inf, hops).cpu().numpy(),
+        [distance],
+        on_path=problems.optimal.cpu().numpy(),
+        is_node=problems.real.cpu().numpy(),
+    )
+    groups = {name: members[:, 0] for name, members in groups.items()}
+    used = np.any(groups["frontier"], axis=1)
+    each, control = (auroc_beyond(values, groups) for values in (scores, others))
+    each, control = each[~np.isnan(each)], control[~np.isnan(control)]
+    n = len(each)
 
-    def mean_logit(group: Tensor) -> float | None:
-        members = scores[group & used[:, None]]
-        return float(members.double().mean()) if len(members) else None
+    def mean_logit(members: np.ndarray) -> float | None:
+        values = scores[members & used[:, None]]
+        return float(values.mean()) if len(values) else None
 
     return ThoughtNumbers(
         thought=thought,
         distance=distance,
         n=n,
-        auroc=float(values.mean()) if n else None,
-        auroc_se=float(values.std() / n**0.5) if n > 1 else None,
-        auroc_control=float(controls.mean()) if n else None,
-        mass={
-            name: float((mass * group).sum(dim=1)[used].double().mean()) if bool(used.any()) else 0.0
-            for name, group in groups.items()
-        },
-        logit={name: mean_logit(group) for name, group in groups.items()},
+        auroc_beyond=float(each.mean()) if n else None,
+        auroc_se=float(each.std(ddof=1) / n**0.5) if n > 1 else None,
+        auroc_control=float(control.mean()) if n else None,
+        mass={name: float(mass(p, groups[name])[used].mean()) if used.any() else 0.0 for name in GROUPS},
+        logit={name: mean_logit(groups[name]) for name in GROUPS},
     )
-
-
-def auroc(scores: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-    """Per row of ``B V``: the share of (positive, negative) pairs in which the positive scores higher, ties half.
-
-    Returns (``B`` in 0..1, 0 where a row has no pair; ``B``: number of pairs).
-    """
-    pair = positive[:, :, None] & negative[:, None, :]
-    higher = (scores[:, :, None] > scores[:, None, :]).float() + 0.5 * (scores[:, :, None] == scores[:, None, :])
-    n_pairs = pair.sum(dim=(1, 2))
-    return (higher * pair).sum(dim=(1, 2)) / n_pairs.clamp(min=1), n_pairs

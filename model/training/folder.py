@@ -1,4 +1,4 @@
-"""A run or checkpoint folder read back: its emergence record, its losses and its result, also while it is written.
+"""A run or checkpoint folder read back: its training dynamics, its losses and its result, also while it is written.
 
 ``model.training.run`` writes such folders; here they are only read, by the app and by whoever makes tables of runs.
 """
@@ -9,30 +9,44 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from model.errors import InputError
 from model.files import read_json, read_text
-from model.training.dynamics import EmergenceRecord, load_record
-from model.training.loop import TrainStep
+from model.stats import Estimate, wilson
+from model.training.dynamics import DynamicsRecord
+from model.training.state import TrainStep
+from model.values import Value, validated
 
 MAX_BYTES = 50 * 1024 * 1024
 """Of a metrics file: some hundred thousand lines."""
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Accuracy on the validation problems at one moment; ``low`` and ``high`` are its 95 % Wilson interval."""
+class Validation(Value):
+    """Answers to a fixed set of problems in free generation, at one moment; with the 95 % Wilson interval."""
 
     step: int
     stage: int
     accuracy: float
     low: float
     high: float
+    right: int
     n: int
     n_thoughts: float
+    """Mean thoughts had."""
+    n_written: float
+    """Mean tokens written, <eos> included."""
+
+    @classmethod
+    def of(cls, right: int, n: int, *, step: int, stage: int, n_thoughts: float, n_written: float) -> Validation:
+        low, high = wilson(right, n)
+        return cls(
+            step=step, stage=stage, accuracy=right / n, low=low, high=high, right=right, n=n,
+            n_thoughts=n_thoughts, n_written=n_written,
+        )  # fmt: skip
+
+    @property
+    def estimate(self) -> Estimate:
+        return Estimate(value=self.accuracy, low=self.low, high=self.high, n=self.n, k=self.right)
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class StageSpan:
     start: int
     end: int
     why: str
-    """Why it ended: ``settled``, ``limit`` or ``schedule``; empty where it goes on or where that is not known."""
+    """Why it ended: ``settled``, ``limit`` or ``schedule``; empty where it continues or where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class RunFolder:
     """What a folder tells about its training; at least one of ``record`` and ``steps`` is there."""
 
     path: Path
-    record: EmergenceRecord | None
+    record: DynamicsRecord | None
     """None where no point has been measured."""
     steps: tuple[TrainStep, ...] = ()
     validations: tuple[Validation, ...] = ()
@@ -108,7 +122,7 @@ def read_run_folder(path: str | Path) -> RunFolder:
         raise InputError(f"{path}: no such folder; expected a run folder, or a checkpoint folder with emergence.json")
     if not is_run_folder(path):
         raise InputError(f"{path}: no emergence.json and no metrics.jsonl; expected a folder written by 'model train'")
-    record = load_record(path / "emergence.json") if (path / "emergence.json").is_file() else None
+    record = DynamicsRecord.load(path / "emergence.json") if (path / "emergence.json").is_file() else None
     steps, validations = read_metrics(path / "metrics.jsonl") if (path / "metrics.jsonl").is_file() else ((), ())
     result = None
     if (path / "result.json").is_file():
@@ -116,8 +130,9 @@ def read_run_folder(path: str | Path) -> RunFolder:
         if not isinstance(values, dict):
             raise InputError(f"{path / 'result.json'}: not the result of a run")
         last = {"step": steps[-1].step, "stage": steps[-1].stage} if steps else {"step": 0, "stage": 0}
+        where = path / "result.json"
         result = {
-            name: _value(_VALIDATION, value, f"{path / 'result.json'}, {name}", **last)
+            name: validated(Validation, last | value if isinstance(value, dict) else value, where=f"{where}, {name}")
             for name, value in values.items()
         }
     if record is not None and not record.points:
@@ -134,23 +149,11 @@ def read_metrics(path: str | Path) -> tuple[tuple[TrainStep, ...], tuple[Validat
         where = f"{path}, line {number}"
         try:
             value = json.loads(line)
-            kind = value["kind"]
-        except (ValueError, RecursionError, KeyError, TypeError):
+            kind = value.pop("kind")
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise InputError(f"{where}: not a line of training metrics") from None
         if kind == "step":
-            steps.append(_value(_STEP, value, where))
+            steps.append(validated(TrainStep, value, where=where))
         elif kind == "validation":
-            validations.append(_value(_VALIDATION, value, where))
+            validations.append(validated(Validation, value, where=where))
     return tuple(steps), tuple(validations)
-
-
-_STEP, _VALIDATION = TypeAdapter(TrainStep), TypeAdapter(Validation)
-
-
-def _value(adapter: TypeAdapter[Any], value: Any, where: str, **rest: int) -> Any:
-    try:
-        return adapter.validate_python(rest | value if isinstance(value, dict) else value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the value"
-        raise InputError(f"{where}: {place}: {first['msg']}") from None

@@ -1,7 +1,7 @@
 """The training loop: a generator of ``TrainStep`` values. Files, resuming and validation are in ``model.training.run``.
 
 Each step reads one batch of problems, written afresh, through the one thought loop and takes one AdamW step. The
-randomness of step i follows from (seed, i) alone, so a run that stopped goes on exactly where it was.
+randomness of step i follows from (seed, i) alone, so a run that stopped resumes exactly where it was.
 
 With several processes every one draws the whole batch, takes its slice, makes as many passes, and divides its loss by
 the number of scored tokens of the whole batch: summed over processes, gradients and losses are those of one process.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -24,73 +23,13 @@ from model.codec import ANSWER, SlotCodec
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig
+from model.training.cuda_graphs import GraphedStep
 from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed, scored, stages
+from model.training.state import Stepper, TrainingError, TrainState, TrainStep, World
 
 IGNORE = -100
 STATS = ("loss", "scored", "first", "rows", "correct", "grad_norm")
 """Sums over a step's batch (grad_norm: of the step), in the order of the tensor that a step returns."""
-
-
-class TrainingError(InputError):
-    """Training cannot go on: the loss is not finite, or memory is out. The last good checkpoint is untouched."""
-
-
-@dataclass(frozen=True)
-class World:
-    """This process among those that train together."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
-
-
-@dataclass(frozen=True)
-class TrainStep:
-    """What happened in the steps since the value before. Losses in nats, means over the interval."""
-
-    step: int
-    """Steps done."""
-    n_steps: int
-    """Steps the whole run takes."""
-    stage: int
-    n_thoughts: int
-    loss: float
-    """Per scored token of the continuation."""
-    first_token_loss: float
-    """On the first token after the thoughts."""
-    first_token_bound: float
-    """What guessing uniformly in the true frontier would cost there (``curriculum.first_token_bound``)."""
-    accuracy: float
-    """Share of problems whose target is the likeliest token where it is first due (as the last step of the chain, or
-    after [A] where no step is left), given the true chain before it."""
-    grad_norm: float
-    """Before clipping."""
-    lr: float
-    problems: int
-    """Problems seen since the start of the run."""
-    seconds: float
-    """Time spent in training steps since the start of the run."""
-    problems_per_second: float
-    stage_ended: str = ""
-    """Why the stage ends here: ``settled``, ``limit`` or ``schedule``; empty where it goes on."""
-
-
-@dataclass
-class TrainState:
-    """Everything that a run changes; what a checkpoint must hold to go on exactly."""
-
-    model: CoconutGPT2
-    optimizer: torch.optim.AdamW
-    step: int = 0
-    stage: int = 0
-    stage_start: int = 0
-    """Step at which the stage began."""
-    history: list[tuple[int, float, float]] = field(default_factory=list)
-    """Of the stage so far, for each TrainStep: (steps, mean loss, mean first-token loss)."""
-    seconds: float = 0.0
 
 
 def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig:
@@ -294,10 +233,6 @@ class _Loss(torch.nn.Module):
         return batch_loss(self.model, batch)
 
 
-Stepper = Callable[[TrainState, TrainBatch, Tensor], Tensor]
-"""(state, this process's part of the batch, scored tokens of the whole batch) to STATS, the weights updated."""
-
-
 def eager_step(config: TrainConfig, world: World, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
     """One step: forward, backward, sum over processes, clip, update."""
     parameters = list(state.model.parameters())
@@ -324,8 +259,6 @@ def stepper(config: TrainConfig, device: torch.device, world: World, say: Callab
         return eager_step(config, world, state, batch, n_scored)
 
     if device.type == "cuda" and config.cuda_graphs:
-        from model.training.cuda_graphs import GraphedStep
-
         if world.size == 1:
             return GraphedStep(eager, say)
         say("several processes: steps run eagerly, without CUDA graphs")

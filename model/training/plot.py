@@ -1,4 +1,4 @@
-"""The emergence record as a picture: what the thoughts come to hold while a model learns.
+"""Training dynamics as a picture: what the thoughts come to hold while a model learns.
 
 ``draw`` takes a record and gives a matplotlib figure; ``write`` saves it (svg, png, pdf), or the same numbers as csv.
 """
@@ -17,19 +17,19 @@ from matplotlib.figure import Figure
 from model.errors import InputError
 from model.files import atomic_path
 from model.stats import wilson
-from model.training.dynamics import EmergenceRecord
+from model.training.dynamics import DynamicsRecord
 
 KINDS = ("svg", "png", "pdf", "csv")
 
 
-def draw(record: EmergenceRecord) -> Figure:
-    """Four panels over problems seen: frontier AUROC, frontier mass, logit gap, accuracy by number of thoughts.
+def draw(record: DynamicsRecord) -> Figure:
+    """Four panels over problems seen: AUROC of the frontier, its mass, logit gap, accuracy by number of thoughts.
 
-    A line a thought (or k), darker for later ones; shaded: 95 % intervals; dotted: the control (another problem's
+    A line per thought (or k), darker for later ones; shaded: 95 % intervals; dotted: the control (another problem's
     thought); vertical lines: the first point of each stage. Raises InputError for a record without points.
     """
     if not record.points:
-        raise InputError(f"{record.name}: the emergence record is empty")
+        raise InputError(f"{record.name}: the record of training dynamics is empty")
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     seen = [point.problems for point in record.points]
@@ -44,7 +44,7 @@ def draw(record: EmergenceRecord) -> Figure:
         axes[0, 0].fill_between(seen, low, high, color=color, alpha=0.2, linewidth=0)
         axes[0, 0].plot(seen, _values([v.auroc_control for v in numbers]), color=color, linestyle=":", linewidth=1)
         axes[0, 1].plot(seen, [v.mass["frontier"] for v in numbers], color=color)
-        axes[0, 1].plot(seen, [v.mass["not_reached"] for v in numbers], color=color, linestyle="--", linewidth=1)
+        axes[0, 1].plot(seen, [v.mass["beyond"] for v in numbers], color=color, linestyle="--", linewidth=1)
         axes[1, 0].plot(seen, _values([v.logit_gap for v in numbers]), color=color)
     for k in range(len(record.points[0].accuracy_by_k)):
         accuracy = [point.accuracy_by_k[k] for point in record.points]
@@ -54,9 +54,9 @@ def draw(record: EmergenceRecord) -> Figure:
         axes[1, 1].fill_between(seen, *zip(*bands, strict=True), color=color, alpha=0.2, linewidth=0)
     axes[0, 0].axhline(0.5, color="0.6", linewidth=0.8)
     axes[1, 1].axhline(0.5, color="0.6", linewidth=0.8)
-    _title(axes[0, 0], "Frontier AUROC (dotted: another problem's thought)", "AUROC")
-    _title(axes[0, 1], "Probability on the frontier (dashed: on nodes not reached)", "probability")
-    _title(axes[1, 0], "Logit, frontier minus not reached", "nats")
+    _title(axes[0, 0], "AUROC, beyond (logit lens; dotted: another problem's thought)", "AUROC")
+    _title(axes[0, 1], "Probability on the frontier (dashed: on nodes beyond)", "probability")
+    _title(axes[1, 0], "Logit, frontier minus beyond", "nats")
     _title(axes[1, 1], f"Answers right after k thoughts (n = {record.n_problems})", "accuracy")
     axes[0, 0].legend(fontsize="small")
     axes[1, 1].legend(fontsize="small")
@@ -69,7 +69,7 @@ def draw(record: EmergenceRecord) -> Figure:
     return figure
 
 
-def write(record: EmergenceRecord, path: str | Path) -> None:
+def write(record: DynamicsRecord, path: str | Path) -> None:
     """Save the picture, or its numbers, by the file's ending. Raises InputError for another than KINDS."""
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")

@@ -3,13 +3,13 @@
 ::
 
     config.yaml          every setting              metrics.jsonl    one line per TrainStep and per validation
-    run.json             versions, device           emergence.json   the emergence record so far
-    last/                checkpoint + trainer state, what --resume goes on from
+    run.json             versions, device           emergence.json   the training dynamics so far
+    last/                checkpoint + trainer state, what --resume starts from
     best/                checkpoint of the highest validation accuracy in the latest stage
     result.json          final accuracies, written at the end
 
-``last`` and ``best`` are ordinary checkpoints (HF folders), each with the emergence record of its moment. Folders are
-replaced whole, and everything after the last one is made again on resume, bit for bit on the CPU.
+``last`` and ``best`` are ordinary checkpoints (HF folders), each with the training dynamics up to its moment. Folders
+are replaced whole, and everything after the last one is made again on resume, bit for bit on the CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +40,14 @@ from model.files import atomic_folder, read_json, read_text, recover_folder, wri
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate_arrays
-from model.stats import wilson
-from model.training import dynamics as emergence
+from model.stats import percent
+from model.store import other_run
+from model.training import dynamics
 from model.training.config import TrainConfig, load_train_config, save_train_config
 from model.training.curriculum import Stage, stages
-from model.training.dynamics import EmergenceRecord
+from model.training.dynamics import DynamicsRecord
+from model.training.folder import Validation
 from model.training.loop import (
-    TrainState,
-    TrainStep,
-    World,
     batch_order,
     learned,
     make_optimizer,
@@ -57,44 +55,20 @@ from model.training.loop import (
     n_steps,
     train,
 )
+from model.training.state import TrainState, TrainStep, World
 from model.training.stopping import StopClassifier, fit_stop_classifier
 
 FREE_ON_RESUME = ("device", "log_with")
 """Settings that may differ when a run is gone on with."""
 PROBE_SEED = 20_000
-"""Of the draws under which validation and probe problems are written, the same in every run."""
+"""Of the prompt samples of validation and probe problems, the same in every run."""
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
 """Problems in one pass of a validation, by type of device."""
 
+MOMENT = {"step", "stage"}
+"""What a final result leaves out of its Validation."""
+
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Answers on a fixed set, the model writing freely after its thoughts."""
-
-    right: int
-    n: int
-    n_thoughts: float
-    """Mean thoughts had."""
-    n_written: float
-    """Mean tokens written, <eos> included."""
-
-    @property
-    def value(self) -> float:
-        return self.right / self.n
-
-    def to_json(self) -> dict[str, float]:
-        low, high = wilson(self.right, self.n)
-        return {
-            "accuracy": self.value,
-            "low": low,
-            "high": high,
-            "right": self.right,
-            "n": self.n,
-            "n_thoughts": self.n_thoughts,
-            "n_written": self.n_written,
-        }
 
 
 def train_run(
@@ -108,7 +82,7 @@ def train_run(
 ) -> Iterator[TrainStep]:
     """Train into a folder; values as ``model.training.loop.train`` gives them, each after it was recorded.
 
-    Refuses a folder that holds anything unless ``resume``, which goes on from ``last`` (or from the start where the
+    Refuses a folder that holds anything unless ``resume``, which continues from ``last`` (or from the start where the
     run was stopped before its first checkpoint). Only the main process writes. ``data`` saves ``load_data`` where
     several runs learn from the same problems. Raises InputError.
     """
@@ -136,29 +110,29 @@ def train_run(
         trackers = _trackers(config, out)
         _rewind(out, state.step, record)
         write_json(out / "run.json", _facts(config, device, world, total))
-        if not record.points and config.n_emergence:
+        if not record.points and config.n_dynamics:
             record = _measured(record, state, codec, probe, 0, config)
-            emergence.save_record(record, out / "emergence.json")
+            record.save(out / "emergence.json")
     previous = state.step
     for step in train(state, config, train_set, world=world, say=say):
         if world.is_main:
             stage = plan[step.stage]
-            _log(out, "step", asdict(step))
+            _log(out, "step", step.model_dump())
             for track in trackers:
-                track(asdict(step), step.step)
+                track(step.model_dump(), step.step)
             if step.stage_ended:
                 say(_stage_end(step))
-            if config.n_emergence and _due(previous, step.step, config.n_emergence, total):
+            if config.n_dynamics and _due(previous, step.step, config.n_dynamics, total):
                 record = _measured(record, state, codec, probe, step.stage, config)
-                emergence.save_record(record, out / "emergence.json")
+                record.save(out / "emergence.json")
             if _due(previous, step.step, config.n_evals, total):
-                found = accuracy(state.model, codec, val_set, stage, config)
-                _log(out, "validation", {"step": step.step, "stage": step.stage, **found.to_json()})
-                shown = f"{found.value:.1%} of {found.n} after {found.n_thoughts:g} thoughts"
+                found = accuracy(state.model, codec, val_set, stage, config, at=step)
+                _log(out, "validation", found.model_dump())
+                shown = f"{percent(found.accuracy)} of {found.n} after {found.n_thoughts:g} thoughts"
                 say(f"validation: {shown} (stage {step.stage})")
                 # best before last: whoever is killed in between makes both again.
-                if (step.stage, found.value) > best:
-                    best = (step.stage, found.value)
+                if (step.stage, found.accuracy) > best:
+                    best = (step.stage, found.accuracy)
                     _save(out / "best", state.model, record)
                 _save(out / "last", state.model, record, state=state, best=best)
         previous = step.step
@@ -246,8 +220,12 @@ def accuracy(
     config: TrainConfig,
     *,
     stop: StopClassifier | None = None,
-) -> Accuracy:
-    """Accuracy after the stage's number of thoughts, or after as many as ``stop`` asks for (at most those)."""
+    at: TrainStep | None = None,
+) -> Validation:
+    """Accuracy after the stage's number of thoughts, or after as many as ``stop`` asks for (at most those).
+
+    ``at`` is the moment of training; without it step and stage are 0.
+    """
     most_hops = problems.path.shape[1]
     right = thoughts = written = 0.0
     size = EVAL_BATCH[problems.device.type]
@@ -267,7 +245,8 @@ def accuracy(
         thoughts += int(k.sum())
         written += int(_lengths(wrote).sum())
     n = len(problems)
-    return Accuracy(int(right), n, thoughts / n, written / n)
+    step, number = (at.step, at.stage) if at else (0, 0)
+    return Validation.of(int(right), n, step=step, stage=number, n_thoughts=thoughts / n, n_written=written / n)
 
 
 # --- private: folder --------------------------------------------------------------------------------------------------
@@ -280,8 +259,8 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
     settings = out / "config.yaml"
     if not resume:
         if out.exists() and any(out.iterdir()):
-            held = "holds another run" if settings.exists() else "is not empty"
-            raise InputError(f"{out}: {held}; go on with it by --resume, or choose another folder")
+            instead = "go on with it by --resume, or choose another folder"
+            raise InputError(other_run(out, instead=instead) if settings.exists() else f"{out} is not empty; {instead}")
         return
     if not settings.is_file():
         raise InputError(f"{out}: no run to resume (there is no config.yaml)")
@@ -295,7 +274,7 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
 
 def _begin(
     config: TrainConfig, train_set: ProblemTensors, device: torch.device, n_probe: int
-) -> tuple[TrainState, tuple[int, float], EmergenceRecord]:
+) -> tuple[TrainState, tuple[int, float], DynamicsRecord]:
     wanted = model_config(config, train_set)
     if config.load_model_path is None:
         model = checkpoint.untrained(wanted, seed=config.seed)
@@ -316,13 +295,13 @@ def _begin(
         model = CoconutGPT2(wanted)
         model.load_state_dict(weights)
     torch.nn.Module.to(model, device)
-    record = EmergenceRecord(config.name, config.method, config.seed, n_probe)
+    record = DynamicsRecord(name=config.name, method=config.method, seed=config.seed, n_problems=n_probe)
     return TrainState(model.eval(), make_optimizer(config, model)), (-1, 0.0), record
 
 
 def _restore(
     config: TrainConfig, out: Path, device: torch.device
-) -> tuple[TrainState, tuple[int, float], EmergenceRecord] | None:
+) -> tuple[TrainState, tuple[int, float], DynamicsRecord] | None:
     """The state that ``last`` holds; None where there is none yet."""
     folder = out / "last"
     if not folder.exists():
@@ -347,20 +326,20 @@ def _restore(
         best = (int(values["best"][0]), float(values["best"][1]))
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: the trainer state is damaged ({error})") from None
-    return state, best, emergence.load_record(folder / "emergence.json")
+    return state, best, DynamicsRecord.load(folder / "emergence.json")
 
 
 def _save(
     folder: Path,
     model: CoconutGPT2,
-    record: EmergenceRecord,
+    record: DynamicsRecord,
     *,
     state: TrainState | None = None,
     best: tuple[int, float] | None = None,
 ) -> None:
     with atomic_folder(folder) as temporary:
         checkpoint.write_files(model, temporary)
-        emergence.save_record(record, temporary / "emergence.json")
+        record.save(temporary / "emergence.json")
         if state is not None:
             checkpoint.write_tensors(temporary / "trainer.safetensors", _optimizer_tensors(state.optimizer, model))
             keys = ("step", "stage", "stage_start", "history", "seconds")
@@ -383,8 +362,8 @@ def _load_optimizer(optimizer: torch.optim.AdamW, model: CoconutGPT2, tensors: d
             optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
 
 
-def _rewind(out: Path, step: int, record: EmergenceRecord) -> None:
-    """Take back what was recorded after the checkpoint that the run goes on from."""
+def _rewind(out: Path, step: int, record: DynamicsRecord) -> None:
+    """Take back what was recorded after the checkpoint that the run continues from."""
     path = out / "metrics.jsonl"
     if path.exists():
         kept = []
@@ -398,7 +377,7 @@ def _rewind(out: Path, step: int, record: EmergenceRecord) -> None:
         write_text(path, "".join(kept))
     (out / "result.json").unlink(missing_ok=True)
     if record.points:
-        emergence.save_record(record, out / "emergence.json")
+        record.save(out / "emergence.json")
 
 
 def _log(out: Path, kind: str, values: dict[str, Any]) -> None:
@@ -439,14 +418,14 @@ def _finish(
 ) -> None:
     """Report the best checkpoint, with the fixed number of thoughts and, if asked for, with the learned stop."""
     model = checkpoint.load(out / "best", device=val_set.device)
-    result = {"fixed": accuracy(model, codec, val_set, stage, config).to_json()}
+    result = {"fixed": accuracy(model, codec, val_set, stage, config)}
     if config.stop_classifier and stage.n_thoughts:
         stop = fit_stop_classifier(model, codec, train_set[:2000], stage.n_thoughts, seed=config.seed)
         stop.save(out / "best" / "stop.json")
-        result["learned_stop"] = accuracy(model, codec, val_set, stage, config, stop=stop).to_json()
-    write_json(out / "result.json", result)
+        result["learned_stop"] = accuracy(model, codec, val_set, stage, config, stop=stop)
+    write_json(out / "result.json", {name: value.model_dump(exclude=MOMENT) for name, value in result.items()})
     for name, value in result.items():
-        say(f"{name}: {value['accuracy']:.1%} [{value['low']:.1%}, {value['high']:.1%}] of {value['n']}")
+        say(f"{name}: {value.estimate.text('percent')} of {value.n}")
 
 
 # --- private: the rest ------------------------------------------------------------------------------------------------
@@ -468,15 +447,15 @@ def _check_fits(config: TrainConfig, problems: ProblemArrays, where: str) -> Non
 
 
 def _measured(
-    record: EmergenceRecord,
+    record: DynamicsRecord,
     state: TrainState,
     codec: SlotCodec,
     probe: ProblemTensors,
     stage: int,
     config: TrainConfig,
-) -> EmergenceRecord:
+) -> DynamicsRecord:
     n_seen = state.step * config.batch_size_training
-    point = emergence.measure(state.model, codec, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
+    point = dynamics.measure(state.model, codec, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
     return record.with_points([*record.points, point])
 
 

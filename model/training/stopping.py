@@ -7,8 +7,8 @@ states, that asks whether the chain is used up: after k thoughts, whether ``k >=
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,14 +17,15 @@ from torch import Tensor
 
 from model.coconut import CoconutGPT2
 from model.codec import SlotCodec
-from model.errors import CheckpointError
-from model.files import read_json, write_json
+from model.errors import CheckpointError, InputError
 from model.problems.arrays import ProblemTensors
+from model.values import Value
 
 
-@dataclass(frozen=True)
-class StopClassifier:
+class StopClassifier(Value):
     """Stop after k thoughts where ``weight . h_k + bias > 0``."""
+
+    called: ClassVar[str] = "a stop classifier"
 
     weight: tuple[float, ...]
     """One per dimension of the state."""
@@ -37,24 +38,20 @@ class StopClassifier:
         stop[:, -1] = True
         return stop.int().argmax(dim=1)
 
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
     @classmethod
-    def load(cls, path: str | Path) -> StopClassifier:
+    def load(cls, path: str | Path, *, max_bytes: int | None = None) -> StopClassifier:
         """Raises CheckpointError if the file is not a stop classifier."""
-        values = read_json(path)
         try:
-            return cls(tuple(float(w) for w in values["weight"]), float(values["bias"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a stop classifier ({error})") from None
+            return super().load(path, max_bytes=max_bytes)
+        except InputError as error:
+            raise CheckpointError(str(error)) from None
 
 
 @torch.no_grad()
 def fit_stop_classifier(
     model: CoconutGPT2, codec: SlotCodec, problems: ProblemTensors, n_thoughts: int, *, seed: int
 ) -> StopClassifier:
-    """Fit on h_0..h_K of these problems, written under draws from ``seed``."""
+    """Fit on h_0..h_K of these problems, as prompt samples from ``seed``."""
     generator = torch.Generator(problems.device).manual_seed(seed)
     prompt, _ = codec.encode_arrays(problems, generator)
     states = model.think(prompt, n_thoughts).states
@@ -63,6 +60,6 @@ def fit_stop_classifier(
     x = states.flatten(0, 1).float().cpu().numpy().astype(np.float64)
     y = label.flatten().cpu().numpy()
     if y.all() or not y.any():  # no problem runs out of steps, or all do at once: nothing to tell apart
-        return StopClassifier((0.0,) * x.shape[1], 1.0 if y.all() else -1.0)
+        return StopClassifier(weight=(0.0,) * x.shape[1], bias=1.0 if y.all() else -1.0)
     fitted = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
-    return StopClassifier(tuple(float(w) for w in fitted.coef_[0]), float(fitted.intercept_[0]))
+    return StopClassifier(weight=tuple(fitted.coef_[0].tolist()), bias=float(fitted.intercept_[0]))

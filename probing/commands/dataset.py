@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
 from model.checkpoint import DEFAULT_CHECKPOINT
+from model.cli import bars
 from model.errors import InputError
 
 
@@ -55,16 +54,7 @@ def dataset(
     problems = load_problems(data)
     if first is not None and first > len(problems):
         raise InputError(f"{data}: {len(problems):,} problems; --first {first:,} asks for more")
-    bars: dict[str, tqdm] = {}
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in bars:
-            bars[what] = tqdm(total=total, desc=what, dynamic_ncols=True, file=sys.stderr)
-        bars[what].update(done - bars[what].n)
-        if done >= total:
-            bars[what].close()
-
-    try:
+    with bars() as progress:
         result = run_dataset(
             make_sources(checkpoint_folder, compare or (), untrained=untrained),
             problems[:first],
@@ -84,9 +74,6 @@ def dataset(
             n_probe_problems=n_probe,
             progress=progress,
         )
-    finally:
-        for bar in bars.values():
-            bar.close()
     if result is None:
         assert int(os.environ.get("WORLD_SIZE", "1")) > 1
         return

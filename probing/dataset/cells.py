@@ -13,7 +13,7 @@ from pydantic import Field
 from scipy.stats import bootstrap
 
 from model.stats import Floats, wilson
-from probing.read.report import Value
+from model.values import Value
 
 N_RESAMPLES = 999
 Number = Annotated[float, Field(allow_inf_nan=False)]

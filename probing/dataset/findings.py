@@ -5,17 +5,12 @@ The table, the figures, their data, the report and the app are all made from thi
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from model.errors import InputError
-from model.files import read_text, write_text
+from model.values import Value
 from probing.dataset.cells import Cell, Number
-from probing.read.report import ModelInfo, Value
-
-VERSION = 1
+from probing.read.report import ModelInfo
 
 Optional = tuple[Number | None, ...]
 
@@ -113,6 +108,8 @@ class RunModel(Value):
 class DatasetResult(Value):
     """Everything found in one data set run."""
 
+    called = "a data set result of version 1"
+
     version: Literal[1] = 1
     data: str
     data_hash: str
@@ -133,19 +130,6 @@ class DatasetResult(Value):
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(cell for section in self.sections for cell in section.cells)
-
-    def save(self, path: str | Path) -> None:
-        write_text(path, self.model_dump_json(indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> DatasetResult:
-        """Raises InputError saying which field is wrong, or that the version is another."""
-        try:
-            return cls.model_validate_json(read_text(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise InputError(f"{path}: not a data set result of version {VERSION} ({place}: {first['msg']})") from None
 
 
 def lines(cells: list[Cell], name: str, *, control: bool = False) -> Series:

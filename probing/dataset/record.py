@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError, OutputError
 from model.files import read_json, write_json
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, digest
+from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import (
     CHUNK,
     VERSION,
     Recording,
-    graph_json,
     merge,
     read_recording,
     record_chunk,
@@ -33,10 +32,6 @@ from probing.dataset.recording import (
 from probing.read.attention import EagerTwin
 from probing.read.probe import describe
 from probing.read.report import ModelInfo
-
-Progress = Callable[[str, int, int], None]
-"""Told (what is being done, how much is done, of how much)."""
-Cancelled = Callable[[], bool]
 
 N_SKIPPED_LISTED = 50
 
@@ -51,12 +46,7 @@ class Source:
 
     def load(self, device: str, seed: int) -> CoconutGPT2:
         """Raises CheckpointError as ``checkpoint.load`` does."""
-        where = checkpoint.pick_device(device)
-        if self.untrained:
-            model = checkpoint.untrained(checkpoint.load_config(self.path), seed=seed)
-            torch.nn.Module.to(model, where)
-            return model
-        return checkpoint.load(self.path, device=where)
+        return checkpoint.open(self.path, device=device, trained=not self.untrained, seed=seed)
 
     @property
     def folder(self) -> str:
@@ -84,12 +74,7 @@ class Settings:
         return trained if self.n_thoughts is None or trained == 0 else self.n_thoughts
 
 
-def problems_hash(problems: Sequence[ProsQAProblem]) -> str:
-    """SHA-256 of the graphs and questions, first 16 hex digits."""
-    digest = hashlib.sha256()
-    for problem in problems:
-        digest.update(graph_json(problem).encode())
-    return digest.hexdigest()[:16]
+problems_hash = digest  # until step 4
 
 
 def make_sources(main: Path, compare: Sequence[Path] = (), *, untrained: bool = True) -> tuple[Source, ...]:
@@ -114,7 +99,7 @@ def record_all(
     *,
     data: str,
     settings: Settings,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
     cancelled: Cancelled = lambda: False,
 ) -> list[RunModel] | None:
     """Record every source on the problems into ``out``; None if it was cancelled or if another rank goes on.
@@ -284,7 +269,7 @@ class _Job:
         header = {
             "version": VERSION,
             "model": self.info.model_dump(mode="json"),
-            "data_hash": problems_hash(self.problems),
+            "data_hash": digest(self.problems),
             "n_problems": len(self.problems),
             "n_thoughts": self.n_thoughts,
             "seed": self.settings.seed,

@@ -26,7 +26,7 @@ from model.coconut import CoconutGPT2
 from model.codec import ANSWER, FIRST_SLOT, Prompt, codec_for, filler_size
 from model.errors import InputError
 from model.files import atomic_path
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, graph_json
 from model.stats import Floats
 from probing.read.attention import EagerTwin, edge_attention
 from probing.read.categories import CATEGORIES, categorise, longest_continuation, parse
@@ -199,16 +199,6 @@ def _record_batch(
             layers = torch.cat([replay.residual[:, i], trace.states[i][None]])
             states[number] = layers.float().cpu().numpy()
     return rows, states
-
-
-def graph_json(problem: ProsQAProblem) -> str:
-    """A problem as compact JSON without its English, which can be written again from it."""
-    row = problem.to_row()
-    return json.dumps(
-        {key: row[key] for key in ("idx_to_symbol", "edges", "root", "target", "neg_target")},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ import csv
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from model.files import write_text
+from model.values import Progress, silent
 from probing.dataset.cells import Cell
 from probing.dataset.findings import Chart, DatasetResult, Published, Section
 from probing.draw.static_chart import to_svg
@@ -22,7 +23,7 @@ def write_result(
     result: DatasetResult,
     out: str | Path,
     *,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> None:
     """``result.json``, ``table.csv``, ``figures/NAME.svg`` with ``NAME.json``, and ``report.html`` in a folder."""
     out = Path(out)

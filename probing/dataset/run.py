@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model.errors import InputError
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, digest
+from model.values import Cancelled, Progress, silent
 from probing.dataset.analyses.breakdown import breakdown, compare
 from probing.dataset.analyses.common import Runs
 from probing.dataset.analyses.geometry import geometry
@@ -19,7 +20,7 @@ from probing.dataset.analyses.node_values import entropy, height, parallelism, t
 from probing.dataset.analyses.probes import linear_probes, save_probes
 from probing.dataset.analyses.superposition import attention, frontier_over_data, lens, superposition
 from probing.dataset.findings import DatasetResult, Section
-from probing.dataset.record import Cancelled, Progress, Settings, Source, open_recording, problems_hash, record_all
+from probing.dataset.record import Settings, Source, open_recording, record_all
 from probing.dataset.report_page import write_result
 
 ANALYSES: dict[str, Callable[[Runs], Section]] = {
@@ -69,7 +70,7 @@ def run_dataset(
     analyses: Sequence[str] = tuple(ANALYSES),
     tree_problem: int | None = None,
     n_probe_problems: int = 300,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
     cancelled: Cancelled = lambda: False,
 ) -> DatasetResult | None:
     """Record, analyse and write everything into ``out``; None if it was cancelled, or on any rank but the first.
@@ -99,7 +100,7 @@ def run_dataset(
     progress("analyses", len(names), len(names))
     result = DatasetResult(
         data=data,
-        data_hash=problems_hash(problems),
+        data_hash=digest(problems),
         n_problems=len(problems),
         seed=settings.seed,
         models=tuple(models),

@@ -14,16 +14,16 @@ from typing import Literal
 
 from model.codec import ANSWER
 from model.errors import InputError
+from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.layout import Point, layout
-from probing.read.metrics import METRICS
 from probing.read.report import VALUES, Estimate, ProbeReport
 
 Role = Literal["root", "target", "other candidate", "node"]
 LABEL_LENGTH = 20
 PARTS = ("frontier", "reached before", "not reached", "other", "answer marker")
 SOURCES = {"model": "model", "shuffled": "shuffled labels", "untrained": "untrained model"}
-FRONTIER_METRICS = ("auroc", "average_precision", "mass_frontier")
+FRONTIER_METRICS = ("auroc_all", "average_precision", "mass_frontier")
 PRINTED_FROM = 0.05
 """Values nearer to zero than this share of the scale are not printed."""
 
@@ -313,7 +313,7 @@ def frontier_scene(report: ProbeReport) -> FrontierScene:
             if source in report.metrics
         )
         chance = {
-            "auroc": tuple((t, 0.5) for t in thoughts if report.base_rate[t - 1] > 0),
+            "auroc_all": tuple((t, 0.5) for t in thoughts if report.base_rate[t - 1] > 0),
             "average_precision": tuple(
                 (t, rate) for t, rate in zip(thoughts, report.base_rate, strict=True) if rate > 0
             ),
@@ -325,14 +325,14 @@ def frontier_scene(report: ProbeReport) -> FrontierScene:
                 definition=METRICS[metric].definition,
                 series=series,
                 chance=chance,
-                chance_label={"auroc": "chance", "average_precision": "base rate"}.get(metric, ""),
+                chance_label={"auroc_all": "chance", "average_precision": "base rate"}.get(metric, ""),
             )
         )
     empty = [t for t in thoughts if report.base_rate[t - 1] == 0]
     undefined = ""
     if empty:
         undefined = f"No node is at distance {_list(empty)}, so there is no frontier to find. {_later(report)}".strip()
-    auroc = _metric(report, "model", "auroc")
+    auroc = _metric(report, "model", "auroc_all")
     shown = "; ".join(f"thought {t}: {e.mean:.2f}" for t, e in enumerate(auroc, start=1) if e is not None)
     return FrontierScene(
         panels=tuple(panels),

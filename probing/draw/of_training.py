@@ -63,7 +63,7 @@ def masses(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder
     """Where a thought's probability is: on the frontier, on nodes reached before, on nodes not reached."""
     record = _record(run)
     found = [point.thoughts[thought - 1] for point in record.points]
-    parts = {"frontier": "frontier", "reached": "reached before", "not_reached": "not reached"}
+    parts = {"frontier": "frontier", "passed": "reached before", "beyond": "not reached"}
     lines = [
         Line(title, _over(record, [value.mass[group] for value in found]), theme.parts[title],
              width=2.8 if group == "frontier" else 2, dash="solid" if group == "frontier" else "dashed")

@@ -36,6 +36,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
+from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2
 from model.codec import FIRST_SLOT, codec_for
 from model.errors import InputError
@@ -148,15 +149,6 @@ class Directions:
     def held(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
         """``... n_slots`` (bool): slots whose weight exceeds the threshold of thought t."""
         return self.weights(thoughts, t, estimator) > self.thresholds[estimator][t - 1]
-
-
-def fingerprint(model: CoconutGPT2) -> str:
-    """A short hash of the weights: equal for equal models, wherever they are stored."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
+from model.metrics import auroc
 from model.stats import mean_interval, wilson
 from probing.edit.batch import candidate_tokens, final_answer
 from probing.edit.directions import Directions
-from probing.read.metrics import auroc
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import numpy as np
 import torch
 
+from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, Prompt, codec_for, filler_size
 from model.errors import InputError
 from model.evaluate import written_answers
+from model.metrics import N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Floats
-from probing.read.metrics import Groups, frontier_metrics, groups, shuffled
+from model.stats import Floats, means
 from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
 from probing.read.scores import NodeScores, node_scores
 
 MAX_DRAWS = 256
-N_SHUFFLES = 20
-"""Label permutations averaged within each draw for the shuffled control."""
 
 
 def probe(
@@ -52,7 +50,7 @@ def probe(
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
     size = filler_size(problem, model.config) if fill else None
     prompts = codec.prompts(problem, n_draws, seed=seed, fill_to=size)
-    node_groups = groups(problem, n_thoughts)
+    node_groups = problem_groups(problem, n_thoughts)
 
     def run(thinker: CoconutGPT2) -> tuple[ThoughtTrace, NodeScores]:
         batch = codec.collate(prompts).to(thinker.device)
@@ -62,11 +60,11 @@ def probe(
     with torch.inference_mode():
         trace, scores = run(model)
         metrics = {
-            "model": _estimates(frontier_metrics(scores, node_groups)),
+            "model": _estimates(scores.metrics(node_groups)),
             "shuffled": _estimates(_shuffled_metrics(scores, node_groups, seed)),
         }
         if control is not None:
-            metrics["untrained"] = _estimates(frontier_metrics(run(control)[1], node_groups))
+            metrics["untrained"] = _estimates(run(control)[1].metrics(node_groups))
         answers = _answers(model, trace, prompts)
     return ProbeReport(
         problem_row=Problem.model_validate(problem.to_row()),
@@ -83,7 +81,7 @@ def probe(
         marker=band(scores.marker),
         other=tuple(scores.other.mean(axis=0).tolist()),
         metrics=metrics,
-        base_rate=tuple(node_groups.base_rate.tolist()),
+        base_rate=tuple(node_groups["frontier"].mean(axis=1).tolist()),
         answers=answers,
         blind_rule=blind_rule(problem),
     )
@@ -101,18 +99,6 @@ def describe(model: CoconutGPT2, *, name: str) -> ModelInfo:
         uniform_prob=config.uniform_prob,
         fingerprint=fingerprint(model),
     )
-
-
-def fingerprint(model: CoconutGPT2) -> str:
-    """SHA-256 of a sample of every tensor (first, middle and last 64 values), first 16 hex digits."""
-    digest = hashlib.sha256()
-    for tensor_name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        middle = flat.numel() // 2
-        parts = torch.cat([flat[:64], flat[middle : middle + 64], flat[-64:]]).float().cpu()
-        digest.update(f"{tensor_name}{tuple(tensor.shape)}".encode())
-        digest.update(parts.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, filled: bool) -> tuple[str, ...]:
@@ -148,11 +134,11 @@ def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]
 
 
 def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, ...]]:
-    return {name: tuple(estimate(column) for column in values.T) for name, values in metrics.items()}
+    return {name: means(values) for name, values in metrics.items()}
 
 
-def _shuffled_metrics(scores: NodeScores, node_groups: Groups, seed: int) -> dict[str, Floats]:
-    runs = [frontier_metrics(shuffled(scores, seed=seed * N_SHUFFLES + i), node_groups) for i in range(N_SHUFFLES)]
+def _shuffled_metrics(scores: NodeScores, node_groups: dict[str, Bools], seed: int) -> dict[str, Floats]:
+    runs = [scores.shuffled(seed=seed * N_SHUFFLES + i).metrics(node_groups) for i in range(N_SHUFFLES)]
     return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
 

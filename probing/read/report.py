@@ -6,36 +6,22 @@ Every picture and every export is made from this one object, so page, file and f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError, field_validator
 
 from model.errors import InputError
-from model.files import read_text, write_text
+from model.files import read_text
+from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Floats, mean_interval
+from model.stats import Estimate as Estimate
+from model.stats import Floats, mean, mean_interval
+from model.values import Number, Value
 
 VERSION = 1
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Row = tuple[Number, ...]
 Table = tuple[Row, ...]
-
-
-class Value(BaseModel):
-    """Frozen plain data; unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Estimate(Value):
-    """A mean over ``n`` draws of the prompt with its 95 % interval (none from a single draw)."""
-
-    mean: Number
-    low: Number | None
-    high: Number | None
-    n: int
 
 
 class Band(Value):
@@ -125,6 +111,13 @@ class ProbeReport(Value):
     blind_rule: Literal["target", "neg_target", "tie"]
     """What the root-blind rule (deeper backward BFS) answers; it never looks at the asked entity."""
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _new_names(cls, metrics: Any) -> Any:
+        if not isinstance(metrics, dict) or not all(isinstance(found, dict) for found in metrics.values()):
+            return metrics
+        return {k: {OLD_NAMES.get(name, name): v for name, v in found.items()} for k, found in metrics.items()}
+
     @property
     def problem(self) -> ProsQAProblem:
         return ProsQAProblem.from_row(self.problem_row.model_dump())
@@ -138,9 +131,6 @@ class ProbeReport(Value):
         assert what in VALUES, what
         return getattr(self, what)
 
-    def to_json(self) -> str:
-        return self.model_dump_json(indent=1) + "\n"
-
     @classmethod
     def from_json(cls, text: str, *, where: str = "report") -> ProbeReport:
         """Raises InputError saying which field is wrong, or that the version is another."""
@@ -153,12 +143,9 @@ class ProbeReport(Value):
         report._check(where)
         return report
 
-    def save(self, path: str | Path) -> None:
-        write_text(path, self.to_json())
-
     @classmethod
-    def load(cls, path: str | Path) -> ProbeReport:
-        return cls.from_json(read_text(path), where=str(path))
+    def load(cls, path: str | Path, *, max_bytes: int | None = None) -> ProbeReport:
+        return cls.from_json(read_text(path, max_bytes=max_bytes), where=str(path))
 
     def _check(self, where: str) -> None:
         shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {"marker": (self.n_thoughts + 1, 8)}
@@ -194,17 +181,7 @@ def band(values: Floats) -> Band:
     )
 
 
-def estimate(values: Floats) -> Estimate | None:
-    """``R`` values as mean and interval; None where they are undefined."""
-    mean, low, high = mean_interval(values)
-    if np.isnan(mean):
-        return None
-    return Estimate(
-        mean=float(mean),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
-        n=len(values),
-    )
+estimate = mean  # until step 4
 
 
 def _table(values: Floats) -> Table:

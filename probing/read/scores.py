@@ -7,13 +7,15 @@ of the problem's nodes, so draws can be averaged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import ANSWER, FIRST_SLOT, Prompt
+from model.metrics import METRICS, Bools, frontier_metrics, shuffled
 from model.stats import Floats
 
 
@@ -51,6 +53,25 @@ class NodeScores:
     def answer_marker(self) -> Floats:
         """``R K+1``: probability that the model would now write [A]."""
         return self.marker[..., ANSWER]
+
+    def metrics(self, groups: Mapping[str, Bools]) -> dict[str, Floats]:
+        """Every metric of METRICS for thoughts 1..K, ``R K`` each; the groups are ``problem_groups``."""
+        n_thoughts = len(groups["frontier"])
+        found = frontier_metrics(self.probability[:, :n_thoughts], self.logit[:, :n_thoughts], groups)
+        found["mass_answer"] = self.answer_marker[:, :n_thoughts]
+        found["mass_other"] = (self.left_over - self.answer_marker)[:, :n_thoughts]
+        found["norm"] = self.norm[:, :n_thoughts]
+        return {name: found[name] for name in METRICS}
+
+    def shuffled(self, *, seed: int) -> NodeScores:
+        """The same scores with the node labels permuted at random, anew for every draw and state."""
+
+        def permuted(values: Floats) -> Floats:
+            return shuffled(values, None, np.random.default_rng(seed))
+
+        return replace(
+            self, probability=permuted(self.probability), logit=permuted(self.logit), cosine=permuted(self.cosine)
+        )
 
 
 def node_scores(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> NodeScores:

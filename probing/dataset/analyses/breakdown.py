@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, false_discovery_control
 
+from model.metrics import auroc
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats
-from probing.dataset.analyses.common import SLICE, Runs, node_groups
+from probing.dataset.analyses.common import Runs, node_groups
 from probing.dataset.analyses.kswitch import _percent
 from probing.dataset.cells import Cell, mean_cell, share_cell
 from probing.dataset.findings import Chart, Published, Section, Series
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES
-from probing.read.metrics import auroc
 
 PROPERTIES: dict[str, Callable[[ProsQAProblem], tuple[float, str]]] = {
     "hops": lambda problem: (problem.n_hops, str(problem.n_hops)),
@@ -38,11 +38,7 @@ def groups_of(recording: Recording, what: str) -> list[tuple[str, np.ndarray]]:
 def search_auroc(recording: Recording) -> Floats:
     """``M``: AUROC of the frontier against nodes beyond it, mean over thoughts 1..hops; NaN where none is defined."""
     groups = node_groups(recording)
-    parts = []
-    for start in range(0, len(recording), SLICE):
-        part = slice(start, start + SLICE)
-        parts.append(auroc(recording.logit[part, :-1], groups["frontier"][part], groups["not reached"][part]))
-    values = np.concatenate(parts)
+    values = auroc(recording.logit[:, :-1], groups["frontier"], groups["not reached"])
     values[np.arange(1, recording.n_thoughts + 1) > recording.n_hops[:, None]] = np.nan
     count = (~np.isnan(values)).sum(axis=1)
     total: Floats = np.nansum(values, axis=1)

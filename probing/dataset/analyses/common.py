@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.metrics import group_mean
 from model.stats import Floats
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import Bools, Recording
-
-N_SHUFFLES = 10
-"""Shuffles averaged within each problem for the shuffled control."""
-SLICE = 256
-"""Problems at a time, where an analysis needs all pairs of nodes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +77,6 @@ def walk_layers(recording: Recording, n: int) -> Bools:
         for i in range(1, n):
             found[row, i] = found[row, i - 1] @ step
     return found
-
-
-def group_mean(values: Floats, members: Bools) -> Floats:
-    """Mean over the last axis of the members, NaN without any; ``members`` broadcasts against ``values``."""
-    members = np.broadcast_to(members, values.shape)
-    count = members.sum(axis=-1)
-    total = np.where(members, values, 0).sum(axis=-1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-
-def shuffle_within(values: Floats, members: Bools, rng: np.random.Generator) -> Floats:
-    """Values with those of the members permuted at random along the last axis, anew for every row; others stay."""
-    members = np.broadcast_to(members, values.shape)
-    drawn = np.argsort(np.where(members, rng.random(values.shape), 2.0), axis=-1, kind="stable")
-    places = np.argsort(~members, axis=-1, kind="stable")
-    result = np.empty_like(values)
-    np.put_along_axis(result, places, np.take_along_axis(values, drawn, axis=-1), axis=-1)
-    return result
 
 
 def shuffled_mean(values: Floats, members: Bools, group: Bools) -> Floats:

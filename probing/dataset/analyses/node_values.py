@@ -12,20 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from model import metrics
 from model.stats import Floats
 from probing.dataset.analyses.common import (
-    N_SHUFFLES,
     Runs,
-    group_mean,
     mean_of,
     node_groups,
-    shuffle_within,
     shuffled_mean,
 )
 from probing.dataset.analyses.superposition import SHUFFLED, _plain
 from probing.dataset.cells import Cell, mean_cell, mean_cells
 from probing.dataset.findings import Chart, Published, Section, Series, lines
-from probing.dataset.recording import Bools, Recording
+from probing.dataset.recording import Recording
 
 TOP = (1, 2, 3)
 PERCENTILES = tuple(range(0, 101, 2))
@@ -159,7 +157,7 @@ def height(runs: Runs) -> Section:
                     members = side & (tall == h)[:, None, :]
                     if not members.any():
                         continue
-                    beside = [(recording.name, group_mean(value, members))]
+                    beside = [(recording.name, metrics.group_mean(value, members))]
                     if recording is main:
                         beside.append((SHUFFLED, shuffled_mean(value, frontier, members)))
                     for source, values in beside:
@@ -233,17 +231,6 @@ def height(runs: Runs) -> Section:
 # --- entropy --------------------------------------------------------------------------------------------------------
 
 
-def normalised_entropy(value: Floats, members: Bools) -> Floats:
-    """Entropy of the values among the members over the log of their number; NaN for fewer than two."""
-    members = np.broadcast_to(members, value.shape)
-    inside = np.where(members, value, 0)
-    total = inside.sum(axis=-1, keepdims=True)
-    share = np.divide(inside, total, out=np.zeros_like(inside), where=total > 0)
-    entropy = -np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), 0).sum(axis=-1)
-    size = members.sum(axis=-1)
-    return np.divide(entropy, np.log(np.maximum(size, 2)), out=np.full(entropy.shape, np.nan), where=size > 1)
-
-
 def entropy(runs: Runs) -> Section:
     """Entropy, top-1 and mass over the candidate next nodes by k."""
     cells: list[Cell] = []
@@ -252,8 +239,8 @@ def entropy(runs: Runs) -> Section:
         frontier, value = groups["frontier"], recording.value[:, :-1]
         sources = [(recording.name, [value])]
         if recording is runs.main:
-            rngs = [np.random.default_rng([runs.seed, i]) for i in range(N_SHUFFLES)]
-            shuffles = [shuffle_within(value, recording.is_node[:, None, :], rng) for rng in rngs]
+            rngs = [np.random.default_rng([runs.seed, i]) for i in range(metrics.N_SHUFFLES)]
+            shuffles = [metrics.shuffled(value, recording.is_node[:, None, :], rng) for rng in rngs]
             sources.append((SHUFFLED, shuffles))
         searching = np.arange(recording.n_thoughts) < recording.n_hops[:, None]
         for source, versions in sources:
@@ -263,8 +250,8 @@ def entropy(runs: Runs) -> Section:
                 right = np.take_along_axis(groups["optimal"], best, axis=-1)[..., 0]
                 tops = cumulative_top(np.where(frontier, v, 0))
                 for name, values in (
-                    ("entropy over the frontier", normalised_entropy(v, frontier)),
-                    ("entropy over all nodes", normalised_entropy(v, recording.is_node[:, None, :])),
+                    ("entropy over the frontier", metrics.entropy(v, frontier, normalised=True)),
+                    ("entropy over all nodes", metrics.entropy(v, recording.is_node[:, None, :], normalised=True)),
                     ("top-1 correct", right.astype(float)),
                     ("mass on the frontier", np.where(frontier, v, 0).sum(axis=-1)),
                     ("frontier top-3 minus top-1", tops[..., 2] - tops[..., 0]),

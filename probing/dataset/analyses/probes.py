@@ -10,7 +10,6 @@ Controls are fitted and scored in the same folds: labels shuffled within each gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model.files import atomic_path, write_json
+from model.metrics import auroc, average_precision, shuffled
 from model.stats import Floats
-from probing.dataset.analyses.common import Runs, shuffle_within
+from model.values import Progress, silent
+from probing.dataset.analyses.common import Runs
 from probing.dataset.analyses.superposition import _plain
 from probing.dataset.cells import Cell, mean_cell
 from probing.dataset.findings import Chart, Published, Section, Series
 from probing.dataset.recording import Bools, Recording
-from probing.read.metrics import auroc, average_precision
 
 N_FOLDS = 5
 ALPHA = 100.0
@@ -106,8 +106,7 @@ class ProbeScores:
 
     def average_precision(self, column: str, members: Bools) -> Floats:
         """``M``."""
-        padded = np.where(members, self.score[column], -np.inf)
-        return average_precision(padded, self.label[column] & members)
+        return average_precision(self.score[column], self.label[column] & members, members)
 
 
 def fit_scores(data: ProbeData, layer: int, t: int, *, seed: int) -> ProbeScores:
@@ -147,9 +146,7 @@ def fit_scores(data: ProbeData, layer: int, t: int, *, seed: int) -> ProbeScores
     return ProbeScores(score, label)
 
 
-def linear_probes(
-    runs: Runs, *, n_problems: int = 300, progress: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> Section:
+def linear_probes(runs: Runs, *, n_problems: int = 300, progress: Progress = silent) -> Section:
     """Every probe of every layer and thought, with its controls, for the models that have thoughts."""
     cells: list[Cell] = []
     charts: list[Chart] = []
@@ -309,7 +306,7 @@ def _probe():  # type: ignore[no-untyped-def]
 
 
 def _shuffled(label: Bools, members: Bools, rng: np.random.Generator) -> Bools:
-    return shuffle_within(label.astype(float), members, rng) > 0.5
+    return shuffled(label.astype(float), members, rng) > 0.5
 
 
 def _place(values: np.ndarray, rows: np.ndarray, nodes: np.ndarray, shape: tuple[int, ...]) -> Floats:

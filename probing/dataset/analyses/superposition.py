@@ -6,23 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from model.metrics import METRICS, N_SHUFFLES, auroc, frontier_metrics, group_mean, shuffled
 from model.stats import Floats
 from probing.dataset.analyses.common import (
     GROUPINGS,
     GROUPS,
-    N_SHUFFLES,
-    SLICE,
     Runs,
-    group_mean,
     mean_of,
     node_groups,
-    shuffle_within,
     shuffled_mean,
 )
 from probing.dataset.cells import Cell, mean_cells
 from probing.dataset.findings import Chart, Published, Section, Series, lines
 from probing.dataset.recording import Bools, Recording
-from probing.read.metrics import METRICS, auroc, average_precision
 
 SHUFFLED = "shuffled"
 N_BINS = 30
@@ -147,49 +143,29 @@ def histograms(recording: Recording) -> list[Chart]:
 # --- frontier metrics -----------------------------------------------------------------------------------------------
 
 FRONTIER_METRICS = (
-    "auroc",
-    "auroc_ahead",
+    "auroc_all",
+    "auroc_beyond",
     "average_precision",
     "mass_frontier",
     "mass_optimal",
-    "mass_reached",
-    "mass_not_reached",
+    "mass_passed",
+    "mass_beyond",
     "effective_nodes",
     "best_rank",
 )
 
 
 def frontier_values(recording: Recording, logit: Floats, value: Floats) -> dict[str, Floats]:
-    """FRONTIER_METRICS for thoughts 1..K from scores ``M K N``, ``M K`` each; as ``probing.read.metrics`` defines them.
+    """FRONTIER_METRICS for thoughts 1..K from scores ``M K N``, ``M K`` each; as ``model.metrics`` defines them.
 
     The one difference: the mass of an empty group is undefined here, where there it is 0.
     """
-    groups = node_groups(recording)
-    frontier, ahead = groups["frontier"], groups["not reached"]
-    others = recording.is_node[:, None, :] & ~frontier
-    padded = np.where(np.isnan(logit), -np.inf, logit)
-    found: dict[str, list[Floats]] = {name: [] for name in ("auroc", "auroc_ahead", "average_precision")}
-    for start in range(0, len(recording), SLICE):
-        part = slice(start, start + SLICE)
-        found["auroc"].append(auroc(logit[part], frontier[part], others[part]))
-        found["auroc_ahead"].append(auroc(logit[part], frontier[part], ahead[part]))
-        found["average_precision"].append(average_precision(padded[part], frontier[part]))
-    values = {name: np.concatenate(parts) for name, parts in found.items()}
-    for metric, group in (
-        ("mass_frontier", "frontier"),
-        ("mass_optimal", "optimal"),
-        ("mass_reached", "earlier"),
-        ("mass_not_reached", "not reached"),
-    ):
-        mass = np.where(groups[group], value, 0).sum(axis=-1)
-        values[metric] = np.where(groups[group].any(axis=-1), mass, np.nan)
-    share = np.nan_to_num(value / np.nansum(value, axis=-1, keepdims=True))
-    entropy = -np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), 0).sum(axis=-1)
-    values["effective_nodes"] = np.exp(entropy)
-    best = np.where(frontier, logit, -np.inf).max(axis=-1)
-    rank = 1.0 + (logit > best[..., None]).sum(axis=-1)
-    values["best_rank"] = np.where(frontier.any(axis=-1), rank, np.nan)
-    return {name: values[name] for name in FRONTIER_METRICS}
+    strict = node_groups(recording)
+    groups = {"passed": strict["earlier"], "beyond": strict["not reached"]}
+    groups |= {name: strict[name] for name in ("frontier", "optimal")}
+    found = frontier_metrics(value, logit, groups, is_node=recording.is_node[:, None, :])
+    found |= {f"mass_{name}": np.where(groups[name].any(axis=-1), found[f"mass_{name}"], np.nan) for name in groups}
+    return {name: found[name] for name in FRONTIER_METRICS}
 
 
 def frontier_over_data(runs: Runs) -> Section:
@@ -204,9 +180,7 @@ def frontier_over_data(runs: Runs) -> Section:
                 rngs = [np.random.default_rng([runs.seed, i]) for _ in range(2)]
                 members = recording.is_node[:, None, :]
                 found.append(
-                    frontier_values(
-                        recording, shuffle_within(logit, members, rngs[0]), shuffle_within(value, members, rngs[1])
-                    )
+                    frontier_values(recording, shuffled(logit, members, rngs[0]), shuffled(value, members, rngs[1]))
                 )
             means = {name: mean_of([values[name] for values in found]) for name in FRONTIER_METRICS}
             cells += _metric_cells(means, SHUFFLED)
@@ -236,8 +210,8 @@ def frontier_over_data(runs: Runs) -> Section:
             )
         )  # fmt: skip
     main = runs.main.name
-    ahead = [c for c in cells if c.source == main and c.metric == "auroc_ahead"]
-    null = [c for c in cells if c.source == SHUFFLED and c.metric == "auroc_ahead"]
+    ahead = [c for c in cells if c.source == main and c.metric == "auroc_beyond"]
+    null = [c for c in cells if c.source == SHUFFLED and c.metric == "auroc_beyond"]
     return Section(
         name="frontier",
         title="Is each thought the search frontier?",
@@ -248,7 +222,7 @@ def frontier_over_data(runs: Runs) -> Section:
         control=f"Node labels shuffled within each problem (mean of {N_SHUFFLES}), the untrained model, and for "
         "average precision the base rate.",
         does_not_show="Decodable is not used: a frontier that can be read out need not decide the answer. AUROC counts "
-        "nodes nearer than t among the negatives, AUROC ahead leaves them out; neither says how the "
+        "nodes nearer than t among the negatives, AUROC beyond leaves them out; neither says how the "
         "frontier came about.",
         paper="Zhu et al. 2025 (arXiv 2505.12514), section 5, in numbers with controls.",
         n=len(runs.main),
@@ -286,15 +260,8 @@ def lens(runs: Runs) -> Section:
         for layer in range(scores.shape[1]):
             logit = scores[:, layer]
             what: dict[str, Any] = {"analysis": "lens", "source": recording.name, "group": f"layer {layer}"}
-            parts = [
-                auroc(
-                    logit[start : start + SLICE, :-1],
-                    groups["frontier"][start : start + SLICE],
-                    groups["not reached"][start : start + SLICE],
-                )
-                for start in range(0, len(recording), SLICE)
-            ]
-            found = mean_cells(np.concatenate(parts), first_step=0, metric="auroc_ahead", **what)
+            beyond = auroc(logit[:, :-1], groups["frontier"], groups["not reached"])
+            found = mean_cells(beyond, first_step=0, metric="auroc_beyond", **what)
             target, other = (
                 np.take_along_axis(logit, _column(recording, which), axis=2)[..., 0]
                 for which in ("target", "neg_target")

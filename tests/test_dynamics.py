@@ -1,7 +1,8 @@
-"""The emergence numbers against scikit-learn, the graph's own definitions, and planted scores."""
+"""The training dynamics against scikit-learn, the graph's own definitions, and planted scores."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,16 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import ANSWER, EOS, SlotCodec
 from model.errors import InputError
 from model.evaluate import answer_tokens
+from model.metrics import GROUPS, auroc
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
-from model.training import dynamics as emergence
 from model.training import plot as plot_training
-from model.training.dynamics import EmergenceRecord, auroc, measure, thought_numbers
+from model.training.dynamics import DynamicsRecord, measure, thought_numbers
 
 PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))
@@ -26,15 +28,13 @@ CODEC = SlotCodec(40)
 
 def test_auroc_equals_scikit_learn_ties_included() -> None:
     rng = np.random.default_rng(0)
-    scores = torch.tensor(rng.integers(0, 4, (30, 12)).astype(np.float32))
-    kind = torch.tensor(rng.integers(0, 3, (30, 12)))  # 2: in neither group
-    value, n_pairs = auroc(scores, kind == 1, kind == 0)
+    scores = rng.integers(0, 4, (30, 12)).astype(float)
+    kind = rng.integers(0, 3, (30, 12))  # 2: in neither group
+    value = auroc(scores, kind == 1, kind == 0)
     for row in range(30):
         used = kind[row] < 2
-        assert n_pairs[row] == (kind[row] == 1).sum() * (kind[row] == 0).sum()
-        assert value[row].item() == pytest.approx(roc_auc_score(kind[row][used], scores[row][used]), abs=1e-6)
-    none, n_pairs = auroc(scores[:1], kind[:1] == 5, kind[:1] == 0)
-    assert (none.item(), n_pairs.item()) == (0, 0)
+        assert value[row] == pytest.approx(roc_auc_score(kind[row][used], scores[row][used]), abs=1e-6)
+    assert np.isnan(auroc(scores[:1], kind[:1] == 5, kind[:1] == 0)).all()
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3])
@@ -43,26 +43,26 @@ def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
     logits = torch.randn(len(PROBLEMS), CODEC.vocab_size, generator=torch.Generator().manual_seed(distance))
     _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
     found = thought_numbers(logits, node_tokens, TENSORS, distance, distance)
-    areas, masses, members = [], [], {group: [] for group in emergence.GROUPS}
+    areas, masses, members = [], [], {group: [] for group in GROUPS}
     for i, problem in enumerate(PROBLEMS):
         score = logits[i, node_tokens[i]]
         mass = logits[i].softmax(dim=0)[node_tokens[i]]
         groups = {"frontier": problem.frontier(distance), "optimal": problem.optimal(distance)}
-        groups["reached"] = problem.reached(distance - 1)
-        groups["not_reached"] = set(range(problem.n_nodes)) - problem.reached(distance)
+        groups["passed"] = problem.reached(distance - 1)
+        groups["beyond"] = set(range(problem.n_nodes)) - problem.reached(distance)
         if not groups["frontier"]:
             continue
         for group, nodes in groups.items():
             members[group] += score[sorted(nodes)].tolist()
-        masses.append([mass[sorted(groups[group])].sum().item() for group in emergence.GROUPS])
-        if groups["not_reached"]:
-            nodes = sorted(groups["frontier"] | groups["not_reached"])
+        masses.append([mass[sorted(groups[group])].sum().item() for group in GROUPS])
+        if groups["beyond"]:
+            nodes = sorted(groups["frontier"] | groups["beyond"])
             areas.append(roc_auc_score([node in groups["frontier"] for node in nodes], score[nodes]))
     assert found.n == len(areas)
-    assert found.auroc == pytest.approx(np.mean(areas), abs=1e-6)
+    assert found.auroc_beyond == pytest.approx(np.mean(areas), abs=1e-6)
     assert found.auroc_se == pytest.approx(np.std(areas, ddof=1) / len(areas) ** 0.5, abs=1e-6)
     assert list(found.mass.values()) == pytest.approx(np.mean(masses, axis=0).tolist(), abs=1e-6)
-    for group in emergence.GROUPS:
+    for group in GROUPS:
         assert found.logit[group] == pytest.approx(np.mean(members[group]), abs=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_a_planted_frontier_is_found_and_its_control_is_chance() -> None:
     frontier = (TENSORS.distance == 2).float() * 20
     planted = torch.zeros(len(PROBLEMS), CODEC.vocab_size).scatter(1, node_tokens, frontier)
     found = thought_numbers(planted, node_tokens, TENSORS, 2, 2)
-    assert found.auroc == 1
+    assert found.auroc_beyond == 1
     assert found.mass["frontier"] > 0.999
     assert found.logit_gap == 20
     assert abs(found.auroc_control - 0.5) < 0.1
@@ -80,7 +80,7 @@ def test_a_planted_frontier_is_found_and_its_control_is_chance() -> None:
 def test_a_distance_that_no_problem_has_gives_no_number() -> None:
     _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
     found = thought_numbers(torch.zeros(len(PROBLEMS), CODEC.vocab_size), node_tokens, TENSORS, 30, 30)
-    assert (found.n, found.auroc, found.auroc_control, found.logit["frontier"]) == (0, None, None, None)
+    assert (found.n, found.auroc_beyond, found.auroc_control, found.logit["frontier"]) == (0, None, None, None)
 
 
 def test_the_answer_is_the_token_after_the_first_marker() -> None:
@@ -96,19 +96,19 @@ def test_the_shipped_checkpoint_holds_its_frontiers_and_an_untrained_one_does_no
     usual = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced"), 24, 5))
     point = measure(trained, CODEC, usual, **numbers)
     assert [t.distance for t in point.thoughts] == list(range(1, int(usual.n_hops.max()) + 1))
-    assert min(t.auroc for t in point.thoughts[:3]) > 0.95
+    assert min(t.auroc_beyond for t in point.thoughts[:3]) > 0.95
     assert point.accuracy_by_k[-1] > 0.9
     assert len(point.accuracy_by_k) == 7
     config = CoconutConfig.from_dict(trained.config.to_dict() | {"n_layer": 1})
     untrained = measure(CoconutGPT2(config).eval(), CODEC, usual, **numbers)
-    assert abs(untrained.thoughts[0].auroc - 0.5) < 0.2
+    assert abs(untrained.thoughts[0].auroc_beyond - 0.5) < 0.2
 
 
 def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: Path) -> None:
     points = [measure(tiny, CODEC, TENSORS, seed=1, step=i, n_seen=100 * i, stage=i // 2) for i in range(3)]
-    record = EmergenceRecord("x", "coconut", 0, len(PROBLEMS), tuple(points))
-    emergence.save_record(record, tmp_path / "emergence.json")
-    assert emergence.load_record(tmp_path / "emergence.json") == record
+    record = DynamicsRecord(name="x", method="coconut", seed=0, n_problems=len(PROBLEMS), points=points)
+    record.save(tmp_path / "emergence.json")
+    assert DynamicsRecord.load(tmp_path / "emergence.json") == record
     assert record.upto(1).points == tuple(points[:2])
     assert record.stage_starts == ((0, 0), (1, 200))
     for kind in plot_training.KINDS:
@@ -119,8 +119,17 @@ def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: P
     with pytest.raises(InputError, match="svg, png, pdf, csv"):
         plot_training.write(record, tmp_path / "plot.gif")
     with pytest.raises(InputError, match="is empty"):
-        plot_training.draw(EmergenceRecord("x", "coconut", 0, 3))
+        plot_training.draw(DynamicsRecord(name="x", method="coconut", seed=0, n_problems=3))
     for text in ('{"format": 9}', "{}", "[]", '{"format": 1, "points": [{}]}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(InputError, match=r"bad\.json"):
-            emergence.load_record(tmp_path / "bad.json")
+            DynamicsRecord.load(tmp_path / "bad.json")
+
+
+def test_records_of_older_versions_open() -> None:
+    path = checkpoint.CHECKPOINTS / "prosqa-tiny" / "emergence.json"
+    old, record = json.loads(path.read_text())["points"][-1]["thoughts"][0], DynamicsRecord.load(path)
+    now = record.points[-1].thoughts[0]
+    assert now.auroc_beyond == old["auroc"]
+    assert (now.mass["passed"], now.logit["beyond"]) == (old["mass"]["reached"], old["logit"]["not_reached"])
+    assert now.estimate.low <= now.auroc_beyond <= now.estimate.high

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from model.metrics import METRICS, auroc, average_precision, entropy, node_groups, problem_groups
 from model.problems.prosqa import ProsQAProblem
-from probing.read.metrics import METRICS, auroc, average_precision, frontier_metrics, groups, shuffled
 from probing.read.scores import NodeScores
 
 #      r -> a -> c -> t        o -> n        a, b at distance 1; c, d at 2; t at 3; o and n never
@@ -30,15 +31,15 @@ def scores(probability: np.ndarray, marker: float = 0.0) -> NodeScores:
 
 
 def test_groups_are_strict_bfs_layers() -> None:
-    found = groups(PROBLEM, 4)
+    found = problem_groups(PROBLEM, 4)
     for t in range(1, 5):
-        assert np.array_equal(found.frontier[t - 1], t == DISTANCE)
-        assert np.array_equal(found.reached[t - 1], t > DISTANCE)
-        assert np.array_equal(found.not_reached[t - 1], t < DISTANCE)
-    partition = found.frontier.astype(int) + found.reached + found.not_reached
+        assert np.array_equal(found["frontier"][t - 1], t == DISTANCE)
+        assert np.array_equal(found["passed"][t - 1], t > DISTANCE)
+        assert np.array_equal(found["beyond"][t - 1], t < DISTANCE)
+    partition = found["frontier"].astype(int) + found["passed"] + found["beyond"]
     assert np.all(partition == 1)
-    assert [np.flatnonzero(row).tolist() for row in found.optimal] == [[1], [3], [5], []]
-    assert found.base_rate.tolist() == [2 / 8, 2 / 8, 1 / 8, 0]
+    assert [np.flatnonzero(row).tolist() for row in found["optimal"]] == [[1], [3], [5], []]
+    assert found["frontier"].mean(axis=1).tolist() == [2 / 8, 2 / 8, 1 / 8, 0]
 
 
 def test_a_perfect_search_scores_perfectly() -> None:
@@ -46,13 +47,13 @@ def test_a_perfect_search_scores_perfectly() -> None:
     for t in range(1, 4):
         layer = t == DISTANCE
         probability[:, t - 1, layer] = 1 / layer.sum()
-    values = frontier_metrics(scores(probability), groups(PROBLEM, 4))
+    values = scores(probability).metrics(problem_groups(PROBLEM, 4))
     assert values.keys() == METRICS.keys()
-    for name in ("mass_frontier", "auroc", "auroc_ahead", "average_precision", "best_rank"):
+    for name in ("mass_frontier", "auroc_all", "auroc_beyond", "average_precision", "best_rank"):
         assert values[name][:, :3] == pytest.approx(1), name
     assert values["effective_nodes"][0, :3] == pytest.approx([2, 2, 1])
     assert values["mass_optimal"][0, :3] == pytest.approx([0.5, 0.5, 1])
-    for name in ("auroc", "auroc_ahead", "average_precision", "best_rank", "logit_frontier"):
+    for name in ("auroc_all", "auroc_beyond", "average_precision", "best_rank", "logit_frontier"):
         assert np.isnan(values[name][:, 3]).all(), name  # nothing is at distance 4
     assert values["mass_answer"][:, 3] == pytest.approx(1)
 
@@ -61,8 +62,8 @@ def test_a_perfect_search_scores_perfectly() -> None:
 def test_masses_sum_to_one_and_metrics_stay_in_bounds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     probability = rng.dirichlet(np.full(9, 0.3), size=(3, 5))[..., :8]
-    values = frontier_metrics(scores(probability), groups(PROBLEM, 4))
-    total = sum(values[f"mass_{part}"] for part in ("frontier", "reached", "not_reached", "answer", "other"))
+    values = scores(probability).metrics(problem_groups(PROBLEM, 4))
+    total = sum(values[f"mass_{part}"] for part in ("frontier", "passed", "beyond", "answer", "other"))
     assert total == pytest.approx(1)
     for name, metric in METRICS.items():
         low, high = metric.bounds
@@ -86,16 +87,49 @@ def test_auroc_and_average_precision_agree_with_sklearn(pairs: list[tuple[int, b
         assert np.isnan(ours[0])
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_ranks_agree_with_counting_pairs_ties_infinities_and_padding_included(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = rng.choice([-np.inf, -1.5, 0, 0.1, 2], size=(3, 2, 9))
+    kind = rng.integers(0, 4, (3, 2, 9))  # 2: in neither, 3: padding
+    score[kind == 3] = np.nan
+    area, precision = auroc(score, kind == 1, kind == 0), average_precision(score, kind == 1, kind < 3)
+    for at in np.ndindex(3, 2):
+        assert area[at] == pytest.approx(oracle.auroc(score[at], kind[at] == 1, kind[at] == 0), nan_ok=True)
+        expected = oracle.average_precision(score[at], kind[at] == 1, kind[at] < 3)
+        assert precision[at] == pytest.approx(expected, nan_ok=True)
+    assert area == pytest.approx(1 - auroc(score, kind == 0, kind == 1), nan_ok=True)
+
+
+def test_padding_is_in_no_group() -> None:
+    distance = np.array([[0, 1, 2, np.inf], [0, 1, np.nan, np.nan]])
+    found = node_groups(distance, [1, 2], on_path=np.ones((2, 4), dtype=bool))
+    total = found["passed"].astype(int) + found["frontier"] + found["beyond"]
+    assert total.tolist() == [[[1, 1, 1, 1]] * 2, [[1, 1, 0, 0]] * 2]
+    assert np.array_equal(found["optimal"], found["frontier"])
+    padded = node_groups(np.nan_to_num(distance, nan=np.inf), [1, 2], is_node=~np.isnan(distance))
+    assert all(np.array_equal(padded[name], found[name]) for name in padded)
+
+
+def test_entropy_in_closed_form() -> None:
+    p = np.array([0.1, 0.1, 0.0, 0.3, np.nan])
+    members = np.array([True, True, True, False, False])
+    assert entropy(p, members) == pytest.approx(np.log(2))
+    assert entropy(p, members, normalised=True) == pytest.approx(np.log(2) / np.log(3))
+    assert np.isnan(entropy(p, np.array([True, False, False, False, False]), normalised=True))
+    assert entropy(np.full(4, 0.2)) == pytest.approx(np.log(4))
+
+
 def test_shuffled_labels_know_nothing_but_keep_the_peaks() -> None:
     probability = np.zeros((400, 4, 8))
     for t in range(1, 4):
         probability[:, t - 1, t == DISTANCE] = 1 / (t == DISTANCE).sum()
     probability += np.random.default_rng(0).random(probability.shape) * 1e-6
-    mixed = shuffled(scores(probability), seed=1)
-    values = frontier_metrics(mixed, groups(PROBLEM, 3))
-    assert values["auroc"].mean(axis=0) == pytest.approx(0.5, abs=0.05)
+    mixed = scores(probability).shuffled(seed=1)
+    values = mixed.metrics(problem_groups(PROBLEM, 3))
+    assert values["auroc_all"].mean(axis=0) == pytest.approx(0.5, abs=0.05)
     assert values["mass_frontier"].mean(axis=0) == pytest.approx([2 / 8, 2 / 8, 1 / 8], abs=0.05)
     assert np.sort(mixed.probability, axis=-1) == pytest.approx(np.sort(probability, axis=-1))
-    assert np.array_equal(mixed.probability, shuffled(scores(probability), seed=1).probability)
+    assert np.array_equal(mixed.probability, scores(probability).shuffled(seed=1).probability)
     # logit and probability move together
     assert np.array_equal(mixed.logit, np.log(mixed.probability + 1e-12))
