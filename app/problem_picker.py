@@ -249,7 +249,7 @@ def _text() -> Graph | InputError:
         height=190,
         persist_state="session",
         help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge a line (Tom terpus, Tom -> terpus), "
-        "ProsQA JSON, node-link JSON, GraphML or DOT. Ctrl+Enter to check.",
+        "ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
     )
     return try_graph(st.session_state.x_text or "", where="facts")
 

@@ -219,7 +219,6 @@ def test_a_small_graph_is_filled_up_and_says_so() -> None:
         "Tom -> terpus\nterpus -> lempus\nAda -> wumpus",
         '{"nodes": [{"id": "Tom"}, {"id": "x"}, {"id": "y"}, {"id": "z"}], '
         '"edges": [{"source": "Tom", "target": "x"}, {"source": "y", "target": "z"}]}',
-        "digraph { Tom -> terpus; Ada -> wumpus }",
     ],
 )
 def test_every_format_can_be_typed_and_gets_a_question(text: str) -> None:
@@ -241,7 +240,7 @@ def test_every_format_can_be_typed_and_gets_a_question(text: str) -> None:
         ('{"nodes": [', "line 1"),
         ("<graphml><graph>", "line 1"),
         ('<!DOCTYPE g [<!ENTITY a "b">]><graphml>&a;</graphml>', "entities"),
-        ("digraph { a -> ", "line 1"),
+        ("digraph { a -> ", "DOT is not read"),
         ("Is Tom a lempus or wumpus?", "not in the graph"),
     ],
 )

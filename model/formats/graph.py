@@ -8,7 +8,6 @@ sentences  ``Tom is a terpus. Every terpus is a lempus. Is Tom a lempus or scrom
 edges      one edge a line: ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or a tab   yes  yes
 node-link  networkx node-link JSON; edges under ``edges`` or ``links``                   yes  yes
 graphml    GraphML, directed                                                             yes  yes
-dot        Graphviz DOT, ``digraph``                                                     yes  no
 ========== ============================================================================ ==== =====
 
 ``read_*`` take text and ``load_*`` take a path. Whatever they are given, they return a value or raise InputError with
@@ -22,7 +21,6 @@ import io
 import json
 import math
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,21 +31,16 @@ from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 import networkx as nx
-import pydot.dot_parser
-import pyparsing
 from defusedxml.common import DefusedXmlException
 
 from model.errors import GraphError, InputError
 from model.files import MAX_UPLOAD_BYTES, parse_json, read_text
 from model.problems.prosqa import ProsQAProblem, adjacency, check_graph, distances
 
-Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml", "dot"]
+Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 MAX_UPLOAD_ROWS = 10_000
-MAX_DOT_LETTERS = 10_000
-MAX_DOT_NESTING = 2
-"""The DOT parser takes seconds at this length, and time that doubles with each pair of braces around a mistake."""
 MAX_LINE_LETTERS = 10_000
 
 Attributes = Mapping[str, Sequence[float]]
@@ -129,7 +122,7 @@ def read_graph(text: str, format: Format | Literal["auto"] = "auto", *, where: s
     """The graph in a text of any format. Raises InputError naming ``where`` and, if it can, line and column."""
     _check_text(text, where)
     if format == "auto":
-        format = detect_format(text)
+        format = detect_format(text, where=where)
     if format not in FORMATS:
         raise InputError(f"format {format!r} is not known; formats are auto, {', '.join(FORMATS)}")
     graph = _READERS[format](text, where)
@@ -172,20 +165,16 @@ def load_problems(
     return read_problems(read_text(path, max_bytes=max_bytes), where=str(path), max_rows=max_rows)
 
 
-def detect_format(text: str) -> Format:
-    """The format a text looks like; ``edges`` when it looks like nothing else."""
+def detect_format(text: str, *, where: str = "graph") -> Format:
+    """The format a text looks like; ``edges`` when it looks like nothing else. Raises InputError for Graphviz DOT."""
     head = text.lstrip("\ufeff \t\r\n")
     if head.startswith(("{", "[")):
         # A list is rows of ProsQA; of objects, only node-link has a list of nodes.
         return "node-link" if head.startswith("{") and re.search(r'"nodes"\s*:', head) else "prosqa"
     if re.match(r"<(\?xml|!--|!DOCTYPE|([\w.-]+:)?graphml\b)", head):
         return "graphml"
-    if re.match(
-        r"((//|#)[^\n]*\n\s*|/\*.{0,2000}?\*/\s*)*(strict\s+)?(di)?graph\b[^{\n]{0,300}\s*\{",
-        head[:20_000],
-        re.S | re.I,
-    ):
-        return "dot"
+    if re.match(r"((//|#)[^\n]*\n\s*)*(strict\s+)?(di)?graph\b[^{\n]{0,300}\{", head[:20_000], re.I):
+        raise InputError(f"{where}: Graphviz DOT is not read; formats are {', '.join(FORMATS)}")
     lines = [line for line in head[:20_000].splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if any(_SENTENCE.search(" ".join(line.split())) and not _SEPARATOR.search(line) for line in lines[:20]):
         return "sentences"
@@ -533,107 +522,12 @@ def _tag(element: Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-# --- DOT
-
-_dot_lock = threading.Lock()  # pydot's grammar is one object shared by all threads
-
-
-def _read_dot(text: str, where: str) -> Graph:
-    if len(text) > MAX_DOT_LETTERS:
-        raise InputError(f"{where}: {len(text):,} letters of DOT; at most {MAX_DOT_LETTERS:,} are accepted")
-    depth = deepest = 0
-    for letter in re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S):
-        depth += (letter == "{") - (letter == "}")
-        deepest = max(deepest, depth)
-    if deepest > MAX_DOT_NESTING:
-        raise InputError(f"{where}: DOT nested too deeply; at most {MAX_DOT_NESTING} braces inside each other")
-    try:
-        with _dot_lock:
-            # Without memory the grammar takes time exponential in how deeply braces are nested.
-            pyparsing.ParserElement.enable_packrat()
-            graphs = list(pydot.dot_parser.GraphParser.parser.parse_string(text, parse_all=True))
-    except pyparsing.ParseBaseException as error:
-        raise InputError(f"{where}: not DOT at line {error.lineno}, column {error.column} ({error.msg})") from None
-    except RecursionError:
-        raise InputError(f"{where}: DOT nested too deeply") from None
-    except (TypeError, AttributeError, KeyError, ValueError, AssertionError) as error:
-        # pydot passes attributes on as keyword arguments, so that one called "name" collides with its own.
-        raise InputError(f"{where}: DOT with an attribute that the parser cannot take ({error!s:.80})") from None
-    if len(graphs) != 1:
-        raise InputError(f"{where}: {len(graphs)} graphs; one is accepted")
-    if graphs[0].get_type() != "digraph":
-        raise InputError(f"{where}: the graph is undirected; 'is a' edges need a direction (digraph and ->)")
-    labels: dict[str, str] = {}
-    edges: list[tuple[str, str]] = []
-    _walk_dot(graphs[0].obj_dict, labels, edges)
-    found = _ByKey(where)
-    for i, (key, label) in enumerate(labels.items()):
-        found.node(key, label, None, f"node {i}")
-    for i, (source, target) in enumerate(edges):
-        found.edge(source, target, f"edge {i}")
-    return found.graph()
-
-
-def _walk_dot(graph: Mapping[str, Any], labels: dict[str, str], edges: list[tuple[str, str]]) -> None:
-    """Collect names by node id and all edges of a pydot graph and its subgraphs, in the order of the text."""
-    parts = [
-        (part.get("sequence") or 0, kind, part)
-        for kind in ("nodes", "edges", "subgraphs")
-        for same in graph.get(kind, {}).values()
-        for part in same
-    ]
-    for _, kind, part in sorted(parts, key=lambda entry: entry[0]):
-        if kind == "subgraphs":
-            _walk_dot(part, labels, edges)
-        elif kind == "nodes":
-            if part["name"] not in ("node", "edge", "graph"):  # defaults for drawing
-                key = _dot_id(part["name"])
-                label = _dot_label(part.get("attributes", {}))
-                labels[key] = label or labels.get(key, key)
-        else:
-            ends = [_dot_ends(end, labels, edges) for end in part["points"]]
-            edges += [(source, target) for source in ends[0] for target in ends[1]]
-
-
-def _dot_ends(end: Any, labels: dict[str, str], edges: list[tuple[str, str]]) -> list[str]:
-    """The nodes at one end of an edge: one, or all of a subgraph."""
-    if isinstance(end, str):
-        key = _dot_id(end)
-        labels.setdefault(key, key)
-        return [key]
-    inside: dict[str, str] = {}
-    within: list[tuple[str, str]] = []
-    _walk_dot(end, inside, within)
-    for key, label in inside.items():
-        labels.setdefault(key, label)
-    edges += [edge for edge in within if edge not in edges]  # a -> {b -> c} -> d holds the middle twice
-    return list(inside)
-
-
-def _dot_id(text: str) -> str:
-    """A node's id without its quotes and port."""
-    quoted = re.match(r'"((?:[^"\\]|\\.)*)"', text, re.S)
-    if quoted:
-        return quoted.group(1).replace('\\"', '"')
-    return text if text.startswith("<") else text.partition(":")[0]
-
-
-def _dot_label(attributes: Mapping[str, Any]) -> str | None:
-    """A node's label where it is plain text: not HTML, and without the escapes that only mean something when drawn."""
-    label = next((value for key, value in attributes.items() if key.strip('"') == "label"), None)
-    if not isinstance(label, str) or label.startswith("<"):
-        return None
-    label = _dot_id(label) if label.startswith('"') else label
-    return None if "\\" in label or not label.strip() else label
-
-
 _READERS = {
     "prosqa": _read_prosqa,
     "sentences": _read_sentences,
     "edges": _read_edges,
     "node-link": _read_node_link,
     "graphml": _read_graphml,
-    "dot": _read_dot,
 }
 
 
