@@ -16,6 +16,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import networkx as nx
+
 from model.errors import GraphError
 
 MAX_NAME_LENGTH = 200
@@ -300,7 +302,7 @@ class ProsQAProblem:
 
     def _heights(self, pick: Any) -> tuple[int, ...]:
         heights = [0] * self.n_nodes
-        for node in reversed(_topological_order(self.children)):
+        for node in reversed(list(nx.topological_sort(_directed(self.children)))):
             if self.children[node]:
                 heights[node] = 1 + pick(heights[child] for child in self.children[node])
         return tuple(heights)
@@ -396,22 +398,11 @@ def distances(adjacency: Sequence[Sequence[int]], start: int) -> tuple[float, ..
 
 def find_cycle(adjacency: Sequence[Sequence[int]]) -> list[int] | None:
     """Nodes of one cycle, the first repeated at the end, or None when there is none."""
-    ordered = set(_topological_order(adjacency))
-    left = [node for node in range(len(adjacency)) if node not in ordered]
-    if not left:
+    graph = _directed(adjacency)
+    if nx.is_directed_acyclic_graph(graph):  # quicker than to look for a cycle
         return None
-    # Every node that is left over has a predecessor that is left over too, so walking back must come round.
-    before: dict[int, int] = {}
-    for node in left:
-        for after in adjacency[node]:
-            before[after] = node
-    position: dict[int, int] = {}
-    node = left[0]
-    while node not in position:
-        position[node] = len(position)
-        node = before[node]
-    walk = list(position)[position[node] :]
-    return [node, *reversed(walk)]
+    cycle = nx.find_cycle(graph)
+    return [*(source for source, _ in cycle), cycle[0][0]]
 
 
 def adjacency(n_nodes: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
@@ -422,19 +413,8 @@ def adjacency(n_nodes: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int
     return tuple([tuple(sorted(targets)) for targets in lists])
 
 
-def _topological_order(adjacency: Sequence[Sequence[int]]) -> list[int]:
-    """Nodes so that edges go forward; nodes on or after a cycle are left out (Kahn's algorithm)."""
-    waiting = [0] * len(adjacency)
-    for targets in adjacency:
-        for target in targets:
-            waiting[target] += 1
-    order = [node for node, n in enumerate(waiting) if n == 0]
-    for node in order:
-        for target in adjacency[node]:
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                order.append(target)
-    return order
+def _directed(adjacency: Sequence[Sequence[int]]) -> nx.DiGraph:
+    return nx.from_dict_of_lists(dict(enumerate(adjacency)), create_using=nx.DiGraph)
 
 
 def _is_index(value: object) -> bool:
