@@ -18,8 +18,7 @@ import torch
 
 from app.explore.state import View
 from model import checkpoint
-from model.coconut import CoconutGPT2
-from model.codec import codec_for
+from model.coconut import CoconutGPT2, codec_for
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
@@ -204,7 +203,7 @@ def example(name: str | None = None) -> ProsQAProblem:
     except InputError:
         return opening  # what is wrong with the checkpoint is said where it is loaded
     nodes, hops = config.trained_nodes, config.trained_hops
-    if opening.n_nodes <= codec_for(config).n_slots or nodes is None or hops is None:
+    if opening.n_nodes <= codec_for(config).n_keys or nodes is None or hops is None:
         return opening
     return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
@@ -287,7 +286,7 @@ def first_view(path: Path) -> View:
     """Explore with a checkpoint, on a problem that it can take. Raises CheckpointError if it cannot be loaded."""
     config = checkpoint.load_config(path)
     name = path.name if path.parent == checkpoint.CHECKPOINTS else str(path)
-    most = codec_for(config).n_slots
+    most = codec_for(config).n_keys
     if most >= example().n_nodes:
         return View(checkpoint=name)
     hops = max(1, min(config.max_latent_stage, 3))

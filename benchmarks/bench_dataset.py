@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from model import checkpoint
-from model.codec import EOS, codec_for
+from model.codec_slots import EOS
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.record import Settings, make_sources
@@ -36,7 +36,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 @torch.inference_mode()
 def reference(problems: list[ProsQAProblem]) -> None:
     model = checkpoint.load()
-    codec = codec_for(model.config)
+    codec = model.codec
     for i, problem in enumerate(problems):
         batch = codec.collate(codec.prompts(problem, 1, seed=i))
         for k in range(model.config.n_thoughts + 1):

@@ -20,7 +20,8 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec import ANSWER, Prompt, codec_for
+from model.codec import Prompt
+from model.codec_slots import ANSWER
 from model.evaluate import evaluate
 from model.problems.generate import generate
 from probing.read.probe import probe
@@ -62,7 +63,7 @@ def main() -> None:
     loading = time.perf_counter() - start
     control = checkpoint.untrained(model.config)
     problems = list(generate("balanced", options.problems, seed=1, nodes=(23, 23)))
-    problem, codec, k = problems[0], codec_for(model.config), model.config.n_thoughts
+    problem, codec, k = problems[0], model.codec, model.config.n_thoughts
     prompts = codec.prompts(problem, 16, seed=0)
     with torch.inference_mode():
         reference_ms = median_ms(lambda: reference(model, prompts[0], k), options.repeats)

@@ -25,11 +25,11 @@ from transformers import DynamicCache
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec, scored
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.training.config import TrainConfig, load_train_config
-from model.training.curriculum import TrainBatch, make_batch, scored
+from model.training.curriculum import TrainBatch, make_batch
 from model.training.loop import (
     TrainState,
     World,

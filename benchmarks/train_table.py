@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from model import checkpoint
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec
 from model.files import read_json
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors

@@ -11,8 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.coconut import METHODS, CoconutConfig, CoconutGPT2
-from model.codec import codec_for
+from model.coconut import METHODS, CoconutConfig, CoconutGPT2, codec_for
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json
 

@@ -8,15 +8,18 @@ model keeps no state of a run, so one model can serve many sessions at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from model.codec import PAD, PAUSE, PromptBatch
+from model.codec import Codec, PromptBatch, Size
+from model.codec_slots import PAD, PAUSE, SlotCodec
 from model.deferred import Deferred, DeferredMemory
+from model.errors import CheckpointError
+from model.problems.prosqa import ProsQAProblem
 from model.transformer import Cache, GrowingMemory, Stream, ThoughtMemory, embed, place, run
 
 Edit = Callable[[int, Tensor], Tensor]
@@ -25,6 +28,12 @@ Edit = Callable[[int, Tensor], Tensor]
 StreamEdit = Callable[[int, int, Tensor], Tensor]
 """``stream(t, layer, hidden)``: what goes on in place of the residual stream, ``batch n_embd``, behind ``layer`` blocks
 (1..n_layer) at the position of state h_t: of thought t, or of the prompt's last token where t is 0."""
+
+Ended = Callable[[Tensor], Tensor]
+"""``... n`` tokens that were written to ``...`` (bool): whether what follows means nothing."""
+
+CODECS: dict[str, Callable[[int], Codec]] = {"slots": SlotCodec}
+"""Prompt formats by the kind and the number in their names: ``slots-40``."""
 
 METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
 """How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
@@ -63,6 +72,28 @@ class CoconutConfig(GPT2Config):
     def n_thoughts(self) -> int:
         """Thoughts the model was trained to have before it answers."""
         return 0 if self.method in THOUGHTLESS_METHODS else self.c_thought * self.trained_stage
+
+    def padding_for(self, problem: ProsQAProblem) -> Size | None:
+        """The size to pad a graph to that is smaller than any in training: their mean size; None for other graphs."""
+        nodes, edges = self.trained_nodes, self.trained_edges
+        if nodes is None or edges is None or (problem.n_nodes >= nodes[0] and len(problem.edges) >= edges[0]):
+            return None
+        return Size(nodes[1], edges[1])
+
+
+def codec_for(config: CoconutConfig) -> Codec:
+    """The codec a checkpoint was trained with. Raises CheckpointError for one unknown here or of another vocabulary."""
+    kind, _, size = config.codec.partition("-")
+    if kind not in CODECS or not size.isdecimal():
+        raise CheckpointError(
+            f"the checkpoint's codec is {config.codec!r}; this version reads slots-N (one token a node)"
+        )
+    codec = CODECS[kind](int(size))
+    if config.vocab_size != codec.vocab_size:
+        raise CheckpointError(
+            f"the checkpoint has {config.vocab_size} tokens, but its codec {config.codec!r} needs {codec.vocab_size}"
+        )
+    return codec
 
 
 @dataclass(frozen=True)
@@ -120,6 +151,11 @@ class CoconutGPT2(GPT2LMHeadModel):
 
     config_class = CoconutConfig
     config: CoconutConfig
+
+    @property
+    def codec(self) -> Codec:
+        """How problems are written for this model and its answers read back."""
+        return codec_for(self.config)
 
     def think(
         self,
@@ -232,30 +268,39 @@ class CoconutGPT2(GPT2LMHeadModel):
         return self.logits(states)
 
     def write_after_each(
-        self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None, beyond_stop: int = 0
+        self,
+        trace: ThoughtTrace,
+        max_new_tokens: int,
+        *,
+        stop: int | Ended | None = None,
+        first: Sequence[int] = (),
     ) -> Tensor:
         """``B K+1 n``: tokens written greedily after k = 0..K thoughts, all K + 1 continuations side by side.
 
         Equal to ``write(trace.upto(k), ...)`` for each k (the k-switch of Hao et al. 2024, section 5), at the price
-        of one. Ends once every continuation has written ``stop`` and ``beyond_stop`` tokens more; what one wrote
-        after that means nothing (a continuation that has ended in every row is not computed further).
+        of one. ``first`` are tokens put between the thoughts and what is written. Ends once every continuation has
+        written ``stop``, or has ended by it; what one wrote after that means nothing (a continuation that has ended
+        in every row is not computed further).
         """
         cache = Cache(self, trace.cache)
-        written = [self.logits(trace.states).argmax(dim=-1)]
-        done = torch.zeros_like(written[0], dtype=torch.bool)
+        every = torch.arange(trace.n_thoughts + 1, device=trace.states.device)
         fed: list[Tensor] = []
-        while len(written) < max_new_tokens:
-            if len(written) > beyond_stop:
-                done = done | (written[-1 - beyond_stop] == stop)
+        state = trace.states
+        for forced in first:
+            fed.append(every)
+            state = self._branch(trace, cache, torch.full_like(state[:, :, 0], forced, dtype=torch.long), fed)
+        written = self.logits(state).argmax(dim=-1)[:, :, None]
+        while written.shape[2] < max_new_tokens:
+            done = stop(written) if callable(stop) else (written == (-1 if stop is None else stop)).any(dim=2)
             going_on = (~done).any(dim=0).nonzero()[:, 0]
             if len(going_on) == 0:
                 break
             fed.append(going_on)
-            state = self._branch(trace, cache, written[-1][:, going_on], fed)
-            token = torch.full_like(written[0], PAD)
+            state = self._branch(trace, cache, written[:, going_on, -1], fed)
+            token = torch.full_like(written[:, :, 0], PAD)
             token[:, going_on] = self.logits(state).argmax(dim=-1)
-            written.append(token)
-        return torch.stack(written, dim=2)
+            written = torch.cat([written, token[:, :, None]], dim=2)
+        return written
 
     def write(self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None) -> Tensor:
         """``B n``: tokens written greedily after the trace's thoughts; the first is read from the last state.
@@ -328,6 +373,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         own = torch.cat(fed) == k[:, None]
         allowed = torch.cat([before, own.expand(len(before), -1, -1)], dim=2)
         position = trace.next_position[:, None] - trace.n_thoughts + k + len(fed) - 1
+        position = position.clamp(max=self.config.n_positions - 1)  # of rows that go on only for others in the batch
         return run(self, embed(self, tokens, position), cache.attend(allowed))
 
 

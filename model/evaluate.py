@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.coconut import CoconutGPT2
+from model.codec import NO_NODE, Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from model.readout import generated_answers
 from model.stats import Estimate, Floats, mean, share
 from model.values import Progress, silent
-
-NO_ANSWER = -1
 
 
 @dataclass(frozen=True)
@@ -65,22 +63,6 @@ def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
     return table(range(len(hops))) | {"by_hops": by_hops}
 
 
-def written_answers(model: CoconutGPT2, trace: ThoughtTrace, *, max_new_tokens: int) -> Tensor:
-    """``B K+1``: the token generated after the first [A] in free generation after k thoughts; -1 if there is none."""
-    written = model.write_after_each(trace, max_new_tokens, stop=ANSWER, beyond_stop=1)
-    return answer_tokens(written)
-
-
-def answer_tokens(written: Tensor) -> Tensor:
-    """``... n`` to ``...``: of tokens that were written, the one after the first [A]; -1 if there is none."""
-    # The first [A] is where the running count turns from 0 to 1; its answer is one token on.
-    marker = (written == ANSWER).cumsum(dim=-1).clamp(max=1)
-    position = (1 - marker).sum(dim=-1) + 1
-    missing = position >= written.shape[-1]
-    answer = written.gather(-1, position.clamp(max=written.shape[-1] - 1)[..., None])[..., 0]
-    return answer.masked_fill(missing, NO_ANSWER)
-
-
 @torch.inference_mode()
 def evaluate(
     model: CoconutGPT2,
@@ -97,14 +79,14 @@ def evaluate(
 
     Prompts are batched by length; a problem's samples depend on (seed, problem number) alone, so the result does not
     depend on ``batch_size``. ``pad`` brings graphs smaller than any in training up to its size with distractor facts
-    (``SlotCodec.draw``). Raises InputError if there is no problem or one does not fit the model.
+    (``Codec.prompt``). Raises InputError if there is no problem or one does not fit the model.
     """
     if not problems:
         raise InputError("no problem to evaluate")
     if batch_size < 1 or n_samples < 1:
         raise InputError(f"batch size and samples must be 1 or more, got {batch_size} and {n_samples}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
-    codec = codec_for(model.config)
+    codec = model.codec
     prompts: list[Prompt] = []
     for row, problem in enumerate(problems):
         try:
@@ -112,20 +94,17 @@ def evaluate(
         except InputError as error:
             raise type(error)(f"problem {row}: {error}") from None
         rng = np.random.default_rng([seed, row])
-        size = filler_size(problem, model.config) if pad else None
-        prompts += [codec.encode(problem, codec.draw(problem, rng, fill_to=size)) for _ in range(n_samples)]
+        size = model.config.padding_for(problem) if pad else None
+        prompts += [codec.prompt(problem, rng, pad_to=size) for _ in range(n_samples)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    answers = np.full((len(prompts), n_thoughts + 1), NO_ANSWER)
+    answers = np.full((len(prompts), n_thoughts + 1), NO_NODE)
     done = 0
     for rows in batches:
         batch = [prompts[i] for i in rows]
         trace = model.think(codec.collate(batch).to(model.device), n_thoughts)
-        longest = max(prompt.problem.depth for prompt in batch)
-        tokens = written_answers(model, trace, max_new_tokens=longest + 4).tolist()
-        for i, prompt, row_tokens in zip(rows, batch, tokens, strict=True):
-            node_of = {token: node for node, token in enumerate(prompt.node_tokens)}
-            answers[i] = [node_of.get(token, NO_ANSWER) for token in row_tokens]
+        for i, written in zip(rows, generated_answers(model, trace, batch), strict=True):
+            answers[i] = [each.answer for each in written]
         done += len(rows)
         progress("evaluate", done, len(prompts))
     return Evaluation(tuple(problems), answers.reshape(len(problems), n_samples, n_thoughts + 1))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2, Edit, ThoughtTrace
-from model.codec import ANSWER, BOS, EDGE, QUESTION, ROOT, PromptBatch
+from model.codec import PromptBatch
+from model.codec_slots import ANSWER, BOS, EDGE, QUESTION, ROOT
 from model.problems.prosqa import distances
 
 HELD = 8.0

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
+from model.codec_slots import ANSWER
 from model.metrics import entropy as entropy_in
 from model.metrics import group_mean, problem_groups, shuffled
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.readout import NodeLogProbs
 from probing.dataset.analyses.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
 from probing.dataset.analyses.common import (
     GROUPINGS,
@@ -46,7 +48,7 @@ from probing.dataset.findings import RunModel
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES, walk_end
 from probing.read.report import ModelInfo
-from probing.read.scores import NodeScores
+from probing.read.scores import metrics
 
 PROBLEMS = tuple(generate("balanced", 24, 2))
 K, WIDTH, SLOTS = 4, 48, 40
@@ -203,12 +205,13 @@ def test_frontier_values_equal_those_of_one_problem_at_a_time() -> None:
     for i, problem in enumerate(PROBLEMS):
         n = problem.n_nodes
         rest = np.zeros((1, K + 1))
-        scores = NodeScores(
-            recording.value[i : i + 1, :, :n], recording.logit[i : i + 1, :, :n], recording.logit[i : i + 1, :, :n],
+        logit = recording.logit[i : i + 1, :, :n]
+        scores = NodeLogProbs(
+            np.log(recording.value[i : i + 1, :, :n]), recording.value[i : i + 1, :, :n], logit, rest, logit,
             np.zeros((1, K + 1, 8)), rest, rest,
         )  # fmt: skip
         graph = problem_groups(problem, K)
-        expected = scores.metrics(graph)
+        expected = metrics(scores, graph, answer=ANSWER)
         for name in FRONTIER_METRICS:
             defined = np.ones(K, dtype=bool)
             if name.startswith("mass"):

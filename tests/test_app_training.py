@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app import compute
 from app.explore.state import View, encode
 from model import checkpoint
-from model.codec import codec_for
+from model.coconut import codec_for
 
 APP = Path(__file__).parent.parent / "app"
 
@@ -184,7 +184,7 @@ def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> N
         problem = compute.example()
         if view.source == "generated":
             problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
-        assert problem.n_nodes <= codec_for(checkpoint.load_config(checkpoint.CHECKPOINTS / name)).n_slots
+        assert problem.n_nodes <= codec_for(checkpoint.load_config(checkpoint.CHECKPOINTS / name)).n_keys
     assert compute.first_view(checkpoint.DEFAULT_CHECKPOINT).source == "example"
 
 

@@ -7,7 +7,7 @@ import torch
 from test_train import PROBLEMS, fresh, settings
 
 from benchmarks.bench_train import reference_loss
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec
 from model.training.curriculum import make_batch
 from model.training.loop import batch_loss
 

@@ -9,16 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.codec import ANSWER, EDGE, EOS, SlotCodec
+from model.codec import NO_NODE, Written
+from model.codec_slots import ANSWER, EDGE, EOS, SlotCodec
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.read.categories import (
     CATEGORIES,
-    NOT_A_NODE,
-    Written,
     categorise,
-    longest_continuation,
-    parse,
     walk_end,
 )
 
@@ -32,8 +29,8 @@ PROBLEM = ProsQAProblem.from_names([tuple(edge) for edge in EDGES], root="X", ca
 
 
 def written(path: str, answer: str = "T") -> Written:
-    nodes = tuple(NOT_A_NODE if name == "?" else NAMES.index(name) for name in path)
-    return Written(nodes, NAMES.index(answer) if answer else NOT_A_NODE)
+    nodes = tuple(NO_NODE if name == "?" else NAMES.index(name) for name in path)
+    return Written(nodes, NAMES.index(answer) if answer else NO_NODE)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +68,14 @@ def test_parsing_stops_at_the_first_answer_marker() -> None:
     prompt = codec.encode(PROBLEM, codec.draw(PROBLEM, np.random.default_rng(0)))
     token = prompt.node_tokens
     a, b, t, n = (token[NAMES.index(name)] for name in "abTN")
-    assert parse([a, b, t, ANSWER, t, EOS, a], prompt) == written("abT", "T")
-    assert parse([ANSWER, n, ANSWER, t], prompt) == written("", "N")
-    assert parse([a, EDGE, b, ANSWER, t], prompt) == written("a?b", "T")
-    assert parse([a, b], prompt) == written("ab", "")
-    assert parse([EOS, ANSWER, t], prompt) == written("", "")
-    assert parse([a, ANSWER], prompt) == written("a", "")
+    assert codec.parse([a, b, t, ANSWER, t, EOS, a], prompt) == written("abT", "T")
+    assert codec.parse([ANSWER, n, ANSWER, t], prompt) == written("", "N")
+    assert codec.parse([a, EDGE, b, ANSWER, t], prompt) == written("a?b", "T")
+    assert codec.parse([a, b], prompt) == written("ab", "")
+    assert codec.parse([EOS, ANSWER, t], prompt) == written("", "")
+    assert codec.parse([a, ANSWER], prompt) == written("a", "")
     free = next(i for i in codec.slot_tokens if i not in token)
-    assert parse([free, ANSWER, free], prompt) == written("?", "")
+    assert codec.parse([free, ANSWER, free], prompt) == written("?", "")
 
 
 def test_a_walk_is_longer_than_a_shortest_path() -> None:
@@ -86,7 +83,7 @@ def test_a_walk_is_longer_than_a_shortest_path() -> None:
     assert {NAMES[v] for v in walk_end(PROBLEM, 3)} == {"T", "e"}
     assert {NAMES[v] for v in walk_end(PROBLEM, 4)} == {"T"}
     assert walk_end(PROBLEM, 5) == frozenset()
-    assert longest_continuation(PROBLEM) == 6
+    assert SlotCodec().longest_generation(PROBLEM) == 6
 
 
 PROBLEMS = list(generate("public", 12, 5))
@@ -122,7 +119,7 @@ def test_every_output_falls_in_exactly_one_category(data: st.DataObject) -> None
         here = [*problem.children[path[-1]]] if path else sorted(walk_end(problem, k + 1))
         nodes = st.integers(-1, problem.n_nodes - 1)
         path.append(data.draw(st.sampled_from(here) | nodes if here else nodes))
-    text = Written(tuple(path), data.draw(st.sampled_from([problem.target, problem.neg_target, NOT_A_NODE])))
+    text = Written(tuple(path), data.draw(st.sampled_from([problem.target, problem.neg_target, NO_NODE])))
     found = categorise(problem, text, k)
     assert found in CATEGORIES
     assert {found} == by_enumeration(problem, text, k)

@@ -13,7 +13,8 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, EOS, PAUSE, Draw, PromptBatch, Size, SlotCodec, filler_size
+from model.codec import PromptBatch, Size
+from model.codec_slots import ANSWER, EOS, PAUSE, Draw, SlotCodec
 from model.problems.prosqa import ProsQAProblem
 
 CODEC = SlotCodec()
@@ -152,7 +153,7 @@ def test_prompt_layout() -> None:
     problem = ProsQAProblem.from_names([("a", "b"), ("c", "d")], root="a", candidates=("d", "b"))
     prompt = CODEC.encode(problem, Draw((5, 6, 7, 8), (1, 0), (problem.neg_target, problem.target)))
     assert prompt.input_ids == (1, 15, 16, 2, 13, 14, 2, 3, 16, 14, 4, 13)
-    assert [CODEC.token_name(t, prompt) for t in (1, 13, 16, 47)] == ["<bos>", "a", "d", "slot 39"]
+    assert [CODEC.words(t, prompt) for t in (1, 13, 16, 47)] == ["<bos>", "a", "d", "slot 39"]
 
 
 def test_checkpoint_round_trip(tiny, tmp_path) -> None:
@@ -174,7 +175,7 @@ def test_fillers_are_unrelated_facts_and_change_nothing_else() -> None:
     """Between unused slots only, acyclic, up to the size asked for; the problem's own edges are all still there."""
     problem = chain(4)
     size = Size(nodes=20, edges=30)
-    for prompt in CODEC.prompts(problem, 20, seed=2, fill_to=size):
+    for prompt in CODEC.prompts(problem, 20, seed=2, pad_to=size):
         filler = prompt.draw.filler
         assert len(problem.edges) + len(filler) == 30
         assert len(set(filler)) == len(filler)
@@ -184,16 +185,14 @@ def test_fillers_are_unrelated_facts_and_change_nothing_else() -> None:
         assert nx.is_directed_acyclic_graph(nx.DiGraph(filler))
         triples = {prompt.input_ids[i : i + 2] for i in range(1, 91, 3)}
         assert triples >= {(prompt.node_tokens[a], prompt.node_tokens[b]) for a, b in problem.edges}
-    assert not CODEC.prompts(problem, 1, seed=2, fill_to=Size(nodes=20, edges=3))[0].draw.filler
+    assert not CODEC.prompts(problem, 1, seed=2, pad_to=Size(nodes=20, edges=3))[0].draw.filler
 
 
 def test_only_graphs_smaller_than_any_in_training_are_filled(trained) -> None:
-    assert filler_size(chain(6), trained.config) == Size(nodes=23, edges=36)
+    assert trained.config.padding_for(chain(6)) == Size(nodes=23, edges=36)
     dense = [(f"x{i}", f"x{j}") for i in range(14) for j in range(i + 1, 14, 3)]
-    assert (
-        filler_size(ProsQAProblem.from_names([*dense, ("o", "p")], root="x0", candidates=("x13", "p")), trained.config)
-        is None
-    )
+    problem = ProsQAProblem.from_names([*dense, ("o", "p")], root="x0", candidates=("x13", "p"))
+    assert trained.config.padding_for(problem) is None
 
 
 @torch.no_grad()

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from model.codec import ANSWER, BOS, EDGE, EOS, FIRST_SLOT, PAD, Draw, SlotCodec
+from model.codec_slots import ANSWER, BOS, EDGE, EOS, FIRST_SLOT, PAD, Draw, SlotCodec, scored
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, generate
 from model.problems.prosqa import ProsQAProblem
 from model.training.config import TrainConfig, parse_train_config
-from model.training.curriculum import ALL, BatchOrder, Stage, first_token_bound, make_batch, mix_seed, scored, stages
+from model.training.curriculum import ALL, BatchOrder, Stage, first_token_bound, make_batch, mix_seed, stages
 
 PROBLEMS = list(generate("balanced", 60, 3, hops=(2, 4), nodes=(8, 14)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
-from model.codec import FIRST_SLOT, codec_for
+from model.codec_slots import FIRST_SLOT
 from model.errors import CheckpointError, InputError
 from model.problems.generate import generate
 from probing.edit import directions as d
@@ -172,7 +172,7 @@ def test_a_planted_search_is_read_exactly() -> None:
         assert score.exact == 1
         # The difference of means also sees which nodes come together, which a graph's layers do.
         assert score.r2 > (0.8 if score.estimator == "difference" else 0.98)
-    slots = range(codec_for(model.config).n_slots)
+    slots = range(model.codec.n_keys)
     for t in fitted.defined[:3]:
         for s in slots:
             vector = fitted.vectors["ridge"][t - 1, s]

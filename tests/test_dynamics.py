@@ -12,9 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
-from model.codec import ANSWER, EOS, SlotCodec
+from model.codec_slots import ANSWER, EOS, SlotCodec
 from model.errors import InputError
-from model.evaluate import answer_tokens
 from model.metrics import GROUPS, auroc
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
@@ -87,8 +86,8 @@ def test_the_answer_is_the_token_after_the_first_marker() -> None:
     written = torch.tensor(
         [[9, ANSWER, 10, EOS, 0], [ANSWER, 11, EOS, ANSWER, 12], [9, 9, 9, 9, ANSWER], [9, EOS, 9, 9, 9]]
     )
-    assert answer_tokens(written).tolist() == [10, 11, -1, -1]
-    assert answer_tokens(torch.tensor([[ANSWER], [EOS]])).tolist() == [-1, -1]
+    assert CODEC.answers(written).tolist() == [10, 11, -1, -1]
+    assert CODEC.answers(torch.tensor([[ANSWER], [EOS]])).tolist() == [-1, -1]
 
 
 def test_the_shipped_checkpoint_holds_its_frontiers_and_an_untrained_one_does_not(trained: CoconutGPT2) -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.coconut import CoconutGPT2
-from model.codec import codec_for
 from model.errors import InputError
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
@@ -56,7 +55,7 @@ def names(nodes: object) -> set[str]:
 def planted_directions(model: CoconutGPT2, n_thoughts: int) -> Directions:
     """Known vectors instead of fitted ones."""
     rng = torch.Generator().manual_seed(3)
-    n_slots, n_embd = codec_for(model.config).n_slots, model.config.n_embd
+    n_slots, n_embd = model.codec.n_keys, model.config.n_embd
 
     def each(*shape: int) -> dict[str, torch.Tensor]:
         return {name: torch.randn(*shape, generator=rng) for name in directions_module.ESTIMATORS}

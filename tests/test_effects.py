@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.coconut import CoconutGPT2
-from model.codec import ANSWER, FIRST_SLOT
+from model.codec_slots import ANSWER, FIRST_SLOT
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import clean_run, draw_prompt, final_answer
 from probing.edit.effects import answers, difference, frontier_sets, mean, rate, state_effects

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from model.__main__ import app
-from model.codec import ANSWER, EOS
+from model.codec import NO_NODE
+from model.codec_slots import ANSWER, EOS, SlotCodec
 from model.errors import InputError
-from model.evaluate import NO_ANSWER, Evaluation, evaluate, summary, written_answers
+from model.evaluate import Evaluation, evaluate, summary
 from model.files import write_json
 from model.problems.prosqa import ProsQAProblem
 from model.stats import mean_interval, wilson
@@ -26,20 +27,10 @@ PROBLEMS = [
 ]
 
 
-class Scripted:
-    """Stands for a model that writes what it is told."""
-
-    def __init__(self, written: list[list[list[int]]]) -> None:
-        self.written = torch.tensor(written)
-
-    def write_after_each(self, trace, max_new_tokens, *, stop, beyond_stop):
-        return self.written
-
-
 def test_the_answer_is_the_token_after_the_first_answer_marker() -> None:
     a, e = ANSWER, EOS
-    model = Scripted([[[9, a, 17, e], [a, 12, a, 13], [9, 9, 9, 9], [9, 9, 9, a]]])
-    assert written_answers(model, None, max_new_tokens=4).tolist() == [[17, 12, NO_ANSWER, NO_ANSWER]]
+    written = torch.tensor([[[9, a, 17, e], [a, 12, a, 13], [9, 9, 9, 9], [9, 9, 9, a]]])
+    assert SlotCodec().answers(written).tolist() == [[17, 12, NO_NODE, NO_NODE]]
 
 
 def test_batches_and_their_size_do_not_change_the_answers(tiny) -> None:
@@ -58,7 +49,7 @@ def test_the_shipped_model_answers_by_search(trained) -> None:
 
 
 def test_correct_compares_with_each_problems_target() -> None:
-    answers = np.array([[[PROBLEMS[0].target]], [[PROBLEMS[1].neg_target]], [[NO_ANSWER]]])
+    answers = np.array([[[PROBLEMS[0].target]], [[PROBLEMS[1].neg_target]], [[NO_NODE]]])
     result = Evaluation(tuple(PROBLEMS), answers)
     assert result.correct[:, 0, 0].tolist() == [1, 0, 0]
     assert result.accuracy()[0].value == pytest.approx(1 / 3)
@@ -71,7 +62,7 @@ def test_intervals() -> None:
     half = np.sqrt(z2) / (1 + z2 / 20) * np.sqrt(0.25 / 20 + z2 / 1600)
     assert wilson(10, 20) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
     targets = np.array([problem.target for problem in PROBLEMS])
-    one = Evaluation((PROBLEMS[0],) * 20, np.repeat([targets[0], NO_ANSWER], 10)[:, None, None])
+    one = Evaluation((PROBLEMS[0],) * 20, np.repeat([targets[0], NO_NODE], 10)[:, None, None])
     assert one.accuracy()[0].cells() == pytest.approx((0.5, 0.5 - half, 0.5 + half, 20), abs=1e-6)
     assert Evaluation(tuple(PROBLEMS), targets[:, None, None].repeat(3, axis=1)).accuracy()[0].cells() == (1, 1, 1, 3)
     assert Evaluation((PROBLEMS[0],), np.full((1, 3, 1), targets[0])).accuracy()[0].cells() == (1, None, None, 1)

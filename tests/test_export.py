@@ -13,7 +13,7 @@ import networkx as nx
 import pytest
 
 from model import checkpoint, cli
-from model.codec import ANSWER
+from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.formats.graph import read_graph
 from model.problems.prosqa import ProsQAProblem

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model import checkpoint
-from model.codec import ANSWER
+from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.layout import layout

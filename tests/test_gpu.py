@@ -15,7 +15,7 @@ import yaml
 from test_train import PROBLEMS, fresh, settings
 
 from model import checkpoint
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec
 from model.training.config import TrainConfig
 from model.training.curriculum import make_batch
 from model.training.loop import TrainState, batch_loss, loss_in, make_optimizer, train

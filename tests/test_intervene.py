@@ -13,7 +13,7 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec import ANSWER, codec_for
+from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
@@ -113,7 +113,7 @@ def test_one_problem_with_everything_about_it(
     # The forced answers are those of the model's own read-out.
     prompts = [draw_prompt(trained, problem, seed=3, number=i) for i in range(2)]
     with torch.inference_mode():
-        trace = trained.think(codec_for(trained.config).collate(prompts), 6)
+        trace = trained.think(trained.codec.collate(prompts), 6)
         forced = trained.logits_after(trace, ANSWER).log_softmax(-1)
     for i, prompt in enumerate(prompts):
         target, other = prompt.node_tokens[problem.target], prompt.node_tokens[problem.neg_target]

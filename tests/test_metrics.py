@@ -11,7 +11,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from model.metrics import METRICS, auroc, average_precision, entropy, node_groups, problem_groups
 from model.problems.prosqa import ProsQAProblem
-from probing.read.scores import NodeScores
+from model.readout import NodeLogProbs
+from probing.read.scores import metrics
+from probing.read.scores import shuffled as shuffled_scores
 
 #      r -> a -> c -> t        o -> n        a, b at distance 1; c, d at 2; t at 3; o and n never
 #      r -> b -> d
@@ -20,14 +22,13 @@ PROBLEM = ProsQAProblem.from_names(EDGES, root="r", candidates=("t", "n"), nodes
 DISTANCE = np.array([0, 1, 1, 2, 2, 3, np.inf, np.inf])
 
 
-def scores(probability: np.ndarray, marker: float = 0.0) -> NodeScores:
+def scores(probability: np.ndarray, marker: float = 0.0) -> NodeLogProbs:
     """Scores with these node probabilities ``R K+1 N``, the log of them as logits, and the rest on [A]."""
     markers = np.zeros((*probability.shape[:2], 8))
     markers[..., 5] = 1 - probability.sum(axis=-1)
     logit = np.log(probability + 1e-12)
-    return NodeScores(
-        probability, logit, logit / 10, markers, np.zeros(probability.shape[:2]), np.ones(probability.shape[:2])
-    )
+    rest = np.zeros(probability.shape[:2])
+    return NodeLogProbs(logit, probability, logit, rest, logit / 10, markers, rest, rest + 1)
 
 
 def test_groups_are_strict_bfs_layers() -> None:
@@ -47,7 +48,7 @@ def test_a_perfect_search_scores_perfectly() -> None:
     for t in range(1, 4):
         layer = t == DISTANCE
         probability[:, t - 1, layer] = 1 / layer.sum()
-    values = scores(probability).metrics(problem_groups(PROBLEM, 4))
+    values = metrics(scores(probability), problem_groups(PROBLEM, 4), answer=5)
     assert values.keys() == METRICS.keys()
     for name in ("mass_frontier", "auroc_all", "auroc_beyond", "average_precision", "best_rank"):
         assert values[name][:, :3] == pytest.approx(1), name
@@ -62,7 +63,7 @@ def test_a_perfect_search_scores_perfectly() -> None:
 def test_masses_sum_to_one_and_metrics_stay_in_bounds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     probability = rng.dirichlet(np.full(9, 0.3), size=(3, 5))[..., :8]
-    values = scores(probability).metrics(problem_groups(PROBLEM, 4))
+    values = metrics(scores(probability), problem_groups(PROBLEM, 4), answer=5)
     total = sum(values[f"mass_{part}"] for part in ("frontier", "passed", "beyond", "answer", "other"))
     assert total == pytest.approx(1)
     for name, metric in METRICS.items():
@@ -125,11 +126,11 @@ def test_shuffled_labels_know_nothing_but_keep_the_peaks() -> None:
     for t in range(1, 4):
         probability[:, t - 1, t == DISTANCE] = 1 / (t == DISTANCE).sum()
     probability += np.random.default_rng(0).random(probability.shape) * 1e-6
-    mixed = scores(probability).shuffled(seed=1)
-    values = mixed.metrics(problem_groups(PROBLEM, 3))
+    mixed = shuffled_scores(scores(probability), seed=1)
+    values = metrics(mixed, problem_groups(PROBLEM, 3), answer=5)
     assert values["auroc_all"].mean(axis=0) == pytest.approx(0.5, abs=0.05)
     assert values["mass_frontier"].mean(axis=0) == pytest.approx([2 / 8, 2 / 8, 1 / 8], abs=0.05)
     assert np.sort(mixed.probability, axis=-1) == pytest.approx(np.sort(probability, axis=-1))
-    assert np.array_equal(mixed.probability, scores(probability).shuffled(seed=1).probability)
+    assert np.array_equal(mixed.probability, shuffled_scores(scores(probability), seed=1).probability)
     # logit and probability move together
     assert np.array_equal(mixed.logit, np.log(mixed.probability + 1e-12))

@@ -11,16 +11,16 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec import ANSWER, codec_for
+from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.evaluate import evaluate
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.readout import node_log_probs
 from probing.dataset import recording
 from probing.dataset.record import Settings, Source, make_sources, open_recording, record_all
 from probing.dataset.recording import record_chunk
-from probing.read.attention import EagerTwin, edge_attention
-from probing.read.scores import node_scores
+from probing.read.attention import copy_map, edge_attention, replay
 
 PROBLEMS = list(generate("public", 70, 3))
 
@@ -33,23 +33,19 @@ def saved(tiny, tmp_path_factory):
 
 
 def prompts_of(model: CoconutGPT2, n: int):
-    codec = codec_for(model.config)
-    return [
-        codec.encode(problem, codec.draw(problem, np.random.default_rng([0, i])))
-        for i, problem in enumerate(PROBLEMS[:n])
-    ]
+    codec = model.codec
+    return [codec.prompt(problem, np.random.default_rng([0, i])) for i, problem in enumerate(PROBLEMS[:n])]
 
 
 @torch.inference_mode()
 def test_attention_and_layers_are_those_of_one_plain_eager_pass(tiny) -> None:
     """The replay over the cache against HF's own eager GPT-2 over prompt and thoughts at once, without padding."""
     prompts = prompts_of(tiny, 3)
-    batch = codec_for(tiny.config).collate(prompts)
+    batch = tiny.codec.collate(prompts)
     trace = tiny.think(batch, 4)
-    twin = EagerTwin(tiny)
-    replay = twin.replay(batch, trace)
-    maps = twin.copy_map(batch, [len(prompt.draw.edge_order) for prompt in prompts])
-    assert torch.allclose(replay.states, trace.states, atol=1e-5)
+    replayed = replay(tiny, batch, trace)
+    maps = copy_map(tiny, batch, prompts)
+    assert torch.allclose(replayed.states, trace.states, atol=1e-5)
     plain = checkpoint.untrained(tiny.config, seed=1)
     plain.set_attn_implementation("eager")
     for row, prompt in enumerate(prompts):
@@ -57,9 +53,9 @@ def test_attention_and_layers_are_those_of_one_plain_eager_pass(tiny) -> None:
         embeddings = torch.cat([plain.transformer.wte(ids), trace.thoughts[row : row + 1]], dim=1)
         out = plain.transformer(inputs_embeds=embeddings, output_attentions=True, output_hidden_states=True)
         n, n_edges = len(prompt.input_ids), len(prompt.problem.edges)
-        found = edge_attention(replay, batch, row, prompt.draw.edge_order, n_edges)
+        found = edge_attention(replayed, batch, row, prompt)
         for layer in range(2):
-            assert torch.allclose(replay.residual[layer, row], out.hidden_states[layer][0, n - 1 :], atol=1e-5)
+            assert torch.allclose(replayed.residual[layer, row], out.hidden_states[layer][0, n - 1 :], atol=1e-5)
             weights = out.attentions[layer][0]
             for place, edge in enumerate(prompt.draw.edge_order):
                 expected = weights[:, n - 1 :, 1 + 3 * place : 4 + 3 * place].sum(dim=(0, 2))
@@ -70,27 +66,18 @@ def test_attention_and_layers_are_those_of_one_plain_eager_pass(tiny) -> None:
             assert maps[row, head].tolist() == pytest.approx([*near, 1 - sum(near)], abs=1e-5)
 
 
-def test_the_twin_shares_weights_and_leaves_the_model_alone(tiny) -> None:
-    before = tiny.config._attn_implementation
-    twin = EagerTwin(tiny)
-    assert tiny.config._attn_implementation == before
-    assert twin._all.wte.weight.data_ptr() == tiny.transformer.wte.weight.data_ptr()
-
-
 @torch.inference_mode()
 def test_rows_hold_what_the_other_modules_compute(tiny) -> None:
-    rows, states = record_chunk(
-        tiny, EagerTwin(tiny), PROBLEMS[:5], range(5), n_thoughts=6, seed=0, fill=False, n_states=3
-    )
+    rows, states = record_chunk(tiny, PROBLEMS[:5], range(5), n_thoughts=6, seed=0, fill=False, n_states=3)
     answers = evaluate(tiny, PROBLEMS[:5], seed=0).answers[:, 0]
     for i, prompt in enumerate(prompts_of(tiny, 5)):
-        trace = tiny.think(codec_for(tiny.config).collate([prompt]), 6)
-        scores = node_scores(tiny, trace, [prompt])
+        trace = tiny.think(tiny.codec.collate([prompt]), 6)
+        scores = node_log_probs(tiny, trace, [prompt])
         row, n = rows[i], prompt.problem.n_nodes
         logit = np.reshape(row["logit"], (7, n))
         assert logit == pytest.approx(scores.logit[0], abs=1e-4)
         assert np.exp(logit - np.array(row["log_norm"])[:, None]) == pytest.approx(scores.probability[0], abs=1e-5)
-        assert row["p_answer_marker"] == pytest.approx(scores.answer_marker[0], abs=1e-5)
+        assert row["p_answer_marker"] == pytest.approx(scores.special[0, :, ANSWER], abs=1e-5)
         assert row["norm"] == pytest.approx(scores.norm[0], abs=1e-4)
         forced = tiny.logits_after(trace, ANSWER).softmax(-1)[0, :, prompt.node_tokens[prompt.problem.target]]
         assert row["p_target"] == pytest.approx(forced.numpy(), abs=1e-5)

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.codec import ANSWER, codec_for
+from model.codec_slots import ANSWER
 from model.errors import InputError, ProblemTooLargeError
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
+from model.readout import node_log_probs
 from probing.__main__ import app
 from probing.read.probe import blind_rule, fingerprint, probe
 from probing.read.report import VALUES, ProbeReport
-from probing.read.scores import node_scores
 
 #  r fans out to two children, each to two more; the target is three hops down one branch, as is the other root's leaf.
 EDGES = [
@@ -59,10 +59,10 @@ def test_values_are_distributions(report) -> None:
 
 @torch.inference_mode()
 def test_scores_put_draws_back_in_node_order(tiny) -> None:
-    codec = codec_for(tiny.config)
+    codec = tiny.codec
     prompts = codec.prompts(PROBLEM, 3, seed=5)
     trace = tiny.think(codec.collate(prompts), 2)
-    scores = node_scores(tiny, trace, prompts)
+    scores = node_log_probs(tiny, trace, prompts)
     for r, prompt in enumerate(prompts):
         logits = tiny.lm_head(trace.states[r])
         for node, token in enumerate(prompt.node_tokens):
@@ -71,7 +71,7 @@ def test_scores_put_draws_back_in_node_order(tiny) -> None:
             cosine = torch.cosine_similarity(trace.states[r], embedding[None], dim=-1)
             assert scores.cosine[r, :, node] == pytest.approx(cosine.numpy(), abs=1e-5)
     probability = tiny.lm_head(trace.states).softmax(-1)
-    assert scores.answer_marker == pytest.approx(probability[..., ANSWER].numpy(), abs=1e-6)
+    assert scores.special[..., ANSWER] == pytest.approx(probability[..., ANSWER].numpy(), abs=1e-6)
     assert scores.probability.sum(-1) + scores.left_over == pytest.approx(1, abs=1e-6)
 
 
@@ -93,12 +93,12 @@ def test_one_draw_has_no_interval_and_the_same_seed_the_same_report(tiny) -> Non
 def test_draws_are_batched_without_changing_them(tiny) -> None:
     """R draws in one batch give the mean of R single draws."""
     three = np.array(probe(tiny, PROBLEM, n_draws=3, seed=9).logit.mean)
-    codec = codec_for(tiny.config)
+    codec = tiny.codec
     single = []
     with torch.inference_mode():
         for prompt in codec.prompts(PROBLEM, 3, seed=9):
             trace = tiny.think(codec.collate([prompt]), tiny.config.n_thoughts)
-            single.append(node_scores(tiny, trace, [prompt]).logit[0])
+            single.append(node_log_probs(tiny, trace, [prompt]).logit[0])
     assert three == pytest.approx(np.mean(single, axis=0), abs=1e-5)
 
 

@@ -22,7 +22,7 @@ from test_train import settings
 from benchmarks import train_table
 from model import checkpoint
 from model.checkpoint import untrained
-from model.codec import EOS, SlotCodec
+from model.codec_slots import EOS, SlotCodec
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import read_json, recover_folder, write_text
 from model.formats.graph import write_problems

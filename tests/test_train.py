@@ -13,11 +13,11 @@ import torch
 
 from model import checkpoint
 from model.coconut import METHODS
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec, scored
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.training.config import TrainConfig, parse_train_config
-from model.training.curriculum import make_batch, scored
+from model.training.curriculum import make_batch
 from model.training.loop import (
     TrainingError,
     TrainState,

@@ -11,7 +11,6 @@ from app import problem_picker as controls
 from app.intervene import panels as lab_panels
 from app.intervene import state as lab
 from app.intervene.link import Lab
-from model.codec import filler_size
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import Run, run_of
@@ -121,7 +120,7 @@ def page(choice: controls.Choice, against: str) -> None:
         lab_panels.answer(result)
         for warning in result.warnings:
             st.warning(controls.literal(warning), icon=":material/warning:")
-    if choice.view.fill and filler_size(problem, loaded.model.config) is not None:
+    if choice.view.fill and loaded.model.config.padding_for(problem) is not None:
         st.caption("This graph is smaller than any in training, so unrelated facts were added to each prompt.")
     shown = lab_panels.shown_thought(result)
     lab_panels.before_and_after(result, shown, state.i_value, edited=edited)

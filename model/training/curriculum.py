@@ -30,7 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import PAD, PromptBatch, SlotCodec
+from model.codec import PromptBatch
+from model.codec_slots import PAD, SlotCodec
 from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig
 
@@ -219,11 +220,6 @@ def _columns(plan: tuple[Stage, ...], device: torch.device) -> tuple[Tensor, Ten
         torch.tensor([s.n_thoughts for s in plan], device=device),
         torch.tensor([s.n_skip for s in plan], device=device),
     )
-
-
-def scored(tokens: Tensor) -> Tensor:
-    """Where a continuation is scored: everywhere but on <pad>."""
-    return tokens != PAD
 
 
 def mix_seed(*parts: int) -> int:

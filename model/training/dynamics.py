@@ -17,8 +17,7 @@ from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2
-from model.codec import SlotCodec
-from model.evaluate import written_answers
+from model.codec_slots import SlotCodec
 from model.metrics import GROUPS, auroc_beyond, mass, node_groups
 from model.problems.arrays import ProblemTensors
 from model.stats import Estimate, from_error
@@ -171,7 +170,8 @@ def measure(
         for t in read
     )
     target = node_tokens.gather(1, problems.target.long()[:, None])
-    right = (written_answers(model, trace, max_new_tokens=most_hops + 3) == target).double().mean(dim=0)
+    written = model.write_after_each(trace, most_hops + 3, stop=codec.has_ended)
+    right = (codec.answers(written) == target).double().mean(dim=0)
     return DynamicsPoint(
         step=step, problems=n_seen, stage=stage, thoughts=thoughts, accuracy_by_k=tuple(right.tolist())
     )

@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2
-from model.codec import ANSWER, SlotCodec
+from model.codec_slots import SlotCodec, answer_place, scored
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig
 from model.training.cuda_graphs import GraphedStep
-from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed, scored, stages
+from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed, stages
 from model.training.state import Stepper, TrainingError, TrainState, TrainStep, World
 
 IGNORE = -100
@@ -207,7 +207,7 @@ def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none")
     each = each.view_as(batch.tokens)
     loss = each.sum()
-    marker = (batch.tokens == ANSWER).int().argmax(dim=1, keepdim=True)
+    marker = answer_place(batch.tokens)
     target = batch.tokens.gather(1, marker + 1)
     due = (batch.tokens == target).int().argmax(dim=1, keepdim=True)
     correct = (logits.argmax(dim=-1).gather(1, due) == target).sum()

@@ -33,9 +33,8 @@ from tqdm import tqdm
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec import EOS, SlotCodec
+from model.codec_slots import SlotCodec
 from model.errors import CheckpointError, InputError, OutputError
-from model.evaluate import answer_tokens
 from model.files import atomic_folder, read_json, read_text, recover_folder, write_json, write_text
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors
@@ -236,14 +235,14 @@ def accuracy(
         trace = model.think(prompt, stage.n_thoughts)
         target = node_tokens.gather(1, part.target.long()[:, None])[:, 0]
         if stop is None:
-            wrote = model.write(trace, most_hops + 3, stop=EOS)
+            wrote = model.write(trace, most_hops + 3, stop=codec.end)
             k = torch.full_like(target, stage.n_thoughts)
         else:
             k = stop.first_stop(trace.states)
-            wrote = model.write_after_each(trace, most_hops + 3, stop=EOS)[torch.arange(len(part)), k]
-        right += int((answer_tokens(wrote) == target).sum())
+            wrote = model.write_after_each(trace, most_hops + 3, stop=codec.end)[torch.arange(len(part)), k]
+        right += int((codec.answers(wrote) == target).sum())
         thoughts += int(k.sum())
-        written += int(_lengths(wrote).sum())
+        written += int(codec.lengths(wrote).sum())
     n = len(problems)
     step, number = (at.step, at.stage) if at else (0, 0)
     return Validation.of(int(right), n, step=step, stage=number, n_thoughts=thoughts / n, n_written=written / n)
@@ -462,12 +461,6 @@ def _measured(
 def _due(previous: int, step: int, n: int, total: int) -> bool:
     """Whether one of ``n`` evenly spaced moments, the last at ``total``, lies in (previous, step]."""
     return step * n // total > previous * n // total
-
-
-def _lengths(written: Tensor) -> Tensor:
-    """Tokens up to and with the first <eos>, or all."""
-    stops = (written == EOS).int().cumsum(dim=-1)
-    return (stops == 0).sum(dim=-1) + (stops > 0).any(dim=-1)
 
 
 def _stage_end(step: TrainStep) -> str:

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from model.coconut import CoconutGPT2
-from model.codec import SlotCodec
+from model.codec_slots import SlotCodec
 from model.errors import CheckpointError, InputError
 from model.problems.arrays import ProblemTensors
 from model.values import Value

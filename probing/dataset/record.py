@@ -29,7 +29,6 @@ from probing.dataset.recording import (
     write_rows,
     write_states,
 )
-from probing.read.attention import EagerTwin
 from probing.read.probe import describe
 from probing.read.report import ModelInfo
 
@@ -201,11 +200,10 @@ class _Job:
             progress(what, done, total)
         return done == total
 
-    def make_one(self, model: CoconutGPT2, twin: EagerTwin, chunk: int) -> None:
+    def make_one(self, model: CoconutGPT2, chunk: int) -> None:
         numbers = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.problems)))
         rows, states = record_chunk(
             model,
-            twin,
             self.problems[numbers.start : numbers.stop],
             numbers,
             n_thoughts=self.n_thoughts,
@@ -246,11 +244,10 @@ class _Job:
     def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:
         n = min(self.settings.processes, len(chunks))
         if n < 2:
-            twin = EagerTwin(model)
             for chunk in chunks:
                 if cancelled():
                     return
-                self.make_one(model, twin, chunk)
+                self.make_one(model, chunk)
                 yield chunk
             return
         context = multiprocessing.get_context("spawn")
@@ -293,20 +290,20 @@ class _Job:
                 raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
 
 
-_here: tuple[_Job, CoconutGPT2, EagerTwin] | None = None
+_here: tuple[_Job, CoconutGPT2] | None = None
 
 
 def _start(job: _Job, n_processes: int) -> None:
     global _here
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_processes))
     model = job.source.load(job.settings.device, job.settings.seed)
-    _here = job, model, EagerTwin(model)
+    _here = job, model
 
 
 def _make_one(chunk: int) -> int:
     assert _here is not None
-    job, model, twin = _here
-    job.make_one(model, twin, chunk)
+    job, model = _here
+    job.make_one(model, chunk)
     return chunk
 
 

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from model.coconut import CoconutGPT2
-from model.codec import ANSWER, FIRST_SLOT, Prompt, codec_for, filler_size
+from model.codec import Prompt
+from model.codec_slots import ANSWER, FIRST_SLOT
 from model.errors import InputError
 from model.files import atomic_path
 from model.problems.prosqa import ProsQAProblem, graph_json
+from model.readout import generated_answers
 from model.stats import Floats
-from probing.read.attention import EagerTwin, edge_attention
-from probing.read.categories import CATEGORIES, categorise, longest_continuation, parse
+from probing.read.attention import copy_map, edge_attention, replay
+from probing.read.categories import CATEGORIES, categorise
 from probing.read.probe import blind_rule
 
 VERSION = 1
@@ -77,7 +79,6 @@ a problem the model cannot take has a reason in ``skipped`` and nothing else but
 
 def record_chunk(
     model: CoconutGPT2,
-    twin: EagerTwin,
     problems: Sequence[ProsQAProblem],
     numbers: Sequence[int],
     *,
@@ -92,34 +93,29 @@ def record_chunk(
     States: ``number`` (n), ``states`` ``n L+1 K+1 n_embd`` float32 (the residual stream, layer L after ``ln_f``),
     ``slots`` ``n n_slots``: the node in each slot, -1 for none, and ``embedding`` ``n_slots n_embd``.
     """
-    codec = codec_for(model.config)
+    codec = model.codec
     rows: dict[int, dict[str, Any]] = {}
     prompts: dict[int, Prompt] = {}
     for number, problem in zip(numbers, problems, strict=True):
         row = {name: None for name in SCHEMA.names} | {"number": number, "problem": graph_json(problem)}
         rows[number] = row
         try:
-            size = filler_size(problem, model.config) if fill else None
-            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-            room = codec.prompt_length(0) + 3 * len(problem.edges) + n_thoughts + longest_continuation(problem)
-            if room > model.config.n_positions:
-                raise InputError(f"its longest path leaves no room in the model's {model.config.n_positions} positions")
+            size = model.config.padding_for(problem) if fill else None
+            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts, generates=True)
         except InputError as error:
             row["skipped"] = str(error)
             continue
-        prompts[number] = codec.encode(
-            problem, codec.draw(problem, np.random.default_rng([seed, number]), fill_to=size)
-        )
+        prompts[number] = codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
     order = sorted(prompts, key=lambda number: (len(prompts[number].input_ids), number))
     states: dict[int, np.ndarray] = {}
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
-        found, kept = _record_batch(model, twin, [prompts[number] for number in batch], batch, n_thoughts, n_states)
+        found, kept = _record_batch(model, [prompts[number] for number in batch], batch, n_thoughts, n_states)
         for number, values in zip(batch, found, strict=True):
             rows[number] |= values
         states |= kept
     kept_numbers = sorted(states)
-    slots = np.full((len(kept_numbers), codec.n_slots), -1)
+    slots = np.full((len(kept_numbers), codec.n_keys), -1)
     for i, number in enumerate(kept_numbers):
         slots[i, list(prompts[number].draw.slots)] = np.arange(len(prompts[number].draw.slots))
     shape = (0, model.config.n_layer + 1, n_thoughts + 1, model.config.n_embd)
@@ -136,22 +132,20 @@ def record_chunk(
 @torch.inference_mode()
 def _record_batch(
     model: CoconutGPT2,
-    twin: EagerTwin,
     prompts: Sequence[Prompt],
     numbers: Sequence[int],
     n_thoughts: int,
     n_states: int,
 ) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
-    batch = codec_for(model.config).collate(prompts).to(model.device)
+    batch = model.codec.collate(prompts).to(model.device)
     trace = model.think(batch, n_thoughts)
-    replay = twin.replay(batch, trace)
+    replayed = replay(model, batch, trace)
     logits = model.logits(trace.states).double()
     log_norm = logits.logsumexp(dim=-1)
     marker = (logits[..., ANSWER] - log_norm).exp()
-    lens = model.logits(model.transformer.ln_f(replay.residual)).float().cpu().numpy()
+    lens = model.logits(model.transformer.ln_f(replayed.residual)).float().cpu().numpy()
     forced = model.logits_after(trace, ANSWER).double().softmax(dim=-1).cpu().numpy()
-    longest = max(longest_continuation(prompt.problem) for prompt in prompts)
-    written = model.write_after_each(trace, longest, stop=ANSWER, beyond_stop=1).tolist()
+    written = generated_answers(model, trace, prompts)
     unit = torch.nn.functional.normalize(trace.states, dim=-1)
     similarity = (unit @ unit.transpose(1, 2)).cpu().numpy()
     norms = trace.states.norm(dim=-1).cpu().numpy()
@@ -161,14 +155,13 @@ def _record_batch(
     if mapped:
         index = torch.tensor(mapped, device=batch.input_ids.device)
         part = type(batch)(batch.input_ids[index], batch.attention_mask[index])
-        found = twin.copy_map(part, [len(prompts[i].draw.edge_order) for i in mapped]).cpu()
+        found = copy_map(model, part, [prompts[i] for i in mapped]).cpu()
         maps = {i: found[j].flatten().tolist() for j, i in enumerate(mapped)}
     arrays = logits.cpu().numpy()
     rows = []
     for i, prompt in enumerate(prompts):
         problem, tokens = prompt.problem, list(prompt.node_tokens)
-        texts = [parse(written[i][k], prompt) for k in range(n_thoughts + 1)]
-        n_edges = len(problem.edges)
+        texts = written[i]
         rows.append(
             {
                 "blind_rule": blind_rule(problem),
@@ -189,14 +182,14 @@ def _record_batch(
                 "embedding_norm": embedding_norm,
                 "similarity": similarity[i].ravel().tolist(),
                 "lens": lens[:, i][:, :, tokens].ravel().tolist(),
-                "edge_attention": edge_attention(replay, batch, i, prompt.draw.edge_order, n_edges).flatten().tolist(),
+                "edge_attention": edge_attention(replayed, batch, i, prompt).flatten().tolist(),
                 "copy_map": maps.get(i),
             }
         )
     states = {}
     for i, number in enumerate(numbers):
         if number < n_states:
-            layers = torch.cat([replay.residual[:, i], trace.states[i][None]])
+            layers = torch.cat([replayed.residual[:, i], trace.states[i][None]])
             states[number] = layers.float().cpu().numpy()
     return rows, states
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from model.codec import ANSWER, MARKERS
+from model.codec_slots import ANSWER, MARKERS
 from probing.draw.marks import Theme
 from probing.draw.of_report import (
     PARTS,

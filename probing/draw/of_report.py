@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from model.codec import ANSWER
+from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.codec import Prompt
+from model.codec_slots import ANSWER
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
 
@@ -55,15 +56,15 @@ def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number
     ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts. Raises
     ProblemTooLargeError if the model cannot take it.
     """
-    codec = codec_for(model.config)
+    codec = model.codec
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
-    size = filler_size(problem, model.config) if fill else None
-    return codec.encode(problem, codec.draw(problem, np.random.default_rng([seed, number]), fill_to=size))
+    size = model.config.padding_for(problem) if fill else None
+    return codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
 
 
 def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
     """Another problem over the same nodes, written with the same slots, edge order and candidate order."""
-    return codec_for(model.config).encode(problem, prompt.draw)
+    return model.codec.rewritten(prompt, problem)
 
 
 @torch.inference_mode()
@@ -72,7 +73,7 @@ def clean_run(
 ) -> CleanRun:
     """The model's own run of all its thoughts on these prompts, as one batch; ``noise_ids`` are ``ids`` by default."""
     assert len(prompts) == len(ids)
-    batch = codec_for(model.config).collate(prompts).to(model.device)
+    batch = model.codec.collate(prompts).to(model.device)
     # With an edit that changes nothing, models with pauses think one at a time as edited runs do: an identity edit
     # is then the same arithmetic and differs by exactly zero.
     trace = model.think(batch, n_thoughts_of(model), edit=lambda t, thought: thought)

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2
-from model.codec import FIRST_SLOT, codec_for
+from model.codec_slots import FIRST_SLOT
 from model.errors import InputError
 from model.files import atomic_path
 from model.problems.prosqa import ProsQAProblem
@@ -174,7 +174,7 @@ def collect(
     progress: Callable[[Iterable[range]], Iterable[range]] = iter,
 ) -> Sample:
     """Clean thoughts of every problem under one draw each (draw i from (seed, i)), and their frontiers."""
-    n_thoughts, n_slots = n_thoughts_of(model), codec_for(model.config).n_slots
+    n_thoughts, n_slots = n_thoughts_of(model), model.codec.n_keys
     shape = (len(problems), n_thoughts, n_slots)
     frontier, other = np.zeros(shape, bool), np.zeros(shape, bool)
     present = np.zeros((len(problems), n_slots), bool)

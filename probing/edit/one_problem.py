@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, Prompt, codec_for
+from model.codec import Prompt
+from model.codec_slots import ANSWER
 from model.errors import InputError, OutputError, ProblemTooLargeError
 from model.files import atomic_path, read_json, write_json
 from model.problems.prosqa import ProsQAProblem
@@ -195,7 +196,7 @@ def _patched(model: CoconutGPT2, host: Host, spec: EditSpec) -> tuple[Built, Tho
     (t,), layer, context = spec.thoughts, spec.layer, host.context
     assert layer is not None
     assert context.donor is not None
-    codec = codec_for(model.config)
+    codec = model.codec
     rows = torch.tensor(context.donor_rows, device=model.device)[:, None]
 
     def read(prompts: Sequence[Prompt], trace: ThoughtTrace, change: Callable[[Tensor], Tensor]) -> ThoughtTrace:
@@ -641,9 +642,7 @@ def run_to_folder(
     _runs(model, scenes, directions, controls)
     for i, problem in enumerate(problems):
         try:
-            codec_for(model.config).check_fits(
-                problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts
-            )
+            model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
         except ProblemTooLargeError as error:
             raise ProblemTooLargeError(f"problem {i} of {source}: {error}") from None
     header = {

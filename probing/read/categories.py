@@ -1,17 +1,15 @@
 """What a model writes after k thoughts, sorted into the six categories of Hao et al. 2024, section 5.
 
-After k thoughts the model writes on in language: the remaining nodes of its path, ``[A]``, an answer. The first k
+After k thoughts the model writes on in language: the remaining nodes of its path, an answer. The first k
 steps are hidden in the thoughts, so a path that was printed is judged by its best **completion**: a walk of exactly
 k hidden edges from the root, one edge from its end to the first printed node, then the printed edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from model.codec import ANSWER, EOS, Prompt
+from model.codec import NO_NODE, Written
 from model.problems.prosqa import ProsQAProblem
 
 CATEGORIES = (
@@ -33,32 +31,6 @@ DEFINITIONS = {
     "incorrect label": "no path is printed, and the answer is not the target or is missing",
 }
 
-NOT_A_NODE = -1
-
-
-@dataclass(frozen=True)
-class Written:
-    """One continuation, read as nodes of the problem."""
-
-    path: tuple[int, ...]
-    """Nodes printed before the first [A] (or ``<eos>``, or the end); -1 for a token that is no node of the graph."""
-    answer: int
-    """Node printed after the first [A]; -1 for anything else, or no [A]."""
-
-
-def parse(tokens: Sequence[int], prompt: Prompt) -> Written:
-    """The nodes of a continuation; what follows the answer means nothing."""
-    node_of = {token: node for node, token in enumerate(prompt.node_tokens)}
-    path: list[int] = []
-    for i, token in enumerate(tokens):
-        if token == ANSWER:
-            answer = node_of.get(tokens[i + 1], NOT_A_NODE) if i + 1 < len(tokens) else NOT_A_NODE
-            return Written(tuple(path), answer)
-        if token == EOS:
-            break
-        path.append(node_of.get(token, NOT_A_NODE))
-    return Written(tuple(path), NOT_A_NODE)
-
 
 def categorise(problem: ProsQAProblem, written: Written, n_hidden: int) -> str:
     """The one category of a continuation after ``n_hidden`` hidden steps (thoughts, where one thought is one step).
@@ -69,7 +41,7 @@ def categorise(problem: ProsQAProblem, written: Written, n_hidden: int) -> str:
     if not path:
         return "correct label" if written.answer == problem.target else "incorrect label"
     edges = set(problem.edges)
-    if NOT_A_NODE in path or any(edge not in edges for edge in pairwise(path)):
+    if NO_NODE in path or any(edge not in edges for edge in pairwise(path)):
         return "hallucination"
     if path[0] not in walk_end(problem, n_hidden + 1):
         return "hallucination"
@@ -84,8 +56,3 @@ def walk_end(problem: ProsQAProblem, n_edges: int) -> frozenset[int]:
     for _ in range(n_edges):
         ends = {child for node in ends for child in problem.children[node]}
     return frozenset(ends)
-
-
-def longest_continuation(problem: ProsQAProblem) -> int:
-    """Tokens after which a path that exists has ended and been answered: its nodes, [A], the answer."""
-    return problem.height_longest[problem.root] + 2

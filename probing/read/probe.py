@@ -9,15 +9,16 @@ import torch
 
 from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import ANSWER, Prompt, codec_for, filler_size
+from model.codec import Prompt
 from model.errors import InputError
-from model.evaluate import written_answers
 from model.metrics import N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
+from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
 from model.stats import Floats, means
 from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
-from probing.read.scores import NodeScores, node_scores
+from probing.read.scores import metrics as metrics_of
+from probing.read.scores import shuffled
 
 MAX_DRAWS = 256
 
@@ -35,36 +36,37 @@ def probe(
 ) -> ProbeReport:
     """Everything Explore shows of one problem.
 
-    ``n_draws`` prompts that mean the same (slots, edge order, candidate order) give each value its interval.
+    ``n_draws`` prompts that mean the same (node keys, edge order, candidate order) give each value its interval.
     ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
     is always there. ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
-    (``SlotCodec.draw``), without which such graphs are answered at chance. Raises
+    (``Codec.prompt``), without which such graphs are answered at chance. Raises
     InputError if the problem does not fit the model or an option is out of range.
     """
     if not 1 <= n_draws <= MAX_DRAWS:
         raise InputError(f"draws must be from 1 to {MAX_DRAWS}, got {n_draws}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
-    codec = codec_for(model.config)
+    codec = model.codec
+    answer = list(codec.special).index(codec.answer_mark)
     if n_thoughts < 0:
         raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-    size = filler_size(problem, model.config) if fill else None
-    prompts = codec.prompts(problem, n_draws, seed=seed, fill_to=size)
+    size = model.config.padding_for(problem) if fill else None
+    prompts = codec.prompts(problem, n_draws, seed=seed, pad_to=size)
     node_groups = problem_groups(problem, n_thoughts)
 
-    def run(thinker: CoconutGPT2) -> tuple[ThoughtTrace, NodeScores]:
+    def run(thinker: CoconutGPT2) -> tuple[ThoughtTrace, NodeLogProbs]:
         batch = codec.collate(prompts).to(thinker.device)
         trace = thinker.think(batch, n_thoughts)
-        return trace, node_scores(thinker, trace, prompts)
+        return trace, node_log_probs(thinker, trace, prompts)
 
     with torch.inference_mode():
         trace, scores = run(model)
         metrics = {
-            "model": _estimates(scores.metrics(node_groups)),
-            "shuffled": _estimates(_shuffled_metrics(scores, node_groups, seed)),
+            "model": _estimates(metrics_of(scores, node_groups, answer=answer)),
+            "shuffled": _estimates(_shuffled_metrics(scores, node_groups, answer, seed)),
         }
         if control is not None:
-            metrics["untrained"] = _estimates(run(control)[1].metrics(node_groups))
+            metrics["untrained"] = _estimates(metrics_of(run(control)[1], node_groups, answer=answer))
         answers = _answers(model, trace, prompts)
     return ProbeReport(
         problem_row=Problem.model_validate(problem.to_row()),
@@ -72,13 +74,15 @@ def probe(
         n_draws=n_draws,
         seed=seed,
         n_thoughts=n_thoughts,
-        n_filler=len(prompts[0].draw.filler),
+        n_filler=prompts[0].n_distractors,
         warnings=warnings(model, problem, n_thoughts, filled=size is not None),
         probability=band(scores.probability),
         normalised=band(scores.normalised),
         logit=band(scores.logit),
         cosine=band(scores.cosine),
-        marker=band(scores.marker),
+        marker=band(scores.special),
+        marker_names=tuple(codec.special),
+        answer_mark=codec.answer_mark,
         other=tuple(scores.other.mean(axis=0).tolist()),
         metrics=metrics,
         base_rate=tuple(node_groups["frontier"].mean(axis=1).tolist()),
@@ -137,31 +141,29 @@ def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, .
     return {name: means(values) for name, values in metrics.items()}
 
 
-def _shuffled_metrics(scores: NodeScores, node_groups: dict[str, Bools], seed: int) -> dict[str, Floats]:
-    runs = [scores.shuffled(seed=seed * N_SHUFFLES + i).metrics(node_groups) for i in range(N_SHUFFLES)]
+def _shuffled_metrics(scores: NodeLogProbs, node_groups: dict[str, Bools], answer: int, seed: int) -> dict[str, Floats]:
+    runs = [
+        metrics_of(shuffled(scores, seed=seed * N_SHUFFLES + i), node_groups, answer=answer) for i in range(N_SHUFFLES)
+    ]
     return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
 
 def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...]) -> tuple[Answer, ...]:
-    probability = model.logits_after(trace, ANSWER).double().softmax(dim=-1).cpu()
+    forced, generated = forced_answers(model, trace, prompts), generated_answers(model, trace, prompts)
     problem = prompts[0].problem
-    target = torch.tensor([prompt.node_tokens[problem.target] for prompt in prompts])
-    other = torch.tensor([prompt.node_tokens[problem.neg_target] for prompt in prompts])
-    written = written_answers(model, trace, max_new_tokens=problem.depth + 4).cpu()
-    draws = torch.arange(len(prompts))
     found = []
     for k in range(trace.n_thoughts + 1):
-        p_target = estimate(probability[draws, k, target].numpy())
-        p_other = estimate(probability[draws, k, other].numpy())
+        p_target, p_other = estimate(forced.p_target[:, k]), estimate(forced.p_other[:, k])
         assert p_target is not None
         assert p_other is not None
+        given = np.array([row[k].answer for row in generated])
         found.append(
             Answer(
                 k=k,
                 p_target=p_target,
                 p_neg_target=p_other,
-                written_target=float((written[:, k] == target).double().mean()),
-                written_neg_target=float((written[:, k] == other).double().mean()),
+                written_target=float((given == problem.target).mean()),
+                written_neg_target=float((given == problem.neg_target).mean()),
             )
         )
     return tuple(found)

@@ -99,9 +99,13 @@ class ProbeReport(Value):
     cosine: Band
     """The same over both norms."""
     marker: Band
-    """``K+1 8``: probability of each marker."""
+    """``K+1 S``: probability of each of ``marker_names``."""
+    marker_names: tuple[str, ...] = ("<pad>", "<bos>", "|", "[Q]", "[R]", "[A]", "<eos>", "<pause>")
+    """What the model's codec has beside nodes; older files, which do not say, have these eight."""
+    answer_mark: str = "[A]"
+    """Which of ``marker_names`` begins an answer."""
     other: Row
-    """``K+1``: mean probability on slots that no node has."""
+    """``K+1``: mean probability on what is neither a node of the graph nor a marker."""
     metrics: dict[str, dict[str, tuple[Estimate | None, ...]]]
     """source -> metric -> thoughts 1..K; source is "model" or a control ("shuffled", "untrained"). None: undefined."""
     base_rate: Row
@@ -126,6 +130,11 @@ class ProbeReport(Value):
     def n_nodes(self) -> int:
         return len(self.problem_row.idx_to_symbol)
 
+    @property
+    def answer_column(self) -> int:
+        """Column of ``marker`` that begins an answer."""
+        return self.marker_names.index(self.answer_mark)
+
     def values(self, what: str) -> Band:
         """The band of one of VALUES."""
         assert what in VALUES, what
@@ -148,7 +157,9 @@ class ProbeReport(Value):
         return cls.from_json(read_text(path, max_bytes=max_bytes), where=str(path))
 
     def _check(self, where: str) -> None:
-        shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {"marker": (self.n_thoughts + 1, 8)}
+        shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {
+            "marker": (self.n_thoughts + 1, len(self.marker_names))
+        }
         for what, (rows, columns) in shapes.items():
             band: Band = getattr(self, what)
             for table in (band.mean, band.low, band.high):
@@ -161,6 +172,8 @@ class ProbeReport(Value):
             for name, estimates in metrics.items():
                 if len(estimates) != self.n_thoughts:
                     raise InputError(f"{where}: metrics.{source}.{name} must have {self.n_thoughts} entries")
+        if self.answer_mark not in self.marker_names:
+            raise InputError(f"{where}: answer_mark {self.answer_mark!r:.40} is none of marker_names")
         _ = self.problem
 
 

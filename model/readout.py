@@ -1,0 +1,267 @@
+"""What a model's states, vectors and texts say about the nodes of a graph, for any codec.
+
+A node is read as its codec says: after a prefix, by the product of its tokens' probabilities. Where a node is one token
+and needs no prefix, that is the logit lens: a state h_k has already passed ``ln_f``, so ``lm_head`` alone decodes it
+(Zhu et al. 2025, section 5), and no further pass is made. Node tokens differ between prompt samples of one problem;
+here they are put back in the order of the problem's nodes, so that samples can be averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.coconut import CoconutGPT2, ThoughtTrace
+from model.codec import Prompt, Reading, Written
+from model.stats import Floats
+
+CHUNK = 64
+"""Continuations scored in one pass."""
+
+
+@dataclass(frozen=True)
+class NodeLogProbs:
+    """What the states h_0..h_K of B runs say about the N nodes of their graphs; NaN where a graph has fewer.
+
+    ``probability``, ``special`` and ``other`` sum to 1 over everything the model could write where nodes are read.
+    """
+
+    nodes: Floats
+    """``B K+1 N``: log-probability (nats) that the next step is this node: the sum over its tokens."""
+    probability: Floats
+    """``B K+1 N``: the same as a probability, raw (over everything)."""
+    logit: Floats
+    """``B K+1 N``: inner product of the state with the node's embedding; ``nodes`` where a node is several tokens."""
+    log_norm: Floats
+    """``B K+1``: ``logit - nodes``."""
+    cosine: Floats
+    """``B K+1 N``: cosine of the state with the node's key vector, in [-1, 1]."""
+    special: Floats
+    """``B K+1 S``: probability of each of ``Codec.special``."""
+    other: Floats
+    """``B K+1``: probability on what is neither a node of the graph nor special."""
+    norm: Floats
+    """``B K+1``: Euclidean norm of the state."""
+
+    @property
+    def normalised(self) -> Floats:
+        """``B K+1 N``: probability among the nodes alone; sums to 1 over nodes."""
+        return self.probability / np.nansum(self.probability, axis=-1, keepdims=True)
+
+    @property
+    def left_over(self) -> Floats:
+        """``B K+1``: probability on anything that is no node of the graph, so what ``normalised`` leaves out."""
+        return self.special.sum(axis=-1) + self.other
+
+
+@dataclass(frozen=True)
+class VectorReading:
+    """The logit lens of vectors that need not be states: each token of a node is read from the vector alone."""
+
+    nodes: Floats
+    """``B T N``: log-probability (nats), the sum over the node's tokens; NaN where a graph has fewer nodes."""
+    logit: Floats
+    """``B T N``: inner product with the node's embedding; ``nodes`` where a node is several tokens."""
+
+
+@dataclass(frozen=True)
+class ForcedAnswers:
+    """The answers of B runs when an answer is forced after k thoughts. ``B K+1`` each; log-probabilities in nats."""
+
+    log_p_target: Floats
+    log_p_other: Floats
+    """Of the other candidate."""
+    neither: NDArray[np.bool_]
+    """The most probable token begins neither candidate: an answer between two that the model would not give."""
+
+    @property
+    def log_odds(self) -> Floats:
+        """log P(target) - log P(other candidate)."""
+        return self.log_p_target - self.log_p_other
+
+    @property
+    def p_target(self) -> Floats:
+        return np.exp(self.log_p_target)
+
+    @property
+    def p_other(self) -> Floats:
+        return np.exp(self.log_p_other)
+
+
+@torch.inference_mode()
+def node_log_probs(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> NodeLogProbs:
+    """What the states of a trace say about the nodes of their problems; prompts in the order of the batch."""
+    codec, ks = model.codec, range(trace.n_thoughts + 1)
+    readings = [[codec.reading(prompt, k) for k in ks] for prompt in prompts]
+    place = _logits_where_read(model, trace, readings)
+    nodes = _nodes(model, trace, readings, place)
+    states, keys = trace.states.float(), key_vectors(model).float()[_padded([prompt.keys for prompt in prompts])]
+    one_token, norm = _one_token(readings), states.norm(dim=-1)
+    logit = _at_nodes(place.float(), readings) if one_token else nodes
+    inner = logit.float() if one_token else states @ keys.transpose(1, 2)
+    cosine = inner / (norm[..., None] * keys.norm(dim=-1)[:, None])
+    anything = place.float().double().softmax(dim=-1)
+    probability = _at_nodes(anything, readings) if one_token else nodes.exp()
+    special = anything[..., list(codec.special.values())]
+    other = 1 - special.sum(dim=-1) - probability.nansum(dim=-1)
+    return NodeLogProbs(
+        nodes=_array(nodes),
+        probability=_array(probability),
+        logit=_array(logit),
+        log_norm=_array(place.double().logsumexp(dim=-1) if one_token else torch.zeros_like(norm)),
+        cosine=_array(cosine.masked_fill(nodes.isnan(), torch.nan)),
+        special=_array(special),
+        other=_array(other.clamp(min=0)),
+        norm=_array(norm),
+    )
+
+
+@torch.inference_mode()
+def vector_log_probs(model: CoconutGPT2, vectors: Tensor, prompts: Sequence[Prompt]) -> VectorReading:
+    """The logit lens of any vectors, ``B T n_embd``, such as thoughts as they were fed."""
+    tokens = model.codec.key_tokens()
+    readings = [[Reading((), tuple(tokens[key] for key in prompt.keys))] * vectors.shape[1] for prompt in prompts]
+    logits = model.logits(vectors).double()
+    log_probs = logits.log_softmax(dim=-1)
+    if _one_token(readings):
+        return VectorReading(_array(_at_nodes(log_probs, readings)), _array(_at_nodes(logits, readings)))
+    nodes = _blank(vectors, readings)
+    for row, (first, *_) in enumerate(readings):
+        for node, sequence in enumerate(first.sequences):
+            nodes[row, :, node] = log_probs[row][:, list(sequence)].sum(dim=-1)
+    return VectorReading(_array(nodes), _array(nodes))
+
+
+def next_log_probs(model: CoconutGPT2, states: Tensor) -> Tensor:
+    """``... vocab``: log-probabilities (nats) of the next token, of states ``... n_embd``."""
+    return model.logits(states).log_softmax(dim=-1)
+
+
+def key_vectors(model: CoconutGPT2) -> Tensor:
+    """``n_keys n_embd``: mean unembedding row over each key's tokens, without gradient."""
+    weight = model.lm_head.weight.detach()
+    return torch.stack([weight[list(tokens)].mean(dim=0) for tokens in model.codec.key_tokens()])
+
+
+@torch.inference_mode()
+def forced_answers(
+    model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt], *, last_only: bool = False
+) -> ForcedAnswers:
+    """The answers if one is forced after k = 0..K thoughts; ``last_only``: after all of them, ``B 1``."""
+    codec, n_read = model.codec, 1 if last_only else trace.n_thoughts + 1
+    readings = [[codec.answer_reading(prompt)] * n_read for prompt in prompts]
+    pairs = [
+        [Reading(r.prefix, (r.sequences[prompt.problem.target], r.sequences[prompt.problem.neg_target])) for r in row]
+        for prompt, row in zip(prompts, readings, strict=True)
+    ]
+    place = _logits_where_read(model, trace, pairs)
+    found = _nodes(model, trace, pairs, place)
+    starts = torch.tensor([[[sequence[0] for sequence in reading.sequences] for reading in row] for row in pairs])
+    neither = (place.argmax(dim=-1, keepdim=True) != starts.to(place.device)).all(dim=-1)
+    return ForcedAnswers(_array(found[..., 0]), _array(found[..., 1]), neither.cpu().numpy())
+
+
+@torch.inference_mode()
+def generated_answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> list[list[Written]]:
+    """``B`` by ``K+1``: what the model writes by itself after k = 0..K thoughts. One pass for all k."""
+    codec = model.codec
+    longest = [codec.longest_generation(prompt.problem) for prompt in prompts]
+    written = model.write_after_each(trace, max(longest), stop=codec.has_ended, first=codec.after).tolist()
+    return [
+        [codec.parse(tokens[:n], prompt) for tokens in row]
+        for row, n, prompt in zip(written, longest, prompts, strict=True)
+    ]
+
+
+# --- private --------------------------------------------------------------------------------------------------------
+
+Readings = Sequence[Sequence[Reading]]
+"""By run, then by the states that are read: all K + 1, or the last alone."""
+
+
+def _one_token(readings: Readings) -> bool:
+    return all(len(sequence) == 1 for row in readings for reading in row for sequence in reading.sequences)
+
+
+def _logits_where_read(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> Tensor:
+    """``B n vocab``: next-token logits behind the prefixes."""
+    prefixes = {reading.prefix for row in readings for reading in row}
+    n_read = len(readings[0])
+    if prefixes == {()}:
+        return model.logits(trace.states[:, -n_read:])
+    if len(prefixes) == 1 and len(prefix := next(iter(prefixes))) == 1:
+        if n_read == trace.n_thoughts + 1:
+            return model.logits_after(trace, *prefix)
+        # One token after the last thought alone, and what stands at the place that is read means nothing.
+        forced = torch.full((trace.batch_size, 2), *prefix, device=trace.states.device)
+        return model.continuation_logits(trace, forced)[:, 1:]
+    items = [(row, k, (*reading.prefix, 0)) for row, k, reading in _items(trace, readings)]
+    return torch.stack([logits[-1] for logits in _continued(model, trace, items)]).unflatten(0, (-1, n_read))
+
+
+def _nodes(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings, place: Tensor) -> Tensor:
+    """``B n N`` (float64): log-probabilities of the sequences."""
+    if _one_token(readings):
+        return _at_nodes(place.double().log_softmax(dim=-1), readings)
+    where, items = [], []
+    for row, k, reading in _items(trace, readings):
+        for node, sequence in enumerate(reading.sequences):
+            where.append((row, k - trace.n_thoughts - 1, node, sequence))
+            items.append((row, k, (*reading.prefix, *sequence)))
+    found = _blank(place, readings)
+    for (row, back, node, sequence), logits in zip(where, _continued(model, trace, items), strict=True):
+        each = logits[-len(sequence) :].double().log_softmax(dim=-1)
+        found[row, back, node] = each.gather(1, torch.tensor(sequence, device=each.device)[:, None]).sum()
+    return found
+
+
+def _items(trace: ThoughtTrace, readings: Readings) -> Iterator[tuple[int, int, Reading]]:
+    """(run, number of thoughts, reading)."""
+    for row, of_run in enumerate(readings):
+        for k, reading in enumerate(of_run, start=trace.n_thoughts + 1 - len(of_run)):
+            yield row, k, reading
+
+
+def _continued(
+    model: CoconutGPT2, trace: ThoughtTrace, items: Sequence[tuple[int, int, tuple[int, ...]]]
+) -> Iterator[Tensor]:
+    """``n vocab`` for each item: next-token logits at its n tokens, written in a run after k thoughts."""
+    device = trace.states.device
+    for start in range(0, len(items), CHUNK):
+        part = items[start : start + CHUNK]
+        rows, k = (torch.tensor([item[i] for item in part], device=device) for i in (0, 1))
+        tokens = _padded([item[2] for item in part]).to(device)
+        logits = model.continuation_logits(trace.select(rows), tokens, after=k)
+        yield from (of_item[: len(item[2])] for of_item, item in zip(logits, part, strict=True))
+
+
+def _at_nodes(values: Tensor, readings: Readings) -> Tensor:
+    """``B n N`` (float64): values of ``B n vocab`` at the nodes' only tokens."""
+    found = _blank(values, readings)
+    for row, (first, *_) in enumerate(readings):
+        tokens = [sequence[0] for sequence in first.sequences]
+        found[row, :, : len(tokens)] = values[row][:, tokens].double()
+    return found
+
+
+def _blank(values: Tensor, readings: Readings) -> Tensor:
+    n_nodes = max(len(row[0].sequences) for row in readings)
+    size = (len(readings), len(readings[0]), n_nodes)
+    return torch.full(size, torch.nan, dtype=torch.float64, device=values.device)
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Rows of numbers as one int64 tensor, zeros at the ends of shorter ones."""
+    found = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    for i, row in enumerate(rows):
+        found[i, : len(row)] = torch.tensor(row)
+    return found
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.double().cpu().numpy()
