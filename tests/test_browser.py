@@ -20,6 +20,8 @@ from app.explore.state import View, url
 from model.formats.graph import read_graph
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = 120_000
+"""Milliseconds. The first page of a new server imports torch and loads a model: over 30 s on a machine that is busy."""
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
@@ -72,7 +74,7 @@ def show(browser, address):
 
     def opened(view: View):
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         pages.append(page)
@@ -89,8 +91,11 @@ def show(browser, address):
 
 
 def settled(page) -> None:
-    """Until no script is running."""
-    page.wait_for_function("document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'")
+    """Until no script is running, and nothing waits for its code: while a widget is a grey box, what is below moves."""
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
+        " && !document.querySelector('[data-testid=stSkeleton], [data-testid=stEChartsChart][aria-busy=true]')"
+    )
 
 
 def place(page, locator) -> dict[str, float]:
@@ -101,6 +106,13 @@ def place(page, locator) -> dict[str, float]:
         now = locator.bounding_box()
         found, still = now, still + 1 if now == found else 0
     return found
+
+
+def click(page, x: float, y: float) -> None:
+    """As a hand does: go there, let the chart draw what hovering changes, press, release."""
+    page.mouse.move(x, y)
+    page.wait_for_timeout(500)
+    page.mouse.click(x, y, delay=50)
 
 
 def chosen(page, name: str) -> None:
@@ -117,7 +129,7 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
     node = next(v for v in problem.frontier(2) if v not in (problem.root, problem.target))
     name = problem.idx_to_symbol[node]
     box = place(page, page.locator(".st-key-x_dag svg text", has_text=name))
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
+    click(page, box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
     chosen(page, name)
     page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
     page.get_by_text("Thought 3", exact=True).wait_for()
@@ -145,7 +157,7 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     name = problem.idx_to_symbol[problem.target]
     row = place(page, page.locator(".st-key-x_stairs svg text", has_text=name))
     column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
-    page.mouse.click(column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
+    click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
     page.get_by_text("Thought 4", exact=True).wait_for()
     chosen(page, name)
 
@@ -184,7 +196,7 @@ def test_downloads_are_the_files_they_say(show, tmp_path) -> None:
 
 def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     page, problem = browser.new_page(viewport={"width": 1440, "height": 1300}), example()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{address}/intervene?draws=1")
@@ -201,7 +213,7 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     ):
         name = problem.idx_to_symbol[node]
         box = place(page, page.locator(f".st-key-{chart} svg text").get_by_text(name, exact=True))
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] - 13)  # the node is above its name
+        click(page, box["x"] + box["width"] / 2, box["y"] - 13)  # the node is above its name
         page.wait_for_function(
             "text => [...document.querySelectorAll('input')].some(i => i.value.startsWith(text))", arg=text
         )
