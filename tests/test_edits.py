@@ -18,22 +18,17 @@ from model.problems.prosqa import ProsQAProblem
 from probing.edit import directions as directions_module
 from probing.edit.batch import clean_run, draw_prompt, rewritten
 from probing.edit.directions import Directions
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, PRESETS, node_set
+from probing.edit.run import Context, build
 from probing.edit.spec import (
-    CONTROLS,
     DOSES,
     HELD_KINDS,
-    KINDS,
-    NODE_SETS,
-    PRESETS,
-    Context,
     EditSpec,
     NodePart,
     Nodes,
-    build,
     check_defined,
     check_scene,
     controls_of,
-    node_set,
     parse_scene,
     resolve,
     scene_text,

@@ -21,21 +21,13 @@ from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
 from probing.edit import directions as directions_module
 from probing.edit.batch import draw_prompt
+from probing.edit.data_set import dataset_rows, read_rows, read_summaries, run_to_folder, summarise, summary_csv
 from probing.edit.directions import Directions
-from probing.edit.one_problem import (
-    Intervention,
-    dataset_rows,
-    intervene,
-    prepare,
-    read_rows,
-    read_summaries,
-    run_edit,
-    run_to_folder,
-    summarise,
-    summary_csv,
-)
+from probing.edit.kinds import CONTROLS
+from probing.edit.one_problem import Intervention, intervene
 from probing.edit.rewire import rewire
-from probing.edit.spec import CONTROLS, parse_scene
+from probing.edit.run import prepare, run_edit
+from probing.edit.spec import parse_scene
 
 ROOT = Path(__file__).parent.parent
 

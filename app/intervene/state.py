@@ -19,7 +19,8 @@ from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import SET_WORDS, part_text
 from probing.edit.directions import ESTIMATORS
-from probing.edit.spec import KINDS, EditSpec, NodePart, Nodes, Scene, check_scene, parse_scene, resolve, scene_text
+from probing.edit.kinds import KINDS
+from probing.edit.spec import EditSpec, NodePart, Nodes, Scene, check_scene, parse_scene, resolve, scene_text
 
 BRANCHES, TYPED = "branches", "typed"
 HANDS: dict[str, str] = {

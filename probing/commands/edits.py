@@ -22,10 +22,12 @@ from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
 from probing.draw.verdict_page import summary_sentences, write_sheets
 from probing.edit import directions as directions_module
+from probing.edit.data_set import CLEAN, EffectSummary, run_to_folder
 from probing.edit.directions import FILE_NAME, Directions
 from probing.edit.effects import percent
-from probing.edit.one_problem import CLEAN, EffectSummary, intervene, run_to_folder
-from probing.edit.spec import CONTROLS, KINDS, NODE_SETS, Scene, parse_scene
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS
+from probing.edit.one_problem import intervene
+from probing.edit.spec import Scene, parse_scene
 from probing.edit.verdict import CLAIMS, make_sheet
 
 Data = Annotated[Path, typer.Option(help="A ProsQA JSON file.")]

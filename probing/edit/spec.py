@@ -23,101 +23,20 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from model.coconut import Edit, ThoughtTrace
-from model.codec import Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.directions import ESTIMATORS, Directions
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, node_set
 
 MAX_STRENGTH = 100.0
+
+
 DOSES = ("fitted", "held")
+
+
 HELD_KINDS = ("remove", "add", "swap", "scale", "keep")
 """Kinds that can take nodes out with the weight they are held with."""
-
-NODE_SETS = {
-    "frontier": "nodes at distance t from the root: what thought t should hold",
-    "target-branch": "those of the frontier that lead to the target",
-    "rest": "those of the frontier that lead to neither candidate",
-    "other-frontier": "the frontier of the other question about the same graph",
-    "other-branch": "those of the other frontier that lead to the other candidate",
-    "other-rest": "those of the other frontier that lead to neither candidate",
-    "toward-target": "nodes that the root reaches and that lead to the target, at any distance, both ends included",
-    "unreachable": "nodes that the root cannot reach and that lead to neither candidate",
-    "nothing": "no node",
-}
-_OTHER = ("other-frontier", "other-branch", "other-rest")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a kind of edit does and which options it takes."""
-
-    does: str
-    nodes: str = ""
-    """Default node set; empty for kinds without nodes."""
-    to: str = ""
-    """Default set put in place (swap only)."""
-    replaces: bool = False
-    """Whether it throws the thought away, so that it must come first and alone at its thought."""
-    needs: tuple[str, ...] = ()
-    """"directions", "fitted" (any of the fitted values) or "other" (the other question)."""
-
-
-KINDS = {
-    "identity": Kind("feed the thought unchanged"),
-    "zero": Kind("replace by zeros", replaces=True),
-    "mean": Kind("replace by the mean of thought t over many problems", replaces=True, needs=("fitted",)),
-    "noise": Kind("replace by Gaussian noise of the same norm", replaces=True),
-    "resample": Kind("replace by thought t of another problem", replaces=True, needs=("fitted",)),
-    "permute": Kind("exchange the model's own thoughts among the steps given", replaces=True),
-    "transplant": Kind("replace by thought t of the other question's run", replaces=True, needs=("other",)),
-    "remove": Kind("subtract the nodes' directions", nodes="target-branch", needs=("directions",)),
-    "add": Kind("add the nodes' directions", nodes="other-branch", needs=("directions",)),
-    "swap": Kind(
-        "subtract the directions of one set, add those of another",
-        nodes="target-branch",
-        to="other-branch",
-        needs=("directions",),
-    ),
-    "scale": Kind("multiply the nodes' directions by the strength", nodes="target-branch", needs=("directions",)),
-    "keep": Kind(
-        "subtract the directions of all frontier nodes but these", nodes="target-branch", needs=("directions",)
-    ),
-    "project": Kind(
-        "project the span of the nodes' directions out of the thought", nodes="target-branch", needs=("directions",)
-    ),
-    "write": Kind(
-        "replace by base + sum of the nodes' directions", nodes="frontier", replaces=True, needs=("directions",)
-    ),
-    "truncate": Kind("answer after k thoughts"),
-    "patch": Kind("put the other question's values after block `layer` in place, at thought t (0: the root token)"),
-    "rewire": Kind(
-        "change the graph at one depth so that the other candidate is right, and feed thought t of the old graph"
-    ),
-}
-
-CONTROLS = {
-    "identity": "the same run with the thought fed unchanged; exactly zero effect",
-    "random": "a random direction of the same length as the edit's change",
-    "unreachable": "the same edit on as many nodes that the root cannot reach and that lead to neither candidate",
-    "neither": "the same edit on frontier nodes that lead to neither candidate",
-    "other-step": "the same content at another thought, drawn at random",
-}
-
-PRESETS = {
-    "cut the target's branch": "remove:t={t}",
-    "keep only the target's branch": "keep:t={t}",
-    "swap the branches": "swap:t={t},strength=1.5",
-    "swap the branches at the weights they are held with": "swap:t={t},dose=held",
-    "transplant the other question's thought": "transplant:t={t}",
-    "write one node of the other branch": "write:t={t},nodes=other-branch/1",
-    "write an empty thought": "write:t={t},nodes=nothing",
-    "put another problem's thought in its place": "resample:t={t}",
-}
-"""Edits to start from, by name; put the thought's number in for ``{t}``."""
 
 
 @dataclass(frozen=True)
@@ -352,9 +271,6 @@ def scene_controls(scene: Scene) -> dict[str, Scene]:
     return {name: tuple(replace(spec, control=name) for spec in scene) for name in shared}
 
 
-# --- what an edit means for one problem -----------------------------------------------------------------------------
-
-
 def resolve(nodes: Nodes, problem: ProsQAProblem, t: int, *, rng: np.random.Generator) -> tuple[int, ...] | None:
     """The nodes meant, ascending; None where a set does not exist for the problem or is empty at thought t.
 
@@ -379,31 +295,6 @@ def resolve(nodes: Nodes, problem: ProsQAProblem, t: int, *, rng: np.random.Gene
     return tuple(sorted(found))
 
 
-def node_set(name: str, problem: ProsQAProblem, t: int) -> frozenset[int]:
-    """The members of one of NODE_SETS at thought t; empty where the other question it needs does not exist."""
-    if name in _OTHER:
-        if problem.counterfactual is None:
-            return frozenset()
-        return node_set(
-            {"other-frontier": "frontier", "other-branch": "target-branch", "other-rest": "rest"}[name],
-            problem.counterfactual,
-            t,
-        )
-    if name == "frontier":
-        return problem.frontier(t)
-    if name == "target-branch":
-        return problem.frontier(t) & problem.leads_to(problem.target)
-    if name == "rest":
-        return problem.frontier(t) - problem.leads_to(problem.target)
-    if name == "toward-target":
-        return problem.reachable & problem.leads_to(problem.target)
-    if name == "unreachable":
-        leading = problem.leads_to(problem.target) | problem.leads_to(problem.neg_target)
-        return frozenset(range(problem.n_nodes)) - problem.reachable - leading
-    assert name == "nothing", name
-    return frozenset()
-
-
 def warnings_for(scene: Scene, problem: ProsQAProblem) -> tuple[str, ...]:
     """What is unusual about the nodes named, and what it means; nothing here stops the edit."""
     found = []
@@ -421,52 +312,6 @@ def warnings_for(scene: Scene, problem: ProsQAProblem) -> tuple[str, ...]:
                     "the edit writes or removes something the model has hardly met there"
                 )
     return tuple(dict.fromkeys(found))
-
-
-# --- from specs to an edit of one batch -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What edits of one batch of B problems may draw on."""
-
-    ids: tuple[int, ...]
-    """A number for each problem: seeds which nodes and steps are drawn."""
-    noise_ids: tuple[int, ...]
-    """A number for each row: seeds noise, random directions, and whose thought is resampled."""
-    prompts: tuple[Prompt, ...]
-    clean: ThoughtTrace
-    """The unedited run of all K thoughts."""
-    donor: ThoughtTrace | None
-    """The run that thoughts are transplanted from."""
-    donor_rows: tuple[bool, ...]
-    """Which rows of ``donor`` mean something."""
-    directions: Directions | None
-
-
-@dataclass(frozen=True)
-class Touched:
-    """Nodes whose directions an edit took out of and put into one thought of one problem."""
-
-    t: int
-    out: tuple[int, ...] = ()
-    put: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Built:
-    """Specs made ready for one batch."""
-
-    edit: Edit
-    first: int
-    """The first thought that any row's edit touches."""
-    defined: tuple[bool, ...]
-    """Rows the edit exists for; the others are fed their thoughts unchanged."""
-    touched: tuple[tuple[Touched, ...], ...]
-    """Per row."""
-
-
-Change = Callable[[Tensor], Tensor]
 
 
 def check_defined(scene: Scene, *, n_thoughts: int, n_layer: int, directions: Directions | None) -> None:
@@ -499,206 +344,7 @@ def check_defined(scene: Scene, *, n_thoughts: int, n_layer: int, directions: Di
                 )
 
 
-def build(scene: Scene, context: Context) -> Built:
-    """The edit of a scene for one batch. Callers have checked the scene (``check_scene``, ``check_defined``)."""
-    parts = [_build_one(spec, context) for spec in scene]
-    if len(parts) == 1:
-        return parts[0]
-
-    def edit(t: int, thought: Tensor) -> Tensor:
-        for part in parts:
-            thought = part.edit(t, thought)
-        return thought
-
-    defined = tuple(all(flags) for flags in zip(*(part.defined for part in parts), strict=True))
-    touched = tuple(
-        tuple(entry for part in parts for entry in part.touched[row]) for row in range(len(context.prompts))
-    )
-    return Built(edit, min(part.first for part in parts), defined, touched)
-
-
-def random_unit(context: Context, spec: EditSpec, t: int, like: Tensor) -> Tensor:
-    """``B n_embd``: one random direction of length 1 per row, from (spec.seed, noise id of the row, t) alone."""
-    rows = [
-        np.random.default_rng([spec.seed, number, t, 1]).standard_normal(like.shape[-1], dtype=np.float32)
-        for number in context.noise_ids
-    ]
-    noise = torch.from_numpy(np.stack(rows)).to(like)
-    return noise / noise.norm(dim=-1, keepdim=True)
-
-
-# --- private --------------------------------------------------------------------------------------------------------
-
-
-def _build_one(spec: EditSpec, context: Context) -> Built:
-    n_rows, everywhere = len(context.prompts), spec.thoughts
-    if spec.control == "identity" or spec.kind == "identity":
-        defined = _rows_of(replace(spec, control=""), context)
-        return Built(lambda t, thought: thought, min(everywhere), tuple(defined.tolist()), ((),) * n_rows)
-    if spec.control == "other-step":
-        return _build_other_step(spec, context)
-    changes: dict[int, Change] = {}
-    defined = np.ones(n_rows, bool)
-    touched: list[list[Touched]] = [[] for _ in range(n_rows)]
-    for t in everywhere:
-        changes[t], rows, sets = _content(spec, context, t, t)
-        defined &= rows
-        for row in range(n_rows):
-            touched[row] += sets[row]
-    keep = torch.from_numpy(defined)[:, None].to(context.clean.states.device)
-
-    def edit(t: int, thought: Tensor) -> Tensor:
-        if t not in changes:
-            return thought
-        edited = changes[t](thought)
-        if spec.control == "random":
-            length = (edited - thought).norm(dim=-1, keepdim=True)
-            edited = thought + length * random_unit(context, spec, t, thought)
-        if spec.keep_norm:
-            edited = _with_norm_of(edited, thought)
-        return torch.where(keep, edited, thought)
-
-    return Built(edit, min(everywhere), tuple(defined.tolist()), tuple(tuple(entries) for entries in touched))
-
-
-def _build_other_step(spec: EditSpec, context: Context) -> Built:
-    """The content of thought t, at a step drawn for each row."""
-    (t,) = spec.thoughts
-    steps = list(range(1, context.clean.n_thoughts + 1))
-    if "directions" in KINDS[spec.kind].needs:
-        assert context.directions is not None
-        steps = [step for step in steps if step in context.directions.defined]
-    steps = [step for step in steps if step != t]
-    if not steps:
-        raise InputError(f"edit {spec}: there is no other step to put it at")
-    at = np.array([np.random.default_rng([spec.seed, number, t, 2]).choice(steps) for number in context.ids])
-    built = {step: _content(spec, context, t, step) for step in sorted(set(at.tolist()))}
-    rows = np.ones(len(at), bool)
-    touched: list[tuple[Touched, ...]] = []
-    for row, step in enumerate(at.tolist()):
-        rows[row] = built[step][1][row]
-        touched.append(tuple(built[step][2][row]) or (Touched(step),))
-    device = context.clean.states.device
-
-    def edit(step: int, thought: Tensor) -> Tensor:
-        if step not in built:
-            return thought
-        edited = built[step][0](thought)
-        if spec.keep_norm:
-            edited = _with_norm_of(edited, thought)
-        here = torch.from_numpy((at == step) & rows)[:, None].to(device)
-        return torch.where(here, edited, thought)
-
-    return Built(edit, min(built), tuple(rows.tolist()), tuple(touched))
-
-
-def _content(spec: EditSpec, context: Context, t: int, at: int) -> tuple[Change, np.ndarray, list[list[Touched]]]:
-    """What the edit makes of a thought: the content of thought t, fed as thought ``at``; rows it exists for."""
-    n_rows = len(context.prompts)
-    everyone = np.ones(n_rows, bool)
-    no_nodes: list[list[Touched]] = [[] for _ in range(n_rows)]
-    if not KINDS[spec.kind].nodes:
-        new, rows = _replacement(spec, context, t)
-
-        def mix(thought: Tensor) -> Tensor:
-            there = new(thought)
-            return there if spec.strength == 1 else thought + spec.strength * (there - thought)
-
-        return mix, everyone & rows, no_nodes
-    assert context.directions is not None
-    out, put, rows = _node_sets(spec, context, t)
-    device = context.clean.states.device
-    vectors = context.directions.vectors[spec.directions][at - 1].to(device)
-    n_slots = vectors.shape[0]
-    minus, plus = _membership(out, context, n_slots).to(device), _membership(put, context, n_slots).to(device)
-    touched = [[Touched(at, tuple(out[row]), tuple(put[row]))] if rows[row] else [] for row in range(n_rows)]
-    if spec.kind == "write":
-        written = context.directions.base[spec.directions][at - 1].to(device) + spec.strength * (plus @ vectors)
-        return (lambda thought: written.to(thought)), rows, touched
-    if spec.kind == "project":
-        bases = _span(vectors, minus)
-        return (
-            (
-                lambda thought: (
-                    thought
-                    - spec.strength * torch.einsum("brd,be,bre->bd", bases.to(thought), thought, bases.to(thought))
-                )
-            ),
-            rows,
-            touched,
-        )
-    factor = 1 - spec.strength if spec.kind == "scale" else spec.strength
-    if spec.dose == "held":
-        directions, reference = context.directions, _membership(_reference(spec, context, t), context, n_slots)
-
-        def by_weight(thought: Tensor) -> Tensor:
-            weights = directions.weights(thought.float(), at, spec.directions)
-            mean = (weights * reference).sum(dim=1, keepdim=True) / reference.sum(dim=1, keepdim=True).clamp(min=1)
-            change = factor * ((mean.to(device) * plus - weights.to(device) * minus) @ vectors)
-            return thought + change.to(thought)
-
-        return by_weight, rows, touched
-    change = factor * ((plus - minus) @ vectors)
-    return (lambda thought: thought + change.to(thought)), rows, touched
-
-
-def _replacement(spec: EditSpec, context: Context, t: int) -> tuple[Change, np.ndarray]:
-    everyone = np.ones(len(context.prompts), bool)
-    if spec.kind == "zero":
-        return torch.zeros_like, everyone
-    if spec.kind == "noise":
-        return (
-            lambda thought: (
-                random_unit(context, replace(spec, seed=spec.seed + 1), t, thought) * thought.norm(dim=-1, keepdim=True)
-            )
-        ), everyone
-    if spec.kind == "mean":
-        assert context.directions is not None
-        mean = context.directions.mean[t - 1]
-        return (lambda thought: mean.to(thought).expand_as(thought)), everyone
-    if spec.kind == "resample":
-        assert context.directions is not None
-        bank = context.directions.bank[:, t - 1]
-        picks = [np.random.default_rng([spec.seed, number, 3]).integers(len(bank)) for number in context.noise_ids]
-        return (lambda thought: bank[torch.tensor(picks)].to(thought)), everyone
-    if spec.kind == "permute":
-        # The model's own thoughts come from the clean run: a later one cannot be known yet in the edited run.
-        source = _derangement(spec, context)
-        own = context.clean.thoughts[torch.arange(len(everyone)), torch.from_numpy(source[t]) - 1]
-        return (lambda thought: own), everyone
-    assert spec.kind in ("transplant", "rewire"), spec.kind
-    if context.donor is None:
-        return (lambda thought: thought), ~everyone
-    donated = context.donor.thoughts[:, t - 1]
-    return (lambda thought: donated), np.array(context.donor_rows)
-
-
-def _node_sets(
-    spec: EditSpec, context: Context, t: int
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], np.ndarray]:
-    """Per row: nodes to take out, nodes to put in, and whether the edit exists."""
-    out: list[tuple[int, ...]] = []
-    put: list[tuple[int, ...]] = []
-    rows = np.ones(len(context.prompts), bool)
-    for row, (number, prompt) in enumerate(zip(context.ids, context.prompts, strict=True)):
-        minus, plus = _sets_for(spec, prompt.problem, t, number)
-        rows[row] = minus is not None and plus is not None
-        if rows[row] and spec.kind not in ("write", "keep") and not minus and not plus:
-            rows[row] = False
-        out.append(minus if rows[row] and minus else ())
-        put.append(plus if rows[row] and plus else ())
-    return out, put, rows
-
-
-def _reference(spec: EditSpec, context: Context, t: int) -> list[tuple[int, ...]]:
-    """Per row: the nodes whose mean weight nodes put in are given. A control's are those of the edit it controls."""
-    if spec.kind == "add":
-        return [tuple(prompt.problem.frontier(t)) for prompt in context.prompts]
-    out, _, _ = _node_sets(replace(spec, control=""), context, t)
-    return out
-
-
-def _sets_for(
+def sets_for(
     spec: EditSpec, problem: ProsQAProblem, t: int, number: int
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     rng = np.random.default_rng([spec.seed, number, t, 4])
@@ -730,51 +376,6 @@ def _sets_for(
     if any(wanted and not got for wanted, got in zip((minus, plus), pools, strict=True)):
         return None, None
     return tuple(sorted(pools[0])), tuple(sorted(pools[1]))
-
-
-def _rows_of(spec: EditSpec, context: Context) -> np.ndarray:
-    """Rows an edit exists for."""
-    rows = np.ones(len(context.prompts), bool)
-    for t in spec.thoughts if spec.kind != "identity" else ():
-        rows &= _content(spec, context, t, t)[1]
-    return rows
-
-
-def _membership(sets: list[tuple[int, ...]], context: Context, n_slots: int) -> Tensor:
-    members = torch.zeros(len(sets), n_slots)
-    for row, (nodes, prompt) in enumerate(zip(sets, context.prompts, strict=True)):
-        for node in nodes:
-            members[row, prompt.draw.slots[node]] = 1
-    return members
-
-
-def _span(vectors: Tensor, members: Tensor) -> Tensor:
-    """``B r n_embd``: orthonormal bases of the spans of the member slots' directions, padded with zeros."""
-    most = int(members.sum(dim=1).max()) if len(members) else 0
-    bases = vectors.new_zeros(len(members), max(most, 1), vectors.shape[1])
-    for row, mask in enumerate(members.bool()):
-        if mask.any():
-            q, _ = torch.linalg.qr(vectors[mask].T)
-            bases[row, : q.shape[1]] = q.T
-    return bases
-
-
-def _derangement(spec: EditSpec, context: Context) -> dict[int, np.ndarray]:
-    """For each thought t, per row, whose place it takes: a random permutation that moves every thought."""
-    thoughts = np.array(spec.thoughts)
-    orders = []
-    for number in context.noise_ids:
-        rng = np.random.default_rng([spec.seed, number, 5])
-        order = rng.permutation(thoughts)
-        while (order == thoughts).any():
-            order = rng.permutation(thoughts)
-        orders.append(order)
-    stacked = np.stack(orders)
-    return {t: stacked[:, i] for i, t in enumerate(spec.thoughts)}
-
-
-def _with_norm_of(edited: Tensor, thought: Tensor) -> Tensor:
-    return edited * (thought.norm(dim=-1, keepdim=True) / edited.norm(dim=-1, keepdim=True).clamp(min=1e-12))
 
 
 def _signed_names(spec: EditSpec) -> tuple[set[str], set[str]]:
@@ -838,6 +439,8 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "seed": ("seed", int),
     "control": ("control", str),
 }
+
+
 _EXAMPLES = {
     "t": "1-3",
     "nodes": "target-branch",
