@@ -18,29 +18,10 @@ from model.files import atomic_path, read_json, write_json
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import draw_prompt, n_thoughts_of
 from probing.edit.directions import Directions, batches, fingerprint
-from probing.edit.effects import (
-    Mean,
-    Rate,
-    decodability,
-    mean,
-    rate,
-    state_effects,
-)
+from probing.edit.effects import Mean, Rate, decodability, mean, rate, state_effects
 from probing.edit.kinds import CONTROLS
-from probing.edit.run import (
-    Host,
-    Outcome,
-    prepare,
-    run_edit,
-)
-from probing.edit.spec import (
-    EditSpec,
-    Scene,
-    check_defined,
-    check_scene,
-    scene_controls,
-    scene_text,
-)
+from probing.edit.run import Host, Outcome, prepare, run_edit
+from probing.edit.spec import EditPlan, EditSpec
 
 Row = dict[str, Any]
 
@@ -51,7 +32,7 @@ CLEAN = "clean"
 def dataset_rows(
     model: CoconutGPT2,
     problems: Sequence[ProsQAProblem],
-    scenes: Sequence[Scene],
+    plans: Sequence[Sequence[EditSpec]],
     *,
     directions: Directions | None,
     controls: Sequence[str] = tuple(CONTROLS),
@@ -59,43 +40,41 @@ def dataset_rows(
     batch_size: int = 64,
     skip: int = 0,
 ) -> Iterator[list[Row]]:
-    """Rows of every problem, scene and control, one list per batch; the first ``skip`` problems are left out.
+    """Rows of every problem, plan and control, one list per batch; the first ``skip`` problems are left out.
 
     Problem i is written under draw (seed, i). ``skip`` must be a multiple of ``batch_size``: what stands in one batch
     is part of the arithmetic. Raises InputError as ``intervene`` does; an edit that does not exist for a problem gives
     a row with ``defined`` false.
     """
     assert skip % batch_size == 0, (skip, batch_size)
-    runs = _runs(model, scenes, directions, controls)
+    runs = _runs(model, plans, directions, controls)
     for rows in batches(len(problems), batch_size):
         if rows[0] < skip:
             continue
         prompts = [draw_prompt(model, problems[i], seed=seed, number=i) for i in rows]
         prepared = prepare(model, prompts, rows, directions)
         found: list[Row] = []
-        for text, control, scene in runs:
-            found += _rows(text, control, run_edit(model, prepared, scene))
-        yield _clean_rows(prepared.host((EditSpec("identity", (1,)),))) + found
+        for text, control, plan in runs:
+            found += _rows(text, control, run_edit(model, prepared, plan))
+        yield _clean_rows(prepared.plain) + found
 
 
 def _runs(
-    model: CoconutGPT2, scenes: Sequence[Scene], directions: Directions | None, controls: Sequence[str]
-) -> list[tuple[str, str, Scene]]:
-    """(edit, control, scene) of every run, checked."""
-    n_thoughts, n_layer = n_thoughts_of(model), model.config.n_layer
-    runs: list[tuple[str, str, Scene]] = []
-    for scene in scenes:
-        check_scene(scene)
-        check_defined(scene, n_thoughts=n_thoughts, n_layer=n_layer, directions=directions)
-        runs.append((scene_text(scene), "", scene))
-        runs += [(scene_text(scene), name, c) for name, c in scene_controls(scene).items() if name in controls]
+    model: CoconutGPT2, plans: Sequence[Sequence[EditSpec]], directions: Directions | None, controls: Sequence[str]
+) -> list[tuple[str, str, EditPlan]]:
+    """(edit, control, plan) of every run, checked."""
+    runs: list[tuple[str, str, EditPlan]] = []
+    for plan in map(EditPlan, plans):
+        plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
+        runs.append((str(plan), "", plan))
+        runs += [(str(plan), name, each) for name, each in plan.controls().items() if name in controls]
     return runs
 
 
 def _rows(text: str, control: str, outcome: Outcome) -> list[Row]:
     clean, states = outcome.host.answers, outcome.states
     found = []
-    for i, number in enumerate(outcome.host.context.ids):
+    for i, number in enumerate(outcome.host.context.run.ids):
         row: Row = {"row": number, "edit": text, "control": control, "defined": outcome.built.defined[i]}
         if row["defined"]:
             row |= {
@@ -106,7 +85,7 @@ def _rows(text: str, control: str, outcome: Outcome) -> list[Row]:
                 "mass": _short(states.mass[i]),
                 "other_mass": _short(states.other_mass[i]),
             }
-            if control == "other-step":
+            if control and CONTROLS[control].elsewhere:
                 row["at"] = outcome.built.touched[i][0].t
         found.append(row)
     return found
@@ -114,14 +93,15 @@ def _rows(text: str, control: str, outcome: Outcome) -> list[Row]:
 
 def _clean_rows(host: Host) -> list[Row]:
     states = state_effects(host.log_probs, host.log_probs, host.sets)
-    decoded = decodability(host.context.clean, host.log_probs, host.context.prompts, host.context.directions)
+    run = host.context.run
+    decoded = decodability(run.trace, host.log_probs, run.prompts, host.context.directions)
     return [
         {
             "row": number,
             "edit": CLEAN,
             "control": "",
             "defined": True,
-            "hops": prompt.problem.n_hops,
+            "hops": problem.n_hops,
             "log_odds": float(host.answers.log_odds[i]),
             "neither": bool(host.answers.neither[i]),
             "clean_log_odds": float(host.answers.log_odds[i]),
@@ -130,7 +110,7 @@ def _clean_rows(host: Host) -> list[Row]:
             "other_mass": _short(states.other_mass[i]),
             **{name: _short(values[i]) for name, values in decoded.items()},
         }
-        for i, (number, prompt) in enumerate(zip(host.context.ids, host.context.prompts, strict=True))
+        for i, (number, problem) in enumerate(zip(run.ids, run.problems, strict=True))
     ]
 
 
@@ -181,7 +161,7 @@ def summarise(rows: Iterable[Row]) -> list[EffectSummary]:
             continue
         after = np.array([row["log_odds"] for row in here])
         before = np.array([row["clean_log_odds"] for row in here])
-        rewired = edit.startswith("rewire")
+        rewired = edit != CLEAN and EditPlan.parse(edit).source == "rewired"
 
         def per_state(
             name: str, change: bool, here: list[Row] = here, rewired: bool = rewired
@@ -217,7 +197,7 @@ def summarise(rows: Iterable[Row]) -> list[EffectSummary]:
 def run_to_folder(
     model: CoconutGPT2,
     problems: Sequence[ProsQAProblem],
-    scenes: Sequence[Scene],
+    plans: Sequence[Sequence[EditSpec]],
     out: str | Path,
     *,
     directions: Directions | None,
@@ -233,7 +213,7 @@ def run_to_folder(
     told (problems done, of how many). Raises InputError if ``out`` holds another run, or as ``dataset_rows`` does.
     """
     out = Path(out)
-    _runs(model, scenes, directions, controls)
+    _runs(model, plans, directions, controls)
     for i, problem in enumerate(problems):
         try:
             model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
@@ -246,7 +226,7 @@ def run_to_folder(
         "data": source,
         "problems": _digest(problems),
         "n_problems": len(problems),
-        "edits": [scene_text(scene) for scene in scenes],
+        "edits": [str(EditPlan(plan)) for plan in plans],
         "controls": list(controls),
         "seed": seed,
         "batch_size": batch_size,
@@ -272,7 +252,7 @@ def run_to_folder(
         dataset_rows(
             model,
             problems,
-            scenes,
+            plans,
             directions=directions,
             controls=controls,
             seed=seed,

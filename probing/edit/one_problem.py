@@ -1,8 +1,4 @@
-"""Running interventions: on one problem for looking at, on data sets for measuring.
-
-One way for both: ``prepare`` runs a batch clean (and the runs that thoughts are taken from), ``run_edit`` branches
-off at the first edited thought. The prompt pass and everything before the edit are shared by all edits and controls.
-"""
+"""An edit on one problem, for looking at: before, after, and beside every matched control."""
 
 from __future__ import annotations
 
@@ -20,24 +16,10 @@ from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import candidate_tokens, draw_prompt, n_thoughts_of
 from probing.edit.directions import Directions
-from probing.edit.effects import (
-    state_effects,
-)
+from probing.edit.effects import state_effects
 from probing.edit.kinds import CONTROLS
-from probing.edit.run import (
-    Outcome,
-    prepare,
-    run_edit,
-)
-from probing.edit.spec import (
-    EditSpec,
-    Scene,
-    check_defined,
-    check_scene,
-    scene_controls,
-    scene_text,
-    warnings_for,
-)
+from probing.edit.run import Outcome, Touched, prepare, run_edit, touched_by
+from probing.edit.spec import EditPlan, EditSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +56,7 @@ class Intervention:
 
     problem: ProsQAProblem
     """As the edited run read it (``rewire`` changes it)."""
-    edits: tuple[str, ...]
+    plan: EditPlan
     n_thoughts: int
     n_draws: int
     seed: int
@@ -82,23 +64,31 @@ class Intervention:
     edited: Side
     controls: dict[str, Side]
     """By name; only those that exist for this problem."""
-    touched: tuple[dict[str, Any], ...]
-    """Nodes by name whose directions went out of and into a thought: ``{"t", "out", "put"}``."""
+    touched: tuple[Touched, ...]
+    """Nodes whose directions went out of and into a thought; in JSON by name."""
     warnings: tuple[str, ...]
+
+    @property
+    def edits(self) -> tuple[str, ...]:  # until step 4: plan
+        return tuple(map(str, self.plan))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; ``from_json`` gives it back exactly."""
+        names = self.problem.idx_to_symbol
         return {
             "version": 1,
             "problem": self.problem.to_row(),
-            "edits": list(self.edits),
+            "edits": [str(spec) for spec in self.plan],
             "n_thoughts": self.n_thoughts,
             "n_draws": self.n_draws,
             "seed": self.seed,
             "clean": _side_json(self.clean),
             "edited": _side_json(self.edited),
             "controls": {name: _side_json(side) for name, side in self.controls.items()},
-            "touched": list(self.touched),
+            "touched": [
+                {"t": entry.t, "out": [names[v] for v in entry.out], "put": [names[v] for v in entry.put]}
+                for entry in self.touched
+            ],
             "warnings": list(self.warnings),
         }
 
@@ -108,16 +98,21 @@ class Intervention:
         try:
             if value["version"] != 1:
                 raise InputError(f"an intervention of version {value['version']}; this program reads version 1")
+            problem = ProsQAProblem.from_row(value["problem"])
+            index = problem.idx_to_symbol.index
             return cls(
-                problem=ProsQAProblem.from_row(value["problem"]),
-                edits=tuple(value["edits"]),
+                problem=problem,
+                plan=EditPlan(map(EditSpec.parse, value["edits"])),
                 n_thoughts=value["n_thoughts"],
                 n_draws=value["n_draws"],
                 seed=value["seed"],
                 clean=_side_from(value["clean"]),
                 edited=_side_from(value["edited"]),
                 controls={name: _side_from(side) for name, side in value["controls"].items()},
-                touched=tuple(value["touched"]),
+                touched=tuple(
+                    Touched(entry["t"], tuple(map(index, entry["out"])), tuple(map(index, entry["put"])))
+                    for entry in value["touched"]
+                ),
                 warnings=tuple(value["warnings"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -128,7 +123,7 @@ class Intervention:
 def intervene(
     model: CoconutGPT2,
     problem: ProsQAProblem,
-    edits: Sequence[EditSpec],
+    plan: Sequence[EditSpec],
     *,
     directions: Directions | None,
     controls: Sequence[str] = tuple(CONTROLS),
@@ -136,56 +131,60 @@ def intervene(
     seed: int = 0,
     fill: bool = False,
 ) -> Intervention:
-    """One problem with these edits made together, and each matched control, under ``n_draws`` draws in one batch.
+    """One problem with a plan's edits, and each matched control, under ``n_draws`` draws in one batch.
 
     ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
     (``SlotCodec.draw``), without which such graphs are answered at chance. Raises InputError if the edits contradict
     each other, do not fit the checkpoint, or do not exist for this problem.
     """
-    scene = tuple(edits)
-    check_scene(scene)
-    check_defined(scene, n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
+    plan = EditPlan(plan)
+    plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
     prompts = [draw_prompt(model, problem, seed=seed, number=i, fill=fill) for i in range(n_draws)]
     # One problem: the same nodes, steps and graph in every draw, but noise of its own.
     prepared = prepare(model, prompts, [0] * n_draws, directions, noise_ids=range(n_draws))
-    outcome = run_edit(model, prepared, scene)
+    outcome = run_edit(model, prepared, plan)
     if not all(outcome.built.defined):
-        raise InputError(f"edit {scene_text(scene)} does not exist for this problem: {_why_not(scene, problem)}")
-    sides = {}
-    for name, control in scene_controls(scene).items():
-        if name not in controls:
-            continue
-        result = run_edit(model, prepared, control)
-        if all(result.built.defined):
-            sides[name] = _side(model, result, directions)
-    names = problem.idx_to_symbol
-    touched = dict.fromkeys(entry for entry in outcome.built.touched[0])
+        raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
+    beside = {name: run_edit(model, prepared, each) for name, each in plan.controls().items() if name in controls}
     host = outcome.host
     before = replace(
         outcome,
-        trace=host.context.clean,
+        trace=host.context.run.trace,
         log_probs=host.log_probs,
         states=state_effects(host.log_probs, host.log_probs, host.sets),
     )
     return Intervention(
-        problem=host.context.prompts[0].problem,
-        edits=tuple(map(str, scene)),
-        n_thoughts=host.context.clean.n_thoughts,
+        problem=host.context.run.problems[0],
+        plan=plan,
+        n_thoughts=host.context.run.n_thoughts,
         n_draws=n_draws,
         seed=seed,
         clean=_side(model, before, directions),
         edited=_side(model, outcome, directions),
-        controls=sides,
-        touched=tuple(
-            {"t": entry.t, "out": [names[v] for v in entry.out], "put": [names[v] for v in entry.put]}
-            for entry in touched
-        ),
-        warnings=warnings_for(scene, problem),
+        controls={
+            name: _side(model, result, directions) for name, result in beside.items() if all(result.built.defined)
+        },
+        touched=tuple(dict.fromkeys(outcome.built.touched[0])),
+        warnings=plan.warnings(problem),
     )
 
 
+def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
+    """What ``Intervention.touched`` of a plan will be, without a run: the same nodes are drawn.
+
+    Thoughts at which the edit does not exist are left out, and so is a control at another step, which the checkpoint
+    decides on. Raises InputError for a node that is not in the graph.
+    """
+    found: list[Touched] = []
+    for spec in plan:
+        for t in () if spec.control and CONTROLS[spec.control].elsewhere else spec.thoughts:
+            change = spec.change(problem, t)
+            found += touched_by(spec, change, t) if change else ()
+    return tuple(dict.fromkeys(found))
+
+
 def _side(model: CoconutGPT2, outcome: Outcome, directions: Directions | None) -> Side:
-    prompts, trace = outcome.host.context.prompts, outcome.trace
+    prompts, trace = outcome.host.context.run.prompts, outcome.trace
     n_thoughts, n_draws, n_nodes = trace.n_thoughts, len(prompts), prompts[0].problem.n_nodes
     tokens = torch.tensor([prompt.node_tokens for prompt in prompts], device=outcome.log_probs.device)
     slots = torch.tensor([prompt.keys for prompt in prompts])
@@ -218,16 +217,13 @@ def _side(model: CoconutGPT2, outcome: Outcome, directions: Directions | None) -
     )
 
 
-def _why_not(scene: Scene, problem: ProsQAProblem) -> str:
+def _why_not(plan: EditPlan, problem: ProsQAProblem) -> str:
     """Why an edit is not defined for a problem, in words."""
-    if problem.counterfactual is None and any(
-        spec.kind in ("transplant", "patch", "rewire")
-        or any(name.startswith("other-") for part in (spec.nodes, spec.to) if part for name in part.sets)
-        for spec in scene
-    ):
-        return "no other root makes the other candidate right, so there is no other question to take from"
-    if scene[0].kind == "rewire":
-        return f"no exchange of two edges at depth {scene[0].depth} makes the other candidate right"
+    asks = plan.source != "plain" or any(name.startswith("other-") for spec in plan for name in spec.set_names)
+    if problem.counterfactual is None and asks:
+        return "no other root makes the other candidate right, so there is no counterfactual question to take from"
+    if plan.source == "rewired":
+        return f"no exchange of two edges at depth {plan[0].depth} makes the other candidate right"
     return "a set of nodes it names is empty at that thought (the search may be over by then)"
 
 
