@@ -39,8 +39,8 @@ class Touched:
 class Built:
     """Edits made ready for one batch."""
 
-    changes: tuple[tuple[EditSpec, int, Change], ...]
-    """(edit, the thought it is made at, from what would be fed there to what is), in order."""
+    changes: tuple[tuple[int | None, int, Change], ...]
+    """(None for the thought itself or the block behind which the stream is changed, the thought, the change)."""
     defined: tuple[bool, ...]
     """Rows the edits exist for; the others are fed what they would be."""
     touched: tuple[tuple[Touched, ...], ...]
@@ -53,15 +53,12 @@ class Built:
 
     def edit(self, t: int, thought: Tensor) -> Tensor:
         """``CoconutGPT2.think``'s ``edit``."""
-        for spec, at, change in self.changes:
-            if spec.layer is None and at == t:
-                thought = change(thought)
-        return thought
+        return self.stream(t, None, thought)
 
-    def stream(self, t: int, layer: int, hidden: Tensor) -> Tensor:
-        """``CoconutGPT2.think``'s ``stream``."""
-        for spec, at, change in self.changes:
-            if (spec.layer, at) == (layer, t):
+    def stream(self, t: int, layer: int | None, hidden: Tensor) -> Tensor:
+        """``CoconutGPT2.think``'s ``stream``; with ``layer`` None, its ``edit``."""
+        for block, at, change in self.changes:
+            if (block, at) == (layer, t):
                 hidden = change(hidden)
         return hidden
 
@@ -114,15 +111,15 @@ def _build_one(spec: EditSpec, context: Context) -> Built:
         def masked_change(thought: Tensor) -> Tensor:
             edited = change(thought)
             if spec.keep_norm:
-                edited = edited * (
-                    thought.norm(dim=-1, keepdim=True) / edited.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-                )
+                norm, new_norm = (each.norm(dim=-1, keepdim=True) for each in (thought, edited))
+                edited = edited * (norm / new_norm.clamp(min=1e-12))
             return torch.where(rows, edited, thought)
 
         return masked_change
 
     changes = tuple(
-        (spec, at, masked(change, torch.from_numpy(here & defined)[:, None].to(device))) for at, here, change in made
+        (spec.layer, at, masked(change, torch.from_numpy(here & defined)[:, None].to(device)))
+        for at, here, change in made
     )
     return Built(changes, tuple(defined.tolist()), tuple(touched))
 
