@@ -118,7 +118,8 @@ def test_json_round_trip_is_exact(trained: CoconutGPT2, shipped: Directions, pro
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert np.array_equal(again.edited.states, result.edited.states)
     assert again.problem == result.problem
-    for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}):
+    stranger = {**result.to_json(), "touched": [{"t": 1, "out": ["nobody"], "put": []}]}
+    for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}, stranger):
         with pytest.raises(InputError):
             Intervention.from_json(wrong)  # type: ignore[arg-type]
 

@@ -99,7 +99,7 @@ class Intervention:
             if value["version"] != 1:
                 raise InputError(f"an intervention of version {value['version']}; this program reads version 1")
             problem = ProsQAProblem.from_row(value["problem"])
-            index = problem.idx_to_symbol.index
+            node = {name: v for v, name in enumerate(problem.idx_to_symbol)}.__getitem__
             return cls(
                 problem=problem,
                 plan=EditPlan(map(EditSpec.parse, value["edits"])),
@@ -110,7 +110,7 @@ class Intervention:
                 edited=_side_from(value["edited"]),
                 controls={name: _side_from(side) for name, side in value["controls"].items()},
                 touched=tuple(
-                    Touched(entry["t"], tuple(map(index, entry["out"])), tuple(map(index, entry["put"])))
+                    Touched(entry["t"], tuple(map(node, entry["out"])), tuple(map(node, entry["put"])))
                     for entry in value["touched"]
                 ),
                 warnings=tuple(value["warnings"]),
