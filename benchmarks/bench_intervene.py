@@ -22,8 +22,10 @@ from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.edit import directions as directions_module
 from probing.edit.batch import draw_prompt
+from probing.edit.data_set import run_to_folder
 from probing.edit.directions import Directions
-from probing.edit.one_problem import intervene, prepare, run_edit, run_to_folder
+from probing.edit.one_problem import intervene
+from probing.edit.run import prepare, run_edit
 from probing.edit.spec import Scene, parse_scene, scene_controls
 
 EDITS = (

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from model.coconut import CoconutConfig, CoconutGPT2, Edit, ThoughtTrace
+from model.coconut import CoconutConfig, CoconutGPT2, Edit, StreamEdit, ThoughtTrace
 from model.codec import PromptBatch
 from model.codec_slots import ANSWER, BOS, EDGE, QUESTION, ROOT
 from model.problems.prosqa import distances
@@ -43,7 +43,15 @@ class Planted(CoconutGPT2):
             self.transformer.wte.weight.copy_(torch.eye(48))
         self.eval()
 
-    def think(self, start: PromptBatch | ThoughtTrace, n_thoughts: int, *, edit: Edit | None = None) -> ThoughtTrace:
+    def think(
+        self,
+        start: PromptBatch | ThoughtTrace,
+        n_thoughts: int,
+        *,
+        edit: Edit | None = None,
+        stream: StreamEdit | None = None,
+    ) -> ThoughtTrace:
+        assert stream is None
         trace = self._begin(start) if isinstance(start, PromptBatch) else start
         for _ in range(n_thoughts):
             t = trace.n_thoughts + 1

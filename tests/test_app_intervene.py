@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app.compute import example
@@ -13,6 +14,7 @@ from app.explore.state import View
 from app.intervene.link import Lab, decode, encode
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
+from probing.edit.kinds import KINDS, Kind
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
 
@@ -81,6 +83,17 @@ def test_swapping_branches_flips_the_answer_and_a_random_direction_does_not(open
     assert "nothing is edited yet" in texts(opened)
     press(opened, "i_redo")
     assert f":** **{other}**" in after(opened)
+
+
+def test_a_new_kind_of_edit_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Kind("negate", "turn it around", "negating {where}", lambda site: site.toward(torch.neg), hand="Turn around")
+    monkeypatch.setitem(KINDS, row.name, row)
+    page = start()
+    assert "Turn around" in page.selectbox(key="i_kind").options
+    page.selectbox(key="i_kind").set_value("negate").run()
+    assert errors(page) == ""
+    assert page.session_state.i_edit == "negate:t=1,strength=1.5"
+    assert "negating thought 1:**" in after(page)
 
 
 def test_links_round_trip() -> None:

@@ -3,42 +3,29 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 import torch
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from probing.commands.edits import register
 from probing.edit import directions as directions_module
-from probing.edit.batch import clean_run, draw_prompt, rewritten
+from probing.edit.batch import CleanRun, clean_run, draw_prompt, rewritten
 from probing.edit.directions import Directions
-from probing.edit.spec import (
-    CONTROLS,
-    DOSES,
-    HELD_KINDS,
-    KINDS,
-    NODE_SETS,
-    PRESETS,
-    Context,
-    EditSpec,
-    NodePart,
-    Nodes,
-    build,
-    check_defined,
-    check_scene,
-    controls_of,
-    node_set,
-    parse_scene,
-    resolve,
-    scene_text,
-    warnings_for,
-)
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, Context, Kind, documented, node_set
+from probing.edit.one_problem import intervene, preview
+from probing.edit.run import build
+from probing.edit.spec import DOSES, PRESETS, EditPlan, EditSpec, NodePart, Nodes
 
 PROBLEM = ProsQAProblem.from_names(
     # Two searches: R -> a, b -> c -> T and S -> x, y -> z -> F; b and y lead nowhere, u is apart.
@@ -84,15 +71,7 @@ def context(tiny: CoconutGPT2) -> Context:
     others = [rewritten(tiny, p, p.problem.counterfactual) for p in prompts if p.problem.counterfactual]
     assert len(others) == len(prompts)
     donor = clean_run(tiny, others, run.ids)
-    return Context(
-        run.ids,
-        run.noise_ids,
-        run.prompts,
-        run.trace,
-        donor.trace,
-        (True,) * 6,
-        planted_directions(tiny, run.n_thoughts),
-    )
+    return Context(tiny, run, donor, (True,) * 6, planted_directions(tiny, run.n_thoughts))
 
 
 # --- the text form --------------------------------------------------------------------------------------------------
@@ -109,7 +88,7 @@ node_lists = st.builds(Nodes, st.lists(parts, min_size=1, max_size=3).map(tuple)
 def specs(draw: st.DrawFn) -> EditSpec:
     kind = draw(st.sampled_from(list(KINDS)))
     has = KINDS[kind]
-    most = 1 if kind == "patch" else 4
+    most = has.most or 4
     thoughts = draw(st.lists(st.integers(1, 9), min_size=2 if kind == "permute" else 1, max_size=most, unique=True))
     spec = EditSpec(
         kind,
@@ -118,21 +97,21 @@ def specs(draw: st.DrawFn) -> EditSpec:
         to=Nodes.parse(has.to) if has.to else None,
         directions=draw(st.sampled_from(directions_module.ESTIMATORS)),
         strength=draw(st.floats(-100, 100)),
-        dose=draw(st.sampled_from(DOSES)) if kind in HELD_KINDS else "fitted",
+        dose=draw(st.sampled_from(DOSES)) if "dose" in has.takes else "fitted",
         keep_norm=draw(st.booleans()),
         layer=draw(st.integers(1, 12)) if kind == "patch" else None,
         depth=draw(st.integers(1, 6)) if kind == "rewire" else None,
         k=draw(st.integers(0, 6)) if kind == "truncate" else None,
         seed=draw(st.integers(0, 99)),
     )
-    return replace(spec, control=draw(st.sampled_from(["", *controls_of(spec)])))
+    return replace(spec, control=draw(st.sampled_from(["", *spec.controls])))
 
 
 @settings(max_examples=150, deadline=None)
 @given(specs())
 def test_text_form_round_trips(spec: EditSpec) -> None:
     assert EditSpec.parse(str(spec)) == spec
-    assert parse_scene(scene_text((spec,))) == (spec,)
+    assert EditPlan.parse(str(EditPlan([spec]))) == EditPlan([spec]) == (spec,)
 
 
 @settings(max_examples=150, deadline=None)
@@ -144,9 +123,9 @@ def test_any_text_is_a_spec_or_one_clear_error(text: str) -> None:
 
 def test_presets_are_edits() -> None:
     for name, text in PRESETS.items():
-        scene = parse_scene(text.format(t=2))
+        scene = EditPlan.parse(text.format(t=2))
         assert scene[0].thoughts == (2,), name
-        assert len(controls_of(scene[0])) >= 3, name
+        assert len(scene[0].controls) >= 3, name
 
 
 @pytest.mark.parametrize(
@@ -180,16 +159,18 @@ def test_presets_are_edits() -> None:
         ("add:t=2,nodes=a&remove:t=2,nodes=a", "a is put in and taken out"),
         ("zero:t=1&truncate:k=2", "cannot be combined"),
         ("", "unknown"),
+        ("swap:t=1,coefficient=double", "dose 'double' is unknown"),
+        ("swap:t=1,dose=held,coefficient=fixed", "given twice"),
     ],
 )
 def test_bad_edits_say_what_is_wrong(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        parse_scene(text)
+        EditPlan.parse(text)
 
 
 def test_what_a_checkpoint_has_no_place_for(context: Context) -> None:
     def check(text: str, directions: Directions | None = context.directions) -> None:
-        check_defined(parse_scene(text), n_thoughts=6, n_layer=2, directions=directions)
+        EditPlan.parse(text).check_fits(n_thoughts=6, n_layer=2, directions=directions)
 
     for text, says in (
         ("zero:t=7", "thoughts 1 to 6"),
@@ -208,6 +189,20 @@ def test_what_a_checkpoint_has_no_place_for(context: Context) -> None:
     with pytest.raises(InputError, match="not defined for thought 5"):
         check("swap:t=5", fewer)
     check("zero:t=5", fewer)
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("ablate:t=1", "remove:t=1"),
+        ("project-out:t=1", "project:t=1"),
+        ("early-exit:k=2", "truncate:k=2"),
+        ("swap:t=1,coefficient=measured", "swap:t=1,dose=held"),
+        ("swap:t=1,coefficient=fixed", "swap:t=1"),
+    ],
+)
+def test_what_is_typed_in_other_words_is_written_in_the_old_ones(typed: str, written: str) -> None:
+    assert str(EditPlan.parse(typed)) == written
 
 
 # --- sets of nodes --------------------------------------------------------------------------------------------------
@@ -232,21 +227,21 @@ def test_node_sets_of_a_known_graph() -> None:
 
 def test_names_and_sets_add_up() -> None:
     rng = np.random.default_rng(0)
-    assert names(resolve(Nodes.parse("target-branch+u"), PROBLEM, 1, rng=rng)) == {"a", "u"}
-    assert resolve(Nodes.parse("rest"), PROBLEM, 2, rng=rng) is None
-    assert resolve(Nodes.parse("nothing"), PROBLEM, 2, rng=rng) == ()
-    one = resolve(Nodes.parse("frontier/1"), PROBLEM, 1, rng=rng)
+    assert names(Nodes.parse("target-branch+u").members(PROBLEM, 1, rng=rng)) == {"a", "u"}
+    assert Nodes.parse("rest").members(PROBLEM, 2, rng=rng) is None
+    assert Nodes.parse("nothing").members(PROBLEM, 2, rng=rng) == frozenset()
+    one = Nodes.parse("frontier/1").members(PROBLEM, 1, rng=rng)
     assert one is not None
     assert len(one) == 1
     with pytest.raises(InputError, match="'nobody' is not in the graph"):
-        resolve(Nodes.parse("nobody"), PROBLEM, 1, rng=rng)
+        Nodes.parse("nobody").members(PROBLEM, 1, rng=rng)
 
 
 def test_unusual_nodes_are_warned_about() -> None:
-    assert warnings_for(parse_scene("write:t=1,nodes=a"), PROBLEM) == ()
-    (warning,) = warnings_for(parse_scene("write:t=1,nodes=u"), PROBLEM)
+    assert EditPlan.parse("write:t=1,nodes=a").warnings(PROBLEM) == ()
+    (warning,) = EditPlan.parse("write:t=1,nodes=u").warnings(PROBLEM)
     assert "u is not reachable from the root" in warning
-    (warning,) = warnings_for(parse_scene("write:t=2,nodes=a"), PROBLEM)
+    (warning,) = EditPlan.parse("write:t=2,nodes=a").warnings(PROBLEM)
     assert "a is at distance 1" in warning
 
 
@@ -254,21 +249,21 @@ def test_without_another_question_its_sets_are_empty() -> None:
     lonely = ProsQAProblem.from_names([("R", "T"), ("R", "q")], root="R", candidates=("T", "F"), nodes=["F"])
     assert lonely.counterfactual is None
     assert node_set("other-frontier", lonely, 1) == frozenset()
-    assert resolve(Nodes.parse("other-branch"), lonely, 1, rng=np.random.default_rng(0)) is None
+    assert Nodes.parse("other-branch").members(lonely, 1, rng=np.random.default_rng(0)) is None
 
 
 # --- what edits do to a thought -------------------------------------------------------------------------------------
 
 
 def thought_of(context: Context, t: int) -> torch.Tensor:
-    return context.clean.thoughts[:, t - 1]
+    return context.run.trace.thoughts[:, t - 1]
 
 
 def written(context: Context, spec: EditSpec, t: int, nodes: str) -> torch.Tensor:
     """Sum of the directions of a set, row by row: the slow way."""
     assert context.directions is not None
     total = torch.zeros_like(thought_of(context, t))
-    for row, prompt in enumerate(context.prompts):
+    for row, prompt in enumerate(context.run.prompts):
         for node in node_set(nodes, prompt.problem, t):
             total[row] += context.directions.vectors[spec.directions][t - 1, prompt.draw.slots[node]]
     return total
@@ -295,7 +290,7 @@ def test_branch_edits_add_and_subtract_directions(context: Context, estimator: s
             base + 0.5 * out,
         ),
     ):
-        built = build((edit,), context)
+        built = build(EditPlan([edit]), context)
         rows = torch.tensor(built.defined)
         assert rows.any()
         torch.testing.assert_close(built.edit(t, thought)[rows], expected[rows], rtol=1e-5, atol=1e-5)
@@ -321,9 +316,9 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
     thought = torch.randn(6, 64, generator=torch.Generator().manual_seed(2))
     before = directions.weights(thought, 2)
     for text in ("swap:t=2,dose=held", "remove:t=2,dose=held", "keep:t=2,dose=held", "scale:t=2,dose=held,strength=3"):
-        built = build(parse_scene(text), there)
+        built = build(EditPlan.parse(text), there)
         after = directions.weights(built.edit(2, thought), 2)
-        for row, prompt in enumerate(there.prompts):
+        for row, prompt in enumerate(there.run.prompts):
             if not built.defined[row]:
                 continue
             slots = prompt.draw.slots
@@ -341,9 +336,9 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
                     expected[put] += before[row, out].mean()
             torch.testing.assert_close(after[row], expected, rtol=1e-3, atol=1e-3)
     # A control puts in as much as the edit does.
-    control = build(tuple(replace(s, control="unreachable") for s in parse_scene("swap:t=2,dose=held")), there)
+    control = build(EditPlan(replace(s, control="unreachable") for s in EditPlan.parse("swap:t=2,dose=held")), there)
     after = directions.weights(control.edit(2, thought), 2)
-    for row, prompt in enumerate(there.prompts):
+    for row, prompt in enumerate(there.run.prompts):
         if control.defined[row]:
             (touched,) = control.touched[row]
             slots = prompt.draw.slots
@@ -355,27 +350,27 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
 
 def test_projection_leaves_nothing_along_the_directions(context: Context) -> None:
     spec = EditSpec("project", (1,), nodes=Nodes.parse("frontier"))
-    edited = build((spec,), context).edit(1, thought_of(context, 1))
+    edited = build(EditPlan([spec]), context).edit(1, thought_of(context, 1))
     assert context.directions is not None
-    for row, prompt in enumerate(context.prompts):
+    for row, prompt in enumerate(context.run.prompts):
         for node in prompt.problem.frontier(1):
             vector = context.directions.vectors["ridge"][0, prompt.draw.slots[node]]
             assert abs(float(edited[row] @ vector)) < 1e-3
-    again = build((spec,), context).edit(1, edited)
+    again = build(EditPlan([spec]), context).edit(1, edited)
     torch.testing.assert_close(again, edited, rtol=1e-4, atol=1e-4)
 
 
 def test_replacements(context: Context) -> None:
     assert context.directions is not None
-    assert context.donor is not None
+    assert context.source is not None
     thought = thought_of(context, 2)
 
     def edited(text: str) -> torch.Tensor:
-        return build(parse_scene(text), context).edit(2, thought)
+        return build(EditPlan.parse(text), context).edit(2, thought)
 
     assert torch.equal(edited("zero:t=2"), torch.zeros_like(thought))
     assert torch.equal(edited("mean:t=2"), context.directions.mean[1].expand_as(thought))
-    assert torch.equal(edited("transplant:t=2"), context.donor.thoughts[:, 1])
+    assert torch.equal(edited("transplant:t=2"), context.source.trace.thoughts[:, 1])
     torch.testing.assert_close(edited("noise:t=2").norm(dim=-1), thought.norm(dim=-1))
     assert not torch.equal(edited("noise:t=2"), edited("noise:t=2,seed=1"))
     for row in edited("resample:t=2"):
@@ -385,17 +380,17 @@ def test_replacements(context: Context) -> None:
     )
     kept = edited("transplant:t=2,norm=keep")
     torch.testing.assert_close(kept.norm(dim=-1), thought.norm(dim=-1))
-    cosine = torch.nn.functional.cosine_similarity(kept, context.donor.thoughts[:, 1])
+    cosine = torch.nn.functional.cosine_similarity(kept, context.source.trace.thoughts[:, 1])
     torch.testing.assert_close(cosine, torch.ones(len(cosine)))
 
 
 def test_permutation_moves_every_thought(context: Context) -> None:
-    built = build(parse_scene("permute:t=1-4"), context)
-    for row in range(len(context.prompts)):
+    built = build(EditPlan.parse("permute:t=1-4"), context)
+    for row in range(len(context.run.prompts)):
         places = []
         for t in range(1, 5):
             fed = built.edit(t, thought_of(context, t))[row]
-            (place,) = [s for s in range(1, 5) if torch.equal(fed, context.clean.thoughts[row, s - 1])]
+            (place,) = [s for s in range(1, 5) if torch.equal(fed, context.run.trace.thoughts[row, s - 1])]
             assert place != t
             places.append(place)
         assert sorted(places) == [1, 2, 3, 4]
@@ -405,23 +400,23 @@ def test_permutation_moves_every_thought(context: Context) -> None:
 
 
 def test_every_edit_has_its_controls() -> None:
-    assert set(controls_of(EditSpec("swap", (1,)))) == set(CONTROLS)
-    assert controls_of(EditSpec("zero", (1,))) == ("identity", "random", "other-step")
-    assert controls_of(EditSpec("zero", (1, 2))) == ("identity", "random")
-    assert controls_of(EditSpec("truncate", k=1)) == ("identity",)
-    assert "neither" not in controls_of(EditSpec("remove", (1,), nodes=Nodes.parse("rest")))
-    assert "unreachable" not in controls_of(EditSpec("write", (1,), nodes=Nodes.parse("unreachable/2")))
+    assert set(EditSpec("swap", (1,)).controls) == set(CONTROLS)
+    assert EditSpec("zero", (1,)).controls == ("identity", "random", "other-step")
+    assert EditSpec("zero", (1, 2)).controls == ("identity", "random")
+    assert EditSpec("truncate", k=1).controls == ("identity",)
+    assert "neither" not in EditSpec("remove", (1,), nodes=Nodes.parse("rest")).controls
+    assert "unreachable" not in EditSpec("write", (1,), nodes=Nodes.parse("unreachable/2")).controls
     for kind in KINDS:
         options = {"patch": {"layer": 1}, "rewire": {"depth": 1}, "truncate": {"k": 1}}.get(kind, {})
         thoughts = () if kind == "truncate" else (1, 2) if kind == "permute" else (1,)
-        assert "identity" in controls_of(EditSpec(kind, thoughts, **options))
+        assert "identity" in EditSpec(kind, thoughts, **options).controls
 
 
 @pytest.mark.parametrize("text", ["swap:t=1,strength=1.5", "zero:t=1", "write:t=1", "transplant:t=1", "project:t=1"])
 def test_random_control_is_as_long_as_the_edit(context: Context, text: str) -> None:
-    (spec,), thought = parse_scene(text), thought_of(context, 1)
-    edit = build((spec,), context)
-    control = build((replace(spec, control="random"),), context)
+    (spec,), thought = EditPlan.parse(text), thought_of(context, 1)
+    edit = build(EditPlan([spec]), context)
+    control = build(EditPlan([replace(spec, control="random")]), context)
     rows = torch.tensor(edit.defined)
     change, random = edit.edit(1, thought) - thought, control.edit(1, thought) - thought
     torch.testing.assert_close(change.norm(dim=-1), random.norm(dim=-1), rtol=1e-3, atol=1e-4)
@@ -431,11 +426,11 @@ def test_random_control_is_as_long_as_the_edit(context: Context, text: str) -> N
 
 def test_node_controls_take_matching_nodes(context: Context) -> None:
     spec = EditSpec("swap", (1,))
-    edit = build((spec,), context)
+    edit = build(EditPlan([spec]), context)
     for name, out_of, put_from in (("unreachable", "unreachable", "unreachable"), ("neither", "rest", "other-rest")):
-        control = build((replace(spec, control=name),), context)
+        control = build(EditPlan([replace(spec, control=name)]), context)
         assert any(control.defined)
-        for row, prompt in enumerate(context.prompts):
+        for row, prompt in enumerate(context.run.prompts):
             if not control.defined[row]:
                 continue
             (wanted,), (got,) = edit.touched[row], control.touched[row]
@@ -447,30 +442,27 @@ def test_node_controls_take_matching_nodes(context: Context) -> None:
 
 
 def test_other_step_puts_the_same_content_elsewhere(context: Context) -> None:
-    assert context.donor is not None
-    built = build((EditSpec("transplant", (2,), control="other-step"),), context)
+    assert context.source is not None
+    built = build(EditPlan([EditSpec("transplant", (2,), control="other-step")]), context)
     steps = {entries[0].t for entries in built.touched}
     assert 2 not in steps
     for row, entries in enumerate(built.touched):
         for t in range(1, 7):
             fed = built.edit(t, thought_of(context, t))[row]
-            expected = context.donor.thoughts[row, 1] if t == entries[0].t else context.clean.thoughts[row, t - 1]
+            expected = (
+                context.source.trace.thoughts[row, 1] if t == entries[0].t else context.run.trace.thoughts[row, t - 1]
+            )
             assert torch.equal(fed, expected)
 
 
 def test_a_row_does_not_depend_on_its_batch(context: Context, tiny: CoconutGPT2) -> None:
     row = 3
-    alone = Context(
-        (context.ids[row],),
-        (context.noise_ids[row],),
-        (context.prompts[row],),
-        context.clean.select(torch.tensor([row])),
-        None,
-        (),
-        context.directions,
-    )
+    run = context.run
+    trace = run.trace.select(torch.tensor([row]))
+    run = CleanRun((run.ids[row],), (run.noise_ids[row],), (run.prompts[row],), trace)
+    alone = Context(tiny, run, None, (), context.directions)
     for text in ("noise:t=1", "swap:t=1", "swap:t=1,control=random", "resample:t=1", "permute:t=1-6"):
-        scene = parse_scene(text)
+        scene = EditPlan.parse(text)
         thought = thought_of(context, 1)
         ours = build(scene, context).edit(1, thought)[row]
         torch.testing.assert_close(build(scene, alone).edit(1, thought[row : row + 1])[0], ours)
@@ -485,15 +477,15 @@ def test_a_row_does_not_depend_on_its_batch(context: Context, tiny: CoconutGPT2)
     ["swap:t=2,strength=1.5", "write:t=1,nodes=frontier/1", "noise:t=1-3", "transplant:t=3&add:t=4,nodes=frontier"],
 )
 def test_edits_in_the_loop_equal_the_oracle(context: Context, tiny: CoconutGPT2, text: str) -> None:
-    built = build(parse_scene(text), context)
+    built = build(EditPlan.parse(text), context)
     before = built.first - 1
-    trace = tiny.think(context.clean.upto(before), 6 - before, edit=built.edit)
-    assert torch.equal(trace.states[:, : before + 1], context.clean.states[:, : before + 1])
-    assert not torch.equal(trace.states[:, before + 1], context.clean.states[:, before + 1])
-    for row, prompt in enumerate(context.prompts):
+    trace = tiny.think(context.run.trace.upto(before), 6 - before, edit=built.edit)
+    assert torch.equal(trace.states[:, : before + 1], context.run.trace.states[:, : before + 1])
+    assert not torch.equal(trace.states[:, before + 1], context.run.trace.states[:, before + 1])
+    for row, prompt in enumerate(context.run.prompts):
 
         def edit(t: int, thought: torch.Tensor, row: int = row) -> torch.Tensor:
-            batch = context.clean.thoughts[:, t - 1].clone()
+            batch = context.run.trace.thoughts[:, t - 1].clone()
             batch[row] = thought[0]
             return built.edit(t, batch)[row : row + 1]
 
@@ -503,8 +495,106 @@ def test_edits_in_the_loop_equal_the_oracle(context: Context, tiny: CoconutGPT2,
 
 def test_edits_made_together_are_made_in_order(context: Context) -> None:
     thought = thought_of(context, 1)
-    both = build(parse_scene("write:t=1,nodes=nothing&add:t=1,nodes=frontier"), context)
-    once = build(parse_scene("write:t=1,nodes=frontier"), context)
+    both = build(EditPlan.parse("write:t=1,nodes=nothing&add:t=1,nodes=frontier"), context)
+    once = build(EditPlan.parse("write:t=1,nodes=frontier"), context)
     torch.testing.assert_close(both.edit(1, thought), once.edit(1, thought), rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match="one control or none"):
-        check_scene((EditSpec("zero", (1,)), EditSpec("zero", (2,), control="random")))
+        EditPlan((EditSpec("zero", (1,)), EditSpec("zero", (2,), control="random")))
+
+
+# --- a row each -----------------------------------------------------------------------------------------------------
+
+
+def test_the_docs_list_what_the_rows_say() -> None:
+    path = Path(__file__).parent.parent / "docs" / "causal.md"
+    text = path.read_text(encoding="utf-8")
+    assert text == documented(text), "write it anew: path.write_text(probing.edit.kinds.documented(path.read_text()))"
+    for name in (*KINDS, *NODE_SETS, *CONTROLS):
+        assert f"\n| {name} |" in text or f"\n| `{name}" in text, name
+
+
+def test_every_row_has_words_for_every_edit() -> None:
+    for kind in KINDS:
+        given = {"layer": 2, "depth": 3, "k": 4}
+        options = {name: value for name, value in given.items() if name in KINDS[kind].takes}
+        thoughts = () if "t" not in KINDS[kind].takes else (1, 2) if KINDS[kind].least == 2 else (1,)
+        spec = EditSpec(kind, thoughts, **options)
+        words = spec.describe()
+        assert "{" not in words
+        assert all(str(value) in words for value in options.values())
+        for name, plan in EditPlan([spec]).controls().items():
+            assert plan.describe() != words, name
+    assert EditPlan.parse("write:t=1,nodes=toward-target+a").describe(str.upper) == (
+        "writing thought 1 as a sum of the nodes between root and target + A"
+    )
+    assert EditSpec.parse("patch:t=0,layer=2").describe() == "patching the root token after block 2"
+
+
+def test_preview_is_what_a_run_touches(context: Context) -> None:
+    ours = replace(context, run=replace(context.run, ids=(0,) * len(context.run.ids)))
+    texts = (
+        "swap:t=1-3,nodes=frontier/1,to=other-frontier/2,seed=7",
+        "keep:t=1",
+        "write:t=2,nodes=nothing",
+        "remove:t=1,control=unreachable",
+        "swap:t=2,control=neither",
+        "add:t=1&remove:t=2",
+        "zero:t=1",
+        "swap:t=1,control=random",
+        "swap:t=1,control=identity",
+    )
+    for text in texts:
+        plan = EditPlan.parse(text)
+        built = build(plan, ours)
+        assert any(built.defined), text
+        for row, prompt in enumerate(ours.run.prompts):
+            if built.defined[row]:
+                assert preview(plan, prompt.problem) == built.touched[row], text
+    with pytest.raises(InputError, match="not in the graph"):
+        preview(EditPlan.parse("add:t=1,nodes=nobody"), PROBLEM)
+
+
+def test_identity_leaves_every_bit(context: Context) -> None:
+    thought = thought_of(context, 2) * 1.7
+    for kind in KINDS:
+        if KINDS[kind].takes & {"layer", "k"}:
+            continue  # asserted on whole runs, tests/test_intervene.py
+        depth = 1 if "depth" in KINDS[kind].takes else None
+        spec = EditSpec(
+            kind, (2, 3) if KINDS[kind].least == 2 else (2,), depth=depth, keep_norm=True, control="identity"
+        )
+        assert torch.equal(build(EditPlan([spec]), context).edit(2, thought), thought), kind
+
+
+@pytest.fixture
+def negate(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A kind that exists in this test only: one function and one row."""
+    row = Kind(
+        "negate",
+        "turn it around",
+        "negating {where}",
+        lambda site: site.toward(torch.neg),
+        hand="Turn it around",
+    )
+    monkeypatch.setitem(KINDS, row.name, row)
+    return row.name
+
+
+def test_a_new_kind_is_one_row(negate: str, tiny: CoconutGPT2, context: Context) -> None:
+    assert (
+        EditPlan.parse("negate:t=2&add:t=2").describe() == "negating thought 2 and adding the other branch to thought 2"
+    )
+    thought = thought_of(context, 2)
+    assert torch.equal(build(EditPlan.parse("negate:t=2"), context).edit(2, thought), -thought)
+    with pytest.raises(InputError, match="takes no nodes"):
+        EditSpec.parse("negate:t=1,nodes=frontier")
+    text = documented("<!-- kinds -->\n\n<!-- end -->\n")
+    assert "| `negate` | turn it around | t |" in text
+    commands = typer.Typer()
+    register(commands)
+    shown = CliRunner().invoke(commands, ["intervene", "--help"])
+    assert "negate      turn it around" in shown.output
+    result = intervene(tiny, PROBLEM, EditPlan.parse("negate:t=1"), directions=None, n_draws=2)
+    assert set(result.controls) == {"identity", "random", "other-step"}
+    np.testing.assert_array_equal(result.controls["identity"].states, result.clean.states)
+    assert not np.array_equal(result.edited.states, result.clean.states)

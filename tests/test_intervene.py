@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +20,13 @@ from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
 from probing.edit import directions as directions_module
 from probing.edit.batch import draw_prompt
+from probing.edit.data_set import dataset_rows, read_rows, read_summaries, run_to_folder, summarise, summary_csv
 from probing.edit.directions import Directions
-from probing.edit.one_problem import (
-    Intervention,
-    dataset_rows,
-    intervene,
-    prepare,
-    read_rows,
-    read_summaries,
-    run_edit,
-    run_to_folder,
-    summarise,
-    summary_csv,
-)
+from probing.edit.kinds import CONTROLS
+from probing.edit.one_problem import Intervention, intervene, preview
 from probing.edit.rewire import rewire
-from probing.edit.spec import CONTROLS, parse_scene
+from probing.edit.run import prepare, run_edit
+from probing.edit.spec import EditPlan
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +47,7 @@ def shipped() -> Directions:
 def test_the_answer_follows_a_branch_and_no_control(
     trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
 ) -> None:
-    scenes = [parse_scene(text) for text in ("swap:t=1,strength=1.5", "transplant:t=2", "write:t=1,nodes=nothing")]
+    scenes = [EditPlan.parse(text) for text in ("swap:t=1,strength=1.5", "transplant:t=2", "write:t=1,nodes=nothing")]
     rows = [
         row for batch in dataset_rows(trained, problems, scenes, directions=shipped, batch_size=16) for row in batch
     ]
@@ -86,7 +77,7 @@ def test_one_problem_with_everything_about_it(
     trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
 ) -> None:
     problem = problems[0]
-    result = intervene(trained, problem, parse_scene("swap:t=1,strength=1.5"), directions=shipped, n_draws=2, seed=3)
+    result = intervene(trained, problem, EditPlan.parse("swap:t=1,strength=1.5"), directions=shipped, n_draws=2, seed=3)
     assert set(result.controls) <= set(CONTROLS)
     assert {"identity", "random", "other-step"} <= set(result.controls)
     shape = (2, 7, problem.n_nodes)
@@ -103,9 +94,8 @@ def test_one_problem_with_everything_about_it(
     assert not np.array_equal(result.edited.fed[:, 0], result.clean.fed[:, 0])
     # What the fitted reading finds is what was taken out and put in.
     (touched,) = result.touched
-    assert touched["t"] == 1
-    for name, change in ((touched["out"], -1.5), (touched["put"], 1.5)):
-        nodes = [problem.idx_to_symbol.index(symbol) for symbol in name]
+    assert touched.t == 1
+    for nodes, change in ((list(touched.out), -1.5), (list(touched.put), 1.5)):
         assert result.edited.weights is not None
         assert result.clean.weights is not None
         moved = (result.edited.weights - result.clean.weights)[:, 0, nodes]
@@ -122,13 +112,14 @@ def test_one_problem_with_everything_about_it(
 
 
 def test_json_round_trip_is_exact(trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]) -> None:
-    result = intervene(trained, problems[1], parse_scene("write:t=2,nodes=nothing"), directions=shipped)
+    result = intervene(trained, problems[1], EditPlan.parse("write:t=2,nodes=nothing"), directions=shipped)
     text = json.dumps(result.to_json(), allow_nan=False)
     again = Intervention.from_json(json.loads(text))
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert np.array_equal(again.edited.states, result.edited.states)
     assert again.problem == result.problem
-    for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}):
+    stranger = {**result.to_json(), "touched": [{"t": 1, "out": ["nobody"], "put": []}]}
+    for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}, stranger):
         with pytest.raises(InputError):
             Intervention.from_json(wrong)  # type: ignore[arg-type]
 
@@ -142,33 +133,36 @@ def test_a_written_thought_is_searched_on_from(
     assert other is not None
     name = problem.idx_to_symbol[min(other.optimal(1))]
     result = intervene(
-        trained, problem, parse_scene(f"write:t=1,nodes={name}"), directions=shipped, controls=("identity",)
+        trained, problem, EditPlan.parse(f"write:t=1,nodes={name}"), directions=shipped, controls=("identity",)
     )
     assert result.edited.p_target[0, -1] < 0.5
     assert any("not reachable from the root" in warning for warning in result.warnings)
-    assert result.touched == ({"t": 1, "out": [], "put": [name]},)
+    assert result.to_json()["touched"] == [{"t": 1, "out": [], "put": [name]}]
+    assert result.touched == preview(result.plan, problem)
 
 
 def test_identity_is_exactly_zero_with_pauses_too(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
     config = type(tiny.config).from_dict({**tiny.config.to_dict(), "method": "pause"})
     paused = checkpoint.untrained(config, seed=1)
     rows = [
-        row for batch in dataset_rows(paused, problems[:5], [parse_scene("zero:t=2")], directions=None) for row in batch
+        row
+        for batch in dataset_rows(paused, problems[:5], [EditPlan.parse("zero:t=2")], directions=None)
+        for row in batch
     ]
     for row in rows:
         if row["control"] == "identity":
             assert row["kl"] == [0.0] * 7
             assert row["log_odds"] == row["clean_log_odds"]
-        elif row["edit"] != "clean":
+        elif row["edit"] == "zero:t=2":
             assert max(row["kl"]) > 0
 
 
 def test_draws_share_the_nodes_and_not_the_noise(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
     prompts = [draw_prompt(tiny, problems[0], seed=0, number=i) for i in range(3)]
     prepared = prepare(tiny, prompts, [0] * 3, None, noise_ids=range(3))
-    rewired = run_edit(tiny, prepared, parse_scene("rewire:t=2,depth=2")).host.context.prompts
+    rewired = run_edit(tiny, prepared, EditPlan.parse("rewire:t=2,depth=2")).host.context.run.prompts
     assert len({prompt.problem for prompt in rewired}) == 1
-    noise = run_edit(tiny, prepared, parse_scene("noise:t=1")).trace.thoughts[:, 0]
+    noise = run_edit(tiny, prepared, EditPlan.parse("noise:t=1")).trace.thoughts[:, 0]
     cosine = torch.nn.functional.cosine_similarity(noise[0], noise[1], dim=0)
     assert abs(float(cosine)) < 0.8
 
@@ -184,16 +178,16 @@ def test_patching_the_last_block_is_transplanting_the_next_thought(
     prepared = prepare(tiny, prompts, range(4), None)
     last = tiny.config.n_layer
     for t in (1, 3):
-        patched = run_edit(tiny, prepared, parse_scene(f"patch:t={t},layer={last}")).trace
-        transplanted = run_edit(tiny, prepared, parse_scene(f"transplant:t={t + 1}")).trace
+        patched = run_edit(tiny, prepared, EditPlan.parse(f"patch:t={t},layer={last}")).trace
+        transplanted = run_edit(tiny, prepared, EditPlan.parse(f"transplant:t={t + 1}")).trace
         torch.testing.assert_close(patched.thoughts[:, t], transplanted.thoughts[:, t], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(patched.states[:, t + 1 :], transplanted.states[:, t + 1 :], rtol=1e-3, atol=1e-4)
-    asked = run_edit(tiny, prepared, parse_scene(f"patch:t=0,layer={last}"))
-    donor = asked.host.context.donor
-    assert donor is not None
-    torch.testing.assert_close(asked.trace.states[:, 0], donor.states[:, 0], rtol=1e-4, atol=1e-5)
-    identity = run_edit(tiny, prepared, tuple(replace(s, control="identity") for s in parse_scene("patch:t=2,layer=1")))
-    assert torch.equal(identity.trace.states, identity.host.context.clean.states)
+    asked = run_edit(tiny, prepared, EditPlan.parse(f"patch:t=0,layer={last}"))
+    source = asked.host.context.source
+    assert source is not None
+    torch.testing.assert_close(asked.trace.states[:, 0], source.trace.states[:, 0], rtol=1e-4, atol=1e-5)
+    identity = run_edit(tiny, prepared, EditPlan.parse("patch:t=2,layer=1").controls()["identity"])
+    assert torch.equal(identity.trace.states, identity.host.context.run.trace.states)
 
 
 def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:
@@ -219,7 +213,7 @@ def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:
 @torch.inference_mode()
 def test_truncation_is_a_shorter_run(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
     prepared = prepare(tiny, [draw_prompt(tiny, problems[0], seed=0, number=0)], [0], None)
-    outcome = run_edit(tiny, prepared, parse_scene("truncate:k=2"))
+    outcome = run_edit(tiny, prepared, EditPlan.parse("truncate:k=2"))
     assert outcome.trace.n_thoughts == 2
     assert (outcome.states.kl == 0).all()
 
@@ -230,7 +224,7 @@ def test_truncation_is_a_shorter_run(tiny: CoconutGPT2, problems: list[ProsQAPro
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path
 ) -> None:
-    scenes = [parse_scene("zero:t=2"), parse_scene("transplant:t=1")]
+    scenes = [EditPlan.parse("zero:t=2"), EditPlan.parse("transplant:t=1")]
 
     def go(out: str, progress: object = lambda done, total: None) -> None:
         run_to_folder(
@@ -262,16 +256,16 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 def test_edits_that_do_not_exist_are_counted(tiny: CoconutGPT2) -> None:
     lonely = ProsQAProblem.from_names([("R", "T"), ("R", "q")], root="R", candidates=("T", "F"), nodes=["F"])
     problems = [lonely, *generate("balanced", 3, 1)]
-    rows = [r for b in dataset_rows(tiny, problems, [parse_scene("transplant:t=1")], directions=None) for r in b]
+    rows = [r for b in dataset_rows(tiny, problems, [EditPlan.parse("transplant:t=1")], directions=None) for r in b]
     (summary,) = [s for s in summarise(rows) if s.edit == "transplant:t=1" and not s.control]
     assert (summary.n, summary.n_undefined) == (3, 1)
     assert '"transplant:t=1",,3,1,' in summary_csv(summarise(rows))
     with pytest.raises(InputError, match="no other root makes the other candidate right"):
-        intervene(tiny, lonely, parse_scene("transplant:t=1"), directions=None)
+        intervene(tiny, lonely, EditPlan.parse("transplant:t=1"), directions=None)
 
 
 def test_summaries_come_back_and_are_drawn(tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:
-    scenes = [parse_scene(f"transplant:t=1,strength={s}") for s in (0.25, 0.5, 1)] + [parse_scene("zero:t=2")]
+    scenes = [EditPlan.parse(f"transplant:t=1,strength={s}") for s in (0.25, 0.5, 1)] + [EditPlan.parse("zero:t=2")]
     summaries = run_to_folder(tiny, problems[:4], scenes, tmp_path / "x", directions=None, source="x")
     assert read_summaries(tmp_path / "x" / "summary.json") == summaries
     (family,) = causal_figures.families(summaries)
@@ -414,7 +408,7 @@ def test_small_graphs_are_filled_up_only_when_asked(trained: CoconutGPT2) -> Non
     names = ["Tom", "terpus", "gorpus", "brimpus", "lempus", "yumpus", "Ada", "wumpus", "rompus"]
     edges = [[0, 1], [0, 2], [1, 3], [2, 4], [4, 5], [6, 7], [7, 8]]
     row = {"idx_to_symbol": names, "edges": edges, "root": 0, "target": 5, "neg_target": 8}
-    problem, scene = ProsQAProblem.from_row(row), parse_scene("identity:t=1")
+    problem, scene = ProsQAProblem.from_row(row), EditPlan.parse("identity:t=1")
     plain, filled = (
         intervene(trained, problem, scene, directions=None, controls=(), n_draws=6, fill=fill) for fill in (False, True)
     )

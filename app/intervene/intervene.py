@@ -16,8 +16,8 @@ from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import Run, run_of
 from probing.edit.batch import n_thoughts_of
 from probing.edit.directions import Directions
+from probing.edit.kinds import KINDS
 from probing.edit.one_problem import Intervention
-from probing.edit.spec import KINDS
 
 
 def directions_of(loaded: compute.Loaded) -> Directions | None:

@@ -108,9 +108,9 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                     persist_state="session",
                     help="Thought t should hold the nodes t hops from the root. Several can be edited at once.",
                 )
-            kinds = [kind for kind in lab.HANDS if kind != lab.TYPED or state.i_kind == lab.TYPED]
+            kinds = [kind for kind in lab.hands() if kind != lab.TYPED or state.i_kind == lab.TYPED]
             st.selectbox(
-                "What to do", kinds, format_func=lab.HANDS.__getitem__, key="i_kind", on_change=changed_kind,
+                "What to do", kinds, format_func=lab.hands().__getitem__, key="i_kind", on_change=changed_kind,
                 persist_state="session", width=300,
             )  # fmt: skip
             st.slider(
@@ -152,7 +152,7 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 )
         with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
             labels = {lab.BRANCHES: "Take out"}.get(state.i_kind, "Nodes")
-            if state.i_kind in (lab.BRANCHES, *lab.WITH_NODES):
+            if state.i_kind == lab.BRANCHES or lab.with_nodes(state.i_kind):
                 _nodes(problem, labels, "i_out")
             if state.i_kind == lab.BRANCHES:
                 _nodes(problem, "Put in", "i_in")

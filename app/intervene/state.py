@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import streamlit as st
 
 from app import compute
@@ -17,27 +16,13 @@ from app import problem_picker as controls
 from app.intervene.link import Lab, decode
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.of_intervention import SET_WORDS, part_text
+from probing.draw.of_intervention import part_text
 from probing.edit.directions import ESTIMATORS
-from probing.edit.spec import KINDS, EditSpec, NodePart, Nodes, Scene, check_scene, parse_scene, resolve, scene_text
+from probing.edit.kinds import KINDS, NODE_SETS
+from probing.edit.one_problem import preview
+from probing.edit.spec import EditPlan, EditSpec, NodePart, Nodes
 
 BRANCHES, TYPED = "branches", "typed"
-HANDS: dict[str, str] = {
-    BRANCHES: "Take nodes out, put nodes in",
-    "write": "Compose: write it as a sum of nodes",
-    "transplant": "Transplant from the other question",
-    "keep": "Keep only these nodes",
-    "scale": "Scale these nodes",
-    "project": "Project these nodes out",
-    "zero": "Zero",
-    "mean": "Mean over many problems",
-    "noise": "Noise of the same norm",
-    "resample": "Another problem's thought",
-    "permute": "Exchange thoughts among each other",
-    TYPED: "As typed",
-}
-"""What can be done by hand; everything else can be typed."""
-WITH_NODES = ("write", "keep", "scale", "project")
 PREPARED = "swap:t=1,strength=1.5"
 """What the page has ready when it opens."""
 WITHOUT_OTHER = "remove:t=1"
@@ -79,7 +64,7 @@ def settle(problem: ProsQAProblem) -> None:
     state = st.session_state
     if state.get("i_problem") == problem:
         return
-    gone = [name for spec in scene() for name in names_of(spec) if name not in problem.idx_to_symbol]
+    gone = [name for spec in scene() for name in spec.names if name not in problem.idx_to_symbol]
     state.i_problem, state.i_last = problem, {}
     if gone:
         state.update(i_edit="", i_history=[""], i_at=0)
@@ -87,12 +72,24 @@ def settle(problem: ProsQAProblem) -> None:
     show_in_widgets()
 
 
+def hands() -> dict[str, str]:
+    """What can be done by hand, by kind; everything else can be typed."""
+    branches = KINDS["swap"].hand
+    found = {kind.name: kind.hand for kind in KINDS.values() if kind.hand not in ("", branches)}
+    return {BRANCHES: branches, **found, TYPED: "As typed"}
+
+
+def with_nodes(kind: str) -> bool:
+    """Whether a kind of ``hands`` takes one set of nodes."""
+    return kind in KINDS and bool(KINDS[kind].nodes)
+
+
 # --- the edit ---------------------------------------------------------------------------------------------------------
 
 
-def scene() -> Scene:
+def scene() -> tuple[EditSpec, ...]:
     text = st.session_state.i_edit
-    return parse_scene(text) if text else ()
+    return EditPlan.parse(text) if text else ()
 
 
 def current() -> EditSpec:
@@ -109,7 +106,7 @@ def apply(text: str) -> None:
     """Make this the edit, or say why not. Empty text: no edit."""
     state = st.session_state
     try:
-        text = scene_text(parse_scene(text)) if text else ""
+        text = str(EditPlan.parse(text)) if text else ""
     except InputError as error:
         state.i_error = str(error)
         return
@@ -143,7 +140,7 @@ def show_in_widgets() -> None:
         if spec.kind == "add":
             out, put = [], out
     state.update(
-        i_kind=kind if kind in HANDS else TYPED,
+        i_kind=kind if kind in hands() else TYPED,
         i_thoughts=[t for t in spec.thoughts if t > 0],
         i_out=out,
         i_in=put,
@@ -164,30 +161,28 @@ def from_widgets() -> None:
     if kind == BRANCHES:
         kind = "swap" if out and put else "remove" if out else "add"
         if not out and not put:
-            apply(scene_text(scene()[:-1]))
+            apply("&".join(map(str, scene()[:-1])))
             return
     nodes, to = out, put
     if kind == "add":
         nodes, to = put, []
-    with_nodes = bool(KINDS[kind].nodes)
     try:
         spec = EditSpec(
             kind,
             tuple(state.i_thoughts),
-            _nodes(nodes) if with_nodes else None,
+            _nodes(nodes) if with_nodes(kind) else None,
             _nodes(to) if kind == "swap" else None,
             directions=state.i_estimator,
             strength=float(state.i_strength),
             keep_norm=state.i_keep_norm,
-            dose="held" if state.i_held and kind in ("swap", "remove", "add", "scale", "keep") else "fitted",
+            dose="held" if state.i_held and "dose" in KINDS[kind].takes else "fitted",
             seed=current().seed,
         )
-        edits = (*scene()[:-1], spec)
-        check_scene(edits)
+        edits = EditPlan((*scene()[:-1], spec))
     except InputError as error:
         state.i_error = str(error)
         return
-    apply(scene_text(edits))
+    apply(str(edits))
 
 
 def choose(kind: str) -> None:
@@ -224,7 +219,7 @@ def preset(kind: str) -> None:
     if kind == "random":
         edits = scene() or (EditSpec.parse(prepared(state.i_problem)),)
         try:
-            apply(scene_text(tuple(replace(spec, control="random") for spec in edits)))
+            apply(str(EditPlan(replace(spec, control="random") for spec in edits)))
         except InputError as error:
             state.i_error = str(error)
         return
@@ -239,21 +234,15 @@ def preset(kind: str) -> None:
     apply(f"{name}:t={at}" + (f",{options}" if options else ""))
 
 
-def touched(problem: ProsQAProblem, t: int, edits: Scene | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def touched(
+    problem: ProsQAProblem, t: int, edits: tuple[EditSpec, ...] = ()
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Nodes that edits (by default those of the page) take out of and put into thought t."""
-    out: set[int] = set()
-    put: set[int] = set()
-    for spec in edits or scene() or (current(),):
-        if t not in spec.thoughts or spec.control:  # a control changes other nodes, or none
-            continue
-        nodes, to = _members(spec, problem, t)
-        if spec.kind in ("add", "write"):
-            put |= nodes
-        elif spec.kind == "keep":
-            out |= problem.frontier(t) - nodes
-        else:
-            out |= nodes
-            put |= to
+    plan = EditPlan(edits or scene() or (current(),))
+    if not set(plan.names) <= set(problem.idx_to_symbol):
+        return (), ()
+    found = [entry for entry in preview(plan, problem) if entry.t == t]
+    out, put = ({v for entry in found for v in nodes(entry)} for nodes in (lambda e: e.out, lambda e: e.put))
     return tuple(sorted(out)), tuple(sorted(put))
 
 
@@ -262,8 +251,8 @@ def click(problem: ProsQAProblem, node: int) -> None:
     state, spec = st.session_state, current()
     thoughts = tuple(state.i_thoughts) or (1,)
     t = state.i_show if state.i_show in thoughts else thoughts[0]
-    if state.i_kind in WITH_NODES:
-        state.i_out = _names(problem, _members(spec, problem, t)[0] ^ {node})
+    if with_nodes(state.i_kind):
+        state.i_out = _names(problem, _members(spec, problem, t) ^ {node})
     else:
         out: tuple[int, ...] = ()
         put: tuple[int, ...] = ()
@@ -277,21 +266,14 @@ def click(problem: ProsQAProblem, node: int) -> None:
     from_widgets()
 
 
-def _members(spec: EditSpec, problem: ProsQAProblem, t: int) -> tuple[set[int], set[int]]:
-    """The nodes of ``nodes`` and of ``to`` at thought t, as ``probing.edit.spec`` draws them; else none."""
-    if not set(names_of(spec)) <= set(problem.idx_to_symbol):
-        return set(), set()
-    rng = np.random.default_rng([spec.seed, 0, t, 4])
-    nodes, to = (() if part is None else resolve(part, problem, t, rng=rng) or () for part in (spec.nodes, spec.to))
-    return set(nodes), set(to)
+def _members(spec: EditSpec, problem: ProsQAProblem, t: int) -> frozenset[int]:
+    """The nodes of ``nodes`` at thought t."""
+    known = set(spec.names) <= set(problem.idx_to_symbol)
+    return (spec.members(problem, t)[0] if known else None) or frozenset()
 
 
 def _names(problem: ProsQAProblem, nodes: Iterable[int]) -> list[str]:
     return [_text(problem.idx_to_symbol[v]) for v in sorted(nodes)]
-
-
-def names_of(spec: EditSpec) -> tuple[str, ...]:
-    return (*(spec.nodes.names if spec.nodes else ()), *(spec.to.names if spec.to else ()))
 
 
 # --- options of widgets -----------------------------------------------------------------------------------------------
@@ -300,7 +282,7 @@ def names_of(spec: EditSpec) -> tuple[str, ...]:
 def node_options(problem: ProsQAProblem, chosen: Sequence[str]) -> list[str]:
     """Named sets, then nodes by distance; whatever is chosen is among them."""
     order = sorted(range(problem.n_nodes), key=lambda v: (problem.distance[v], problem.idx_to_symbol[v]))
-    sets = [name for name in SET_WORDS if name != "nothing" and (problem.counterfactual or "other" not in name)]
+    sets = [name for name in NODE_SETS if name != "nothing" and (problem.counterfactual or "other" not in name)]
     options = [*sets, *(_text(problem.idx_to_symbol[v]) for v in order)]
     return [*options, *(text for text in chosen if text not in options)]
 

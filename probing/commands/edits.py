@@ -22,10 +22,12 @@ from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
 from probing.draw.verdict_page import summary_sentences, write_sheets
 from probing.edit import directions as directions_module
+from probing.edit.data_set import CLEAN, EffectSummary, run_to_folder
 from probing.edit.directions import FILE_NAME, Directions
 from probing.edit.effects import percent
-from probing.edit.one_problem import CLEAN, EffectSummary, intervene, run_to_folder
-from probing.edit.spec import CONTROLS, KINDS, NODE_SETS, Scene, parse_scene
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS
+from probing.edit.one_problem import intervene
+from probing.edit.spec import EditPlan
 from probing.edit.verdict import CLAIMS, make_sheet
 
 Data = Annotated[Path, typer.Option(help="A ProsQA JSON file.")]
@@ -126,7 +128,7 @@ def run_interventions(
     device: Device = "auto",
 ) -> None:
     """Edit thoughts and see whether the answer follows, with every matched control."""
-    scenes = [parse_scene(text) for text in edit]
+    scenes = [EditPlan.parse(text) for text in edit]
     if len(set(scenes)) < len(scenes):
         raise InputError("the same edit is given twice")
     wanted = _controls(controls)
@@ -134,7 +136,7 @@ def run_interventions(
         raise InputError("--compare is for data sets; leave out --row")
     _check_names(checkpoint_folder, compare)
     problems = _problems(data, n)
-    if row is None and any(_names(scene) for scene in scenes):
+    if row is None and any(scene.names for scene in scenes):
         raise InputError("nodes given by name belong to one problem; add --row, or use a set such as target-branch")
     if row is not None and row >= len(problems):
         raise InputError(f"--row {row}: {data} has rows 0 to {len(problems) - 1}")
@@ -234,11 +236,11 @@ def help_text() -> str:
     """What ``--edit`` understands."""
     lines = ["An edit is KIND:OPTION=VALUE,... with t (thoughts, as 1, 1-3 or 1+4), nodes, to, strength, directions,"]
     lines += ["norm=keep, layer, depth, k and seed.", "", "Kinds:"]
-    lines += [f"  {name:11} {kind.does}" for name, kind in KINDS.items()]
+    lines += [f"  {name:11} {kind.words}" for name, kind in KINDS.items()]
     lines += ["", "Sets of nodes (join with +, /1 draws one of a set):"]
-    lines += [f"  {name:15} {meaning}" for name, meaning in NODE_SETS.items()]
+    lines += [f"  {name:15} {row.words}" for name, row in NODE_SETS.items()]
     lines += ["", "Matched controls, run by themselves:"]
-    lines += [f"  {name:11} {meaning}" for name, meaning in CONTROLS.items()]
+    lines += [f"  {name:11} {row.words}" for name, row in CONTROLS.items()]
     return "\n\b\n" + "\n".join(lines)
 
 
@@ -289,16 +291,12 @@ def _fitted(model: CoconutGPT2, folder: Path, path: Path | None) -> Directions:
     return fitted
 
 
-def _directions(model: CoconutGPT2, folder: Path, path: Path | None, scenes: list[Scene]) -> Directions | None:
+def _directions(model: CoconutGPT2, folder: Path, path: Path | None, scenes: list[EditPlan]) -> Directions | None:
     """The fitted directions; None where no edit needs them and none are there."""
-    needed = any(KINDS[spec.kind].needs and KINDS[spec.kind].needs != ("other",) for scene in scenes for spec in scene)
+    needed = any(scene.needs for scene in scenes)
     if path is None and not needed and not (folder / FILE_NAME).exists():
         return None
     return _fitted(model, folder, path)
-
-
-def _names(scene: Scene) -> list[str]:
-    return [name for spec in scene for part in (spec.nodes, spec.to) if part is not None for name in part.names]
 
 
 def _batches(what: str, rows: Iterable[range]) -> Iterable[range]:

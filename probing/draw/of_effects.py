@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.files import atomic_path
-from probing.edit.one_problem import CLEAN, EffectSummary
+from probing.edit.data_set import CLEAN, EffectSummary
 from probing.edit.spec import Scene, parse_scene, scene_text
 
 STYLE = {

@@ -11,8 +11,7 @@ import html
 import io
 import json
 import math
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from probing.draw.layout import layout
 from probing.draw.marks import theme_of
 from probing.draw.of_report import DagScene, NodeMark, Role, Scale, display_name, edge_marks, question
 from probing.edit.one_problem import Intervention, Side
-from probing.edit.spec import EditSpec, NodePart, Nodes, scene_controls
+from probing.edit.spec import EditPlan, EditSpec, NodePart, scene_controls
 from probing.read.report import Estimate, estimate
 
 VALUES = {
@@ -41,16 +40,6 @@ LABELS = {
 }
 """Runs in the order they are shown."""
 FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
-SET_WORDS = {
-    "frontier": "the whole frontier",
-    "target-branch": "the target's branch",
-    "rest": "the rest of the frontier",
-    "other-frontier": "the other question's frontier",
-    "other-branch": "the other branch",
-    "other-rest": "the rest of the other frontier",
-    "unreachable": "nodes out of reach",
-    "nothing": "no node",
-}
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------
@@ -139,70 +128,12 @@ def _said(run: Run, problem: ProsQAProblem) -> str:
 
 def describe(edits: tuple[str, ...]) -> str:
     """What edits do, in words that go on after "After": "swapping the branches in thought 1"."""
-    return " and ".join(_describe(EditSpec.parse(text)) for text in edits)
-
-
-def _describe(spec: EditSpec) -> str:
-    text = _describe_edit(replace(spec, control=""))
-    return {
-        "": text,
-        "identity": f"changing nothing in place of {text}",
-        "random": f"a random change of the same length as {text}",
-        "unreachable": f"{text}, with nodes out of reach instead",
-        "neither": f"{text}, with nodes that lead to neither candidate instead",
-        "other-step": f"{text}, but at another thought",
-    }[spec.control]
-
-
-def _describe_edit(spec: EditSpec) -> str:
-    where = thoughts_text(spec.thoughts)
-    nodes, to = (_nodes_text(part) for part in (spec.nodes, spec.to))
-    if spec.kind == "swap" and (str(spec.nodes), str(spec.to)) == ("target-branch", "other-branch"):
-        return f"swapping the branches in {where}"
-    if spec.kind == "write" and str(spec.nodes) == "nothing":
-        return f"writing an empty {where}"
-    return {
-        "identity": f"feeding {where} unchanged",
-        "zero": f"setting {where} to zero",
-        "mean": f"putting the mean over many problems in place of {where}",
-        "noise": f"putting noise in place of {where}",
-        "resample": f"putting another problem's thought in place of {where}",
-        "permute": f"exchanging {where} among each other",
-        "transplant": f"transplanting {where} from the other question",
-        "remove": f"taking {nodes} out of {where}",
-        "add": f"adding {nodes} to {where}",
-        "swap": f"taking {nodes} out of {where} and putting {to} in",
-        "scale": f"scaling {nodes} in {where} by {spec.strength:g}",
-        "keep": f"keeping only {nodes} in {where}",
-        "project": f"projecting {nodes} out of {where}",
-        "write": f"writing {where} as a sum of {nodes}",
-        "truncate": f"answering after {spec.k} thoughts",
-        "patch": f"patching {where if spec.thoughts != (0,) else 'the root token'} after block {spec.layer}",
-        "rewire": f"changing the graph at depth {spec.depth} and feeding {where} of the old graph",
-    }[spec.kind]
-
-
-def thoughts_text(thoughts: tuple[int, ...]) -> str:
-    """``thought 1``, ``thoughts 1, 2 and 4``, ``thoughts 1 to 3``."""
-    if len(thoughts) < 2:
-        return f"thought {thoughts[0]}" if thoughts else "no thought"
-    if len(thoughts) > 2 and all(b == a + 1 for a, b in pairwise(thoughts)):
-        return f"thoughts {thoughts[0]} to {thoughts[-1]}"
-    return f"thoughts {', '.join(map(str, thoughts[:-1]))} and {thoughts[-1]}"
+    return EditPlan(map(EditSpec.parse, edits)).describe(display_name)
 
 
 def part_text(part: NodePart) -> str:
     """A named set or a node, in words."""
-    if not part.is_set:
-        return display_name(part.name)
-    words = SET_WORDS[part.name]
-    if part.at_most is None:
-        return words
-    return f"{'one node' if part.at_most == 1 else f'{part.at_most} nodes'} of {words}"
-
-
-def _nodes_text(nodes: Nodes | None) -> str:
-    return "" if nodes is None else " + ".join(map(part_text, nodes.parts))
+    return part.describe(display_name)
 
 
 # --- the graph before and after ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import Prompt
+from model.codec import Prompt, PromptBatch
 from model.codec_slots import ANSWER
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
@@ -78,6 +78,11 @@ def clean_run(
     # is then the same arithmetic and differs by exactly zero.
     trace = model.think(batch, n_thoughts_of(model), edit=lambda t, thought: thought)
     return CleanRun(tuple(ids), tuple(ids if noise_ids is None else noise_ids), tuple(prompts), trace)
+
+
+def start_before(model: CoconutGPT2, run: CleanRun, t: int) -> ThoughtTrace | PromptBatch:
+    """What to think on from so that thought t comes next; for t = 0 the prompts, to be read anew."""
+    return run.trace.upto(t - 1) if t else model.codec.collate(run.prompts).to(model.device)
 
 
 @torch.inference_mode()

@@ -34,9 +34,9 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import n_thoughts_of
+from probing.edit.data_set import CLEAN, Row, read_rows, run_to_folder
 from probing.edit.directions import Directions, fingerprint
 from probing.edit.effects import Mean, Rate, difference, mean, percent, plain, rate
-from probing.edit.one_problem import CLEAN, Row, read_rows, run_to_folder
 from probing.edit.spec import EditSpec, Scene, scene_text
 
 Outcome = Literal["shown", "partly", "not shown", "not tested"]

@@ -1,0 +1,502 @@
+"""Everything an edit can be, a row each: kinds of edits, the sets of nodes they take, and their matched controls.
+
+A new kind is one function from a ``Site`` to a ``Change`` and one row of ``KINDS``; nothing else asks which kind an
+edit is. The command line's help, the page's list and the tables of docs/causal.md (``documented``) are made from rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.coconut import CoconutGPT2
+from model.problems.prosqa import ProsQAProblem
+from probing.edit.batch import CleanRun, start_before
+from probing.edit.directions import Directions
+
+Members = frozenset[int]
+Change = Callable[[Tensor], Tensor]
+"""From what would be fed, ``B n_embd``, to what is."""
+
+
+# --- sets of nodes --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NodeSet:
+    """Nodes named by what they are in the search, so that one edit serves a whole data set."""
+
+    name: str
+    """Text form; never renamed."""
+    words: str
+    """Its definition, with t for the thought."""
+    phrase: str
+    """In a sentence, and on the page."""
+    members: Callable[[ProsQAProblem, int], Members]
+    """Of a problem at thought t; empty where the counterfactual question it needs does not exist."""
+
+
+def _of_other(name: str) -> Callable[[ProsQAProblem, int], Members]:
+    def members(problem: ProsQAProblem, t: int) -> Members:
+        other = problem.counterfactual
+        return frozenset() if other is None else NODE_SETS[name].members(other, t)
+
+    return members
+
+
+def _unreachable(problem: ProsQAProblem, t: int) -> Members:
+    leading = problem.leads_to(problem.target) | problem.leads_to(problem.neg_target)
+    return frozenset(range(problem.n_nodes)) - problem.reachable - leading
+
+
+# fmt: off
+NODE_SETS: dict[str, NodeSet] = {row.name: row for row in (
+    NodeSet("frontier", "nodes at distance t from the root: what thought t should hold", "the whole frontier",
+            lambda problem, t: problem.frontier(t)),
+    NodeSet("target-branch", "those of the frontier that lead to the target", "the target's branch",
+            lambda problem, t: problem.frontier(t) & problem.leads_to(problem.target)),
+    NodeSet("rest", "those of the frontier that lead to neither candidate", "the rest of the frontier",
+            lambda problem, t: problem.frontier(t) - problem.leads_to(problem.target)),
+    NodeSet("other-frontier", "the frontier of the counterfactual question about the same graph",
+            "the other question's frontier", _of_other("frontier")),
+    NodeSet("other-branch", "those of the counterfactual frontier that lead to the other candidate",
+            "the other branch", _of_other("target-branch")),
+    NodeSet("other-rest", "those of the counterfactual frontier that lead to neither candidate",
+            "the rest of the other frontier", _of_other("rest")),
+    NodeSet("toward-target",
+            "nodes that the root reaches and that lead to the target, at any distance, both ends included",
+            "the nodes between root and target",
+            lambda problem, t: problem.reachable & problem.leads_to(problem.target)),
+    NodeSet("unreachable", "nodes that the root cannot reach and that lead to neither candidate",
+            "nodes out of reach", _unreachable),
+    NodeSet("nothing", "no node", "no node", lambda problem, t: frozenset()),
+)}
+# fmt: on
+
+
+def node_set(name: str, problem: ProsQAProblem, t: int) -> Members:
+    """The members of one of NODE_SETS at thought t."""
+    return NODE_SETS[name].members(problem, t)
+
+
+# --- what a kind works with -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What edits of one batch of B problems may draw on."""
+
+    model: CoconutGPT2
+    run: CleanRun
+    """The base run: all K thoughts, unedited."""
+    source: CleanRun | None
+    """The run that thoughts and activations are taken from."""
+    source_rows: tuple[bool, ...]
+    """Which rows of ``source`` mean something."""
+    directions: Directions | None
+
+    def members(self, sets: Sequence[Members]) -> Tensor:
+        """``B n_slots``: 1 at the slots of the nodes of each row's set."""
+        assert self.directions is not None
+        found = torch.zeros(len(sets), next(iter(self.directions.vectors.values())).shape[1])
+        for row, (nodes, prompt) in enumerate(zip(sets, self.run.prompts, strict=True)):
+            for node in nodes:
+                found[row, prompt.keys[node]] = 1
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One thought that is edited in B rows, and the edit's options (``probing.edit.spec.EditSpec``)."""
+
+    context: Context
+    t: int
+    """The thought whose content is meant."""
+    at: int
+    """The thought it is fed as: ``t``, but for the control that puts it at another step."""
+    out: Tensor
+    """``B n_slots``: 1 at nodes that are taken out; of kinds that take nodes."""
+    put: Tensor
+    """``B n_slots``: 1 at nodes that are put in."""
+    reference: Tensor
+    """``B n_slots``: nodes whose mean coefficient nodes put in are given, where coefficients are measured: those that
+    the edit itself (not its control) takes out, or the frontier if its kind takes none out."""
+    thoughts: tuple[int, ...]
+    strength: float
+    measured: bool
+    estimator: str
+    layer: int | None
+    seed: int
+
+    @property
+    def directions(self) -> Directions:
+        assert self.context.directions is not None
+        return self.context.directions
+
+    @property
+    def vectors(self) -> Tensor:
+        """``n_slots n_embd``: node directions."""
+        return self.directions.vectors[self.estimator][self.at - 1].to(self.out.device)
+
+    def toward(self, new: Change) -> Change:
+        """thought + strength * (new - thought); at strength 1 the new one to the last bit."""
+        if self.strength == 1:
+            return new
+        return lambda thought: thought + self.strength * (new(thought) - thought)
+
+    def unit(self, like: Tensor, *, seed: int) -> Tensor:
+        """``B n_embd``: one random direction of length 1 per row, from (seed, the row's noise id, t) alone."""
+        rows = [
+            np.random.default_rng([seed, number, self.t, 1]).standard_normal(like.shape[-1], dtype=np.float32)
+            for number in self.context.run.noise_ids
+        ]
+        noise = torch.from_numpy(np.stack(rows)).to(like)
+        return noise / noise.norm(dim=-1, keepdim=True)
+
+    def source_stream(self) -> Tensor:
+        """``B n_embd``: the source run's residual stream after ``layer`` blocks at thought t (0: the root token)."""
+        model, source = self.context.model, self.context.source or self.context.run
+        seen: list[Tensor] = []
+
+        def keep(step: int, after: int, hidden: Tensor) -> Tensor:
+            if (step, after) == (self.t, self.layer):
+                seen.append(hidden)
+            return hidden
+
+        model.think(start_before(model, source, self.t), min(self.t, 1), stream=keep)
+        (value,) = seen
+        return value
+
+
+# --- kinds ----------------------------------------------------------------------------------------------------------
+
+Sets = Callable[[frozenset[Any], frozenset[Any], frozenset[Any]], tuple[frozenset[Any], frozenset[Any]]]
+"""From the nodes of ``nodes`` and of ``to``, and the frontier, to what goes out of and into a thought."""
+
+
+def take_out(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
+    return nodes, frozenset()
+
+
+def put_in(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
+    return frozenset(), nodes
+
+
+def exchange(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
+    return nodes, to
+
+
+def all_but(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
+    return frontier - nodes, frozenset()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of edit does, which options it takes, and what it needs."""
+
+    name: str
+    """Text form; never renamed."""
+    words: str
+    """For the command line's help and the docs."""
+    phrase: str
+    """What goes on after "After": may quote {where}, {nodes}, {to}, {strength}, {k}, {layer} and {depth}."""
+    apply: Callable[[Site], Change]
+    """The new thought; where the kind takes ``layer``, the new residual stream after that block at thought t."""
+    hand: str = ""
+    """Label on the page; empty: can only be typed. Kinds of one label are one entry."""
+    also: tuple[str, ...] = ()
+    """Other names it may be typed by."""
+    phrases: Mapping[str, str] | None = None
+    """Phrases for these node sets (text forms of ``nodes``, and of ``to`` behind a ``>``)."""
+    nodes: str = ""
+    """Default node set; empty for kinds without nodes."""
+    to: str = ""
+    """Default of the set put in place; empty for kinds without."""
+    options: frozenset[str] = frozenset({"t"})
+    """Of t, dose, layer (a residual stream is edited), depth (the graph is rewired), k (the run is cut after k)."""
+    sets: Sets = take_out
+    empty: bool = False
+    """Whether it exists where nothing goes out or in."""
+    opposes: bool = True
+    """Whether another edit that does the opposite with the same node contradicts it."""
+    replaces: bool = False
+    """Whether it throws the thought away, so that it must come first and alone at its thought."""
+    alone: bool = False
+    """Whether it cannot be combined with other edits."""
+    first: int = 1
+    """The first thought it can edit."""
+    least: int = 1
+    """How many thoughts it needs at least ..."""
+    most: int | None = None
+    """... and takes at most."""
+    needs: frozenset[str] = frozenset()
+    """"directions" of the thoughts edited, "fitted": any of the fitted values."""
+    source: Literal["plain", "counterfactual", "rewired"] = "plain"
+    """Where thoughts come from. rewired: the base run reads a changed graph, thoughts come from the one as given."""
+    no_controls: frozenset[str] = frozenset()
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Options it takes, beside those that every kind does."""
+        return self.options | {name for name in ("nodes", "to") if getattr(self, name)}
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+def _unchanged(site: Site) -> Change:
+    return _same
+
+
+def _zero(site: Site) -> Change:
+    return site.toward(torch.zeros_like)
+
+
+def _mean(site: Site) -> Change:
+    mean = site.directions.mean[site.t - 1]
+    return site.toward(lambda thought: mean.to(thought).expand_as(thought))
+
+
+def _noise(site: Site) -> Change:
+    return site.toward(lambda thought: site.unit(thought, seed=site.seed + 1) * thought.norm(dim=-1, keepdim=True))
+
+
+def _resample(site: Site) -> Change:
+    bank = site.directions.bank[:, site.t - 1]
+    picks = [np.random.default_rng([site.seed, i, 3]).integers(len(bank)) for i in site.context.run.noise_ids]
+    return site.toward(lambda thought: bank[torch.tensor(picks)].to(thought))
+
+
+def _permute(site: Site) -> Change:
+    """The thought whose place is drawn for t, by a random permutation of the thoughts that moves every one."""
+    thoughts = np.array(site.thoughts)
+    places = []
+    for number in site.context.run.noise_ids:
+        rng = np.random.default_rng([site.seed, number, 5])
+        order = rng.permutation(thoughts)
+        while (order == thoughts).any():
+            order = rng.permutation(thoughts)
+        places.append(order[site.thoughts.index(site.t)])
+    # The model's own thoughts come from the base run: a later one cannot be known yet in the edited run.
+    own = site.context.run.trace.thoughts[torch.arange(len(places)), torch.tensor(places) - 1]
+    return site.toward(lambda thought: own)
+
+
+def _from_source(site: Site) -> Change:
+    source = site.context.source
+    if source is None:
+        return _same
+    taken = source.trace.thoughts[:, site.t - 1]
+    return site.toward(lambda thought: taken)
+
+
+def _patch(site: Site) -> Change:
+    value = site.source_stream()
+    return lambda stream: stream + site.strength * (value - stream)
+
+
+def _shift(site: Site) -> Change:
+    return _shifted(site, site.strength)
+
+
+def _scale(site: Site) -> Change:
+    return _shifted(site, 1 - site.strength)
+
+
+def _shifted(site: Site, factor: float) -> Change:
+    """thought + factor * (sum of directions put in - sum of those taken out), each times its coefficient."""
+    if not site.measured:
+        change = factor * ((site.put - site.out) @ site.vectors)
+        return lambda thought: thought + change.to(thought)
+
+    def measured(thought: Tensor) -> Tensor:
+        held = site.directions.weights(thought.float(), site.at, site.estimator).to(site.out.device)
+        n = site.reference.sum(dim=1, keepdim=True).clamp(min=1)
+        mean = (held * site.reference).sum(dim=1, keepdim=True) / n
+        return thought + (factor * ((mean * site.put - held * site.out) @ site.vectors)).to(thought)
+
+    return measured
+
+
+def _write(site: Site) -> Change:
+    base = site.directions.base[site.estimator][site.at - 1].to(site.out.device)
+    written = base + site.strength * (site.put @ site.vectors)
+    return lambda thought: written.to(thought)
+
+
+def _project(site: Site) -> Change:
+    most = int(site.out.sum(dim=1).max()) if len(site.out) else 0
+    vectors = site.vectors
+    bases = vectors.new_zeros(len(site.out), max(most, 1), vectors.shape[1])  # orthonormal, padded with zeros
+    for row, mask in enumerate(site.out.bool()):
+        if mask.any():
+            q, _ = torch.linalg.qr(vectors[mask].T)
+            bases[row, : q.shape[1]] = q.T
+
+    def projected(thought: Tensor) -> Tensor:
+        spanned = bases.to(thought)
+        return thought - site.strength * torch.einsum("brd,be,bre->bd", spanned, thought, spanned)
+
+    return projected
+
+
+_DIRECTIONS, _FITTED, _DOSED = frozenset({"directions"}), frozenset({"fitted"}), frozenset({"t", "dose"})
+_BRANCHES = "Take nodes out, put nodes in"
+_NO_OTHER_STEP, _IDENTITY_ONLY = frozenset({"other-step"}), frozenset({"random", "other-step"})
+
+# fmt: off
+KINDS: dict[str, Kind] = {row.name: row for row in (
+    Kind("swap", "subtract the directions of one set, add those of another",
+         "taking {nodes} out of {where} and putting {to} in", _shift, hand=_BRANCHES,
+         phrases={"target-branch>other-branch": "swapping the branches in {where}"}, nodes="target-branch",
+         to="other-branch", options=_DOSED, sets=exchange, needs=_DIRECTIONS),
+    Kind("remove", "ablate: subtract the nodes' directions", "taking {nodes} out of {where}", _shift, hand=_BRANCHES,
+         also=("ablate",), nodes="target-branch", options=_DOSED, needs=_DIRECTIONS),
+    Kind("add", "steer: add the nodes' directions", "adding {nodes} to {where}", _shift, hand=_BRANCHES,
+         nodes="other-branch", options=_DOSED, sets=put_in, needs=_DIRECTIONS),
+    Kind("write", "replace by base + sum of the nodes' directions", "writing {where} as a sum of {nodes}", _write,
+         hand="Compose: write it as a sum of nodes", phrases={"nothing": "writing an empty {where}"}, nodes="frontier",
+         sets=put_in, empty=True, replaces=True, needs=_DIRECTIONS),
+    Kind("transplant", "interchange intervention: replace by thought t of the counterfactual question's run",
+         "transplanting {where} from the counterfactual question", _from_source,
+         hand="Transplant from the counterfactual question", replaces=True, source="counterfactual"),
+    Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
+         hand="Keep only these nodes", nodes="target-branch", options=_DOSED, sets=all_but, empty=True,
+         needs=_DIRECTIONS, no_controls=frozenset({"neither"})),
+    Kind("scale", "multiply the nodes' directions by the strength", "scaling {nodes} in {where} by {strength}", _scale,
+         hand="Scale these nodes", nodes="target-branch", options=_DOSED, opposes=False, needs=_DIRECTIONS),
+    Kind("project", "directional ablation: project the span of the nodes' directions out of the thought",
+         "projecting {nodes} out of {where}", _project, hand="Project these nodes out", also=("project-out",),
+         nodes="target-branch", needs=_DIRECTIONS),
+    Kind("zero", "replace by zeros", "setting {where} to zero", _zero, hand="Zero", replaces=True),
+    Kind("mean", "replace by the mean of thought t over many problems",
+         "putting the mean over many problems in place of {where}", _mean, hand="Mean over many problems",
+         replaces=True, needs=_FITTED),
+    Kind("noise", "replace by Gaussian noise of the same norm", "putting noise in place of {where}", _noise,
+         hand="Noise of the same norm", replaces=True),
+    Kind("resample", "replace by thought t of another problem",
+         "putting another problem's thought in place of {where}", _resample, hand="Another problem's thought",
+         replaces=True, needs=_FITTED),
+    Kind("permute", "exchange the model's own thoughts among the steps given", "exchanging {where} among each other",
+         _permute, hand="Exchange thoughts among each other", replaces=True, least=2, no_controls=_NO_OTHER_STEP),
+    Kind("identity", "feed the thought unchanged", "feeding {where} unchanged", _unchanged,
+         no_controls=_IDENTITY_ONLY),
+    Kind("truncate", "early exit: answer after k thoughts", "answering after {k} thoughts", _unchanged,
+         also=("early-exit",), options=frozenset({"k"}), alone=True, no_controls=_IDENTITY_ONLY),
+    Kind("patch", "put the counterfactual question's residual stream after block `layer` in place, at thought t "
+         "(0: the root token)", "patching {where} after block {layer}", _patch, options=frozenset({"t", "layer"}),
+         alone=True, first=0, most=1, source="counterfactual", no_controls=_NO_OTHER_STEP),
+    Kind("rewire", "change the graph at one depth so that the other candidate is right, and feed thought t of the old "
+         "graph", "changing the graph at depth {depth} and feeding {where} of the old graph", _from_source,
+         options=frozenset({"t", "depth"}), alone=True, source="rewired"),
+)}
+# fmt: on
+
+
+# --- matched controls -----------------------------------------------------------------------------------------------
+
+Instead = Callable[[ProsQAProblem, int, np.random.Generator, int, int, bool], tuple[list[int], list[int]]]
+"""From (problem, t, rng, how many go out, how many in, whether sets are exchanged) to what goes out and in instead."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same edit but for exactly one respect."""
+
+    name: str
+    """Text form; never renamed."""
+    words: str
+    label: str
+    """Of its run, in figures."""
+    phrase: str
+    """As ``Kind.phrase``, of the {edit} it controls."""
+    keeps: str
+    loses: str
+    feeds: Callable[[Site, Change], Change] | None = None
+    """What is fed in place of the edit."""
+    instead: Instead | None = None
+    """Which nodes it takes in place of the edit's, of edits with nodes."""
+    without: frozenset[str] = frozenset()
+    """Node sets of edits that have no such control."""
+    elsewhere: bool = False
+    """Whether it puts the edit at another thought, of edits of one thought."""
+
+
+def _random_change(site: Site, edit: Change) -> Change:
+    def change(thought: Tensor) -> Tensor:
+        length = (edit(thought) - thought).norm(dim=-1, keepdim=True)
+        return thought + length * site.unit(thought, seed=site.seed)
+
+    return change
+
+
+def _out_of_reach(
+    problem: ProsQAProblem, t: int, rng: np.random.Generator, n_out: int, n_put: int, exchanged: bool
+) -> tuple[list[int], list[int]]:
+    pool = rng.permutation(sorted(node_set("unreachable", problem, t))).tolist()
+    return pool[:n_out], pool[n_out:][:n_put]
+
+
+def _to_neither(
+    problem: ProsQAProblem, t: int, rng: np.random.Generator, n_out: int, n_put: int, exchanged: bool
+) -> tuple[list[int], list[int]]:
+    own = rng.permutation(sorted(node_set("rest", problem, t))).tolist()[:n_out]
+    others = rng.permutation(sorted(node_set("other-rest" if exchanged else "rest", problem, t))).tolist()
+    return own, [node for node in others if node not in own][:n_put]
+
+
+# fmt: off
+CONTROLS: dict[str, Control] = {row.name: row for row in (
+    Control("identity", "the same run with the thought fed unchanged; exactly zero effect",
+            "nothing changed (identity)", "changing nothing in place of {edit}",
+            "everything; the difference is exactly zero", "the edit", feeds=lambda site, edit: _same),
+    Control("random", "a random direction of the same length as the edit's change", "random direction, same length",
+            "a random change of the same length as {edit}", "the length of the change", "its direction",
+            feeds=_random_change),
+    Control("unreachable",
+            "the same edit on as many nodes that the root cannot reach and that lead to neither candidate",
+            "nodes out of reach instead", "{edit}, with nodes out of reach instead",
+            "kind, number of nodes, strength", "that the nodes can be reached or lead anywhere",
+            instead=_out_of_reach, without=frozenset({"unreachable"})),
+    Control("neither", "the same edit on frontier nodes that lead to neither candidate",
+            "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
+            "kind, strength, that the nodes are on a frontier", "that they lead to a candidate",
+            instead=_to_neither, without=frozenset({"rest", "other-rest"})),
+    Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
+            "{edit}, but at another thought", "the content", "the step it belongs to", elsewhere=True),
+)}
+# fmt: on
+
+
+# --- in the docs ----------------------------------------------------------------------------------------------------
+
+
+def documented(text: str) -> str:
+    """Markdown with the tables between ``<!-- kinds -->`` (``sets``, ``controls``) and ``<!-- end -->`` made anew."""
+    kinds = [
+        ("kind", "what it does", "takes"),
+        *((_typed(kind), kind.words, _options(kind)) for kind in KINDS.values()),
+    ]
+    sets = [("set", "nodes"), *((f"`{row.name}`", row.words) for row in NODE_SETS.values())]
+    controls = [("control", "what is kept", "what is lost")]
+    controls += [(row.name, row.keeps, row.loses) for row in CONTROLS.values()]
+    for name, (head, *rows) in (("kinds", kinds), ("sets", sets), ("controls", controls)):
+        made = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("\n<!-- end -->")
+        text = before + start + made + end + after if end else text
+    return text
+
+
+def _typed(kind: Kind) -> str:
+    return ", ".join(f"`{name}`" for name in (kind.name, *kind.also))
+
+
+def _options(kind: Kind) -> str:
+    return ", ".join(name for name in ("t", "nodes", "to", "dose", "layer", "depth", "k") if name in kind.takes)
