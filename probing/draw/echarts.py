@@ -350,7 +350,7 @@ def _row_style(row: HeatRow, theme: Theme, selected: int | None) -> Option:
 def _chart(chart: Chart, theme: Theme) -> Option:
     """A chart of any kind, from the same data as its files."""
     draw = {
-        "lines": _lines, "stacked": _stacked, "bars": _boxes, "histogram": _histogram, "points": _points,
+        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _stacked, "bars": _boxes,
         "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
     }[chart.kind]  # fmt: skip
     found = draw(chart, marks_of(chart.series, theme), theme)
@@ -359,22 +359,32 @@ def _chart(chart: Chart, theme: Theme) -> Option:
     return {"animation": False, **found}
 
 
-def _lines(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
-    many = len(chart.series) > MANY
+def _xy(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """Lines with their intervals as bands or strokes, single points, or the steps of a histogram."""
+    many = len(chart.series) > MANY and chart.kind == "lines"
     place = {name: i for i, name in enumerate(chart.categories)}
     items: list[Option] = []
     for i, (series, mark) in enumerate(zip(chart.series, marks, strict=True)):
-        x = [place[str(at)] if place else float(at) for at in series.x]
-        line = {
-            "type": "line", "name": series.name,
-            "data": [[at, _round(y)] for at, y in zip(x, series.y, strict=True)],
+        x = [place[str(at)] if place else round(float(at), 5) for at in series.x]
+        data = [[at, _round(y)] for at, y in zip(x, series.y, strict=True)]
+        line: Option = {
+            "type": "line", "name": series.name, "data": data, "color": theme.sources["model"] if many else mark.colour,
             "symbol": "none" if many or len(x) > MANY else mark.marker.echarts, "symbolSize": 7,
-            "color": theme.sources["model"] if many else mark.colour,
             "lineStyle": {
-                "width": 1 if many else 2.2 * mark.width, "opacity": 0.4 if many else 1,
-                "type": mark.dash.echarts,
+                "width": 1 if many else 2.2 * mark.width, "opacity": 0.4 if many else 1, "type": mark.dash.echarts,
             },
         }  # fmt: skip
+        if chart.kind == "points":
+            tips = [f"{safe(label)}<br>{safe(series.name)}" for label in series.labels or ("",) * len(x)]
+            line |= {
+                "type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 8, "itemStyle": {"opacity": 0.7},
+                "selectedMode": "single",
+                "select": {"itemStyle": {"borderColor": theme.text, "borderWidth": 2, "opacity": 1}},
+                "data": [{"value": v, "tooltip": {"formatter": t}} for v, t in zip(data, tips, strict=True)],
+            }  # fmt: skip
+        elif chart.kind == "histogram":
+            end = [round(x[-1] + (x[1] - x[0] if len(x) > 1 else 1.0), 5), data[-1][1]]
+            line |= {"step": "end", "symbol": "none", "areaStyle": {"opacity": 0.14}, "data": [*data, end]}
         if many:
             items.append(line)
         elif series.shade:
@@ -383,11 +393,11 @@ def _lines(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
             items += [line, *_strokes(x, series, mark.colour)]
     items[0]["markArea"] = _areas(chart.references, theme)
     items[-1]["markLine"] = _reference_lines(chart, theme)
-    found = _frame(chart, items, theme, legend=not many, tooltip="item" if many else "axis")
+    found = _frame(chart, items, theme, legend=not many, tooltip="item" if many or chart.kind == "points" else "axis")
     if chart.categories:
         return found | {"xAxis": _category_axis(chart, theme)}
-    whole = {"minInterval": 1} if all(float(x).is_integer() for series in chart.series for x in series.x) else {}
-    return found | {"xAxis": _value_axis(chart.x_label, theme, chart.x_range) | whole}
+    whole = chart.kind == "lines" and all(float(x).is_integer() for series in chart.series for x in series.x)
+    return found | {"xAxis": _value_axis(chart.x_label, theme, chart.x_range) | ({"minInterval": 1} if whole else {})}
 
 
 def _band(x: Sequence[float], series: Series, colour: str, number: int) -> list[Option]:
@@ -499,46 +509,6 @@ def _boxes(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
     if [str(x) for x in chart.series[0].x] == names and len(sizes) == len(names):
         names = [f"{name}\n{size}" for name, size in zip(names, sizes, strict=True)]
     return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme, names, 40)}
-
-
-def _histogram(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
-    items: list[Option] = []
-    for series, mark in zip(chart.series, marks, strict=True):
-        left = [float(x) for x in series.x]
-        width = left[1] - left[0] if len(left) > 1 else 1.0
-        data = [[round(at, 5), _round(y)] for at, y in zip(left, series.y, strict=True)]
-        items.append(
-            {
-                "type": "line", "step": "end", "name": series.name, "symbol": "none", "color": mark.colour,
-                "lineStyle": {"width": 1.6, "type": mark.dash.echarts}, "areaStyle": {"opacity": 0.14},
-                "data": [*data, [round(left[-1] + width, 5), data[-1][1]]],
-            }
-        )  # fmt: skip
-    return _frame(chart, items, theme) | {"xAxis": _value_axis(chart.x_label, theme)}
-
-
-def _points(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
-    items: list[Option] = [
-        {
-            "type": "scatter",
-            "name": series.name,
-            "symbol": mark.marker.echarts,
-            "symbolSize": 8,
-            "color": mark.colour,
-            "itemStyle": {"opacity": 0.7},
-            "selectedMode": "single",
-            "select": {"itemStyle": {"borderColor": theme.text, "borderWidth": 2, "opacity": 1}},
-            "data": [
-                {
-                    "value": [round(float(x), 5), _round(y)],
-                    "tooltip": {"formatter": f"{safe(label)}<br>{safe(series.name)}"},
-                }
-                for x, y, label in zip(series.x, series.y, series.labels or ("",) * len(series.x), strict=True)
-            ],
-        }
-        for series, mark in zip(chart.series, marks, strict=True)
-    ]
-    return _frame(chart, items, theme, tooltip="item") | {"xAxis": _value_axis(chart.x_label, theme)}
 
 
 def _grid(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
