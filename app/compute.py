@@ -24,9 +24,9 @@ from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
-from model.training import plot as plot_training
 from model.training.dynamics import EmergenceRecord, save_record
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
+from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.one_problem import Intervention, intervene
@@ -300,7 +300,7 @@ def record_file(record: EmergenceRecord, kind: str) -> bytes:
         if kind == "json":
             save_record(record, path)
         else:
-            plot_training.write(record, path)
+            of_training.write(record, path)
         return path.read_bytes()
 
 

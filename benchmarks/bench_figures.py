@@ -18,7 +18,7 @@ import numpy as np
 from model import checkpoint
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.export import export
+from probing.draw.export import export_report
 from probing.draw.layout import Point, crossings, layout
 from probing.read.probe import probe
 
@@ -63,7 +63,7 @@ def main() -> None:
     report = probe(checkpoint.load(), problems[0], n_draws=4)
     for kind in ("dag", "heatmap", "frontier"):
         for format in ("svg", "png", "pdf", "html"):
-            draw = partial(export, report, kind, format)
+            draw = partial(export_report, report, kind, format)
             draw()
             result[f"{kind}_{format}_ms"] = median(milliseconds(draw) for _ in range(REPEATS))
     for name, value in result.items():

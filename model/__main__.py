@@ -195,7 +195,7 @@ def plot_training(
 ) -> None:
     """Draw how the search appeared during training."""
     from model.training.dynamics import load_record
-    from model.training.plot import write
+    from probing.draw.of_training import write  # the one look upward: a command
 
     write(load_record(run_folder / "emergence.json"), out)
 

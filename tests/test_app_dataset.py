@@ -19,7 +19,7 @@ from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import Chart, DatasetResult, Series
 from probing.dataset.record import Settings, make_sources
 from probing.dataset.run import run_dataset
-from probing.draw import echarts_chart as chart_options
+from probing.draw import echarts as chart_options
 from probing.draw.marks import THEMES
 
 APP = Path(__file__).parent.parent / "app"
@@ -141,11 +141,11 @@ def test_hostile_names_are_letters_in_tooltips() -> None:
 def test_a_point_stands_for_its_problem(made) -> None:
     _, result = made
     chart = next(chart for chart in result.section("geometry").charts if chart.kind == "points")
-    assert [chart_options.problem_of(chart, 0, i) for i in range(len(chart.series[0].x))] == [
+    assert [chart.problem(0, i) for i in range(len(chart.series[0].x))] == [
         int(label.split()[1]) for label in chart.series[0].labels
     ]
-    assert chart_options.problem_of(chart, 99, 0) is None
-    assert chart_options.problem_of(chart, 0, 10**6) is None
+    assert chart.problem(99, 0) is None
+    assert chart.problem(0, 10**6) is None
 
 
 # --- a saved result

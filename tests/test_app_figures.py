@@ -11,7 +11,8 @@ from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures
 from probing.draw.marks import THEMES
-from probing.draw.of_report import dag_scene, frontier_scene, heatmap_scene, scale_of
+from probing.draw.of_report import answers, frontier, graph, heatmap, parts, tokens, trajectory
+from probing.draw.values import unique
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
@@ -35,8 +36,8 @@ def hostile(tiny) -> ProbeReport:
 def test_the_graph_shows_each_value_at_a_place_that_never_moves(report, value, mode) -> None:
     theme, places = THEMES[mode], []
     for k in range(report.n_thoughts + 1):
-        scene = dag_scene(report, k, value=value)
-        option = figures.dag(scene, report, 0, theme)
+        scene = graph(report, k, value=value)
+        option = figures.option(scene, theme, selected=0)
         nodes = option["series"][0]["data"]
         places.append([node["value"] for node in nodes])
         for v, node in enumerate(nodes):
@@ -53,61 +54,64 @@ def test_the_graph_shows_each_value_at_a_place_that_never_moves(report, value, m
 
 def test_roles_are_told_by_shape_and_word(report) -> None:
     problem = report.problem
-    option = figures.dag(dag_scene(report, 0), report, 0, THEMES["light"])
+    option = figures.option(graph(report, 0), THEMES["light"])
     shapes = [node["symbol"] for node in option["series"][0]["data"]]
-    assert shapes[problem.root] == "roundRect"
-    assert shapes[problem.target] == shapes[problem.neg_target] == "diamond"
+    assert shapes[problem.root].startswith("path://")  # a house
+    assert (shapes[problem.target], shapes[problem.neg_target]) == ("rect", "diamond")
     assert shapes.count("circle") == problem.n_nodes - 3
     assert {tag["name"] for tag in option["series"][2]["data"]} == {"root", figures.TARGET, figures.OTHER}
 
 
 def test_the_staircase_outlines_the_frontier_and_shows_the_answer_marker(report) -> None:
-    theme, scene = THEMES["light"], heatmap_scene(report)
-    option = figures.staircase(scene, report, 2, 0, theme)
+    theme, scene = THEMES["light"], heatmap(report, state=2)
+    option = figures.option(scene, theme, selected=0)
     cells, problem = figures.cells(scene), report.problem
     data = option["series"][0]["data"]
     assert len(data) == len(cells) == (report.n_thoughts + 1) * problem.n_nodes
-    for (state, mark), cell in zip(cells, data, strict=True):
+    for (row, column, _), cell in zip(cells, data, strict=True):
+        state = column.state
         assert cell["value"][0] == state
-        assert cell["value"][2] == pytest.approx(report.probability.mean[state][mark.node], abs=1e-5)
-        assert ("itemStyle" in cell) == (problem.distance[mark.node] == state + 1 and state < report.n_thoughts)
+        assert cell["value"][2] == pytest.approx(report.probability.mean[state][row.id], abs=1e-5)
+        assert ("itemStyle" in cell) == (problem.distance[row.id] == state + 1 and state < report.n_thoughts)
     last = option["series"][1]["data"]
     assert [cell["value"][2] for cell in last] == pytest.approx([row[5] for row in report.marker.mean], abs=1e-5)
     assert len(set(item["value"] for item in option["yAxis"]["data"])) == problem.n_nodes + 1
 
 
 def test_shares_sum_to_one_and_bars_follow_the_values(report) -> None:
-    option = figures.parts(report, 1, THEMES["dark"])
+    option = figures.option(parts(report, state=1), THEMES["dark"])
     for state in range(report.n_thoughts + 1):
-        assert sum(series["data"][state] for series in option["series"]) == pytest.approx(1, abs=1e-3)
-    bars = figures.tokens(report, 1, THEMES["dark"])["series"][0]["data"]
-    assert sum(bar["value"] for bar in bars) == pytest.approx(1, abs=1e-3)
-    shown = [bar["value"] for bar in bars[:-1]]
+        assert sum(series["data"][state]["value"] for series in option["series"]) == pytest.approx(1, abs=1e-3)
+    option = figures.option(tokens(report, 1), THEMES["dark"])
+    columns = zip(*(series["data"] for series in option["series"]), strict=True)
+    bars = [next(bar["value"] for bar in column if bar != "-") for column in columns]
+    assert sum(bars) == pytest.approx(1, abs=1e-3)
+    shown = bars[:-1]
     assert shown == sorted(shown, reverse=True)
 
 
 def test_no_error_bar_from_a_single_draw(tiny, report) -> None:
     single = probe(tiny, report.problem, n_draws=1)
     theme = THEMES["light"]
-    assert len(figures.trajectory(single, scale_of(single, "logit"), 0, 0, theme)["series"]) == 1
-    assert len(figures.trajectory(report, scale_of(report, "logit"), 0, 0, theme)["series"]) == 3
-    assert len(figures.answers(single, 0, theme)["series"]) == 2
-    assert len(figures.answers(report, 0, theme)["series"]) == 4
+    assert len(figures.option(trajectory(single, 0, value="logit"), theme)["series"]) == 1
+    assert len(figures.option(trajectory(report, 0, value="logit"), theme)["series"]) == 3
+    assert len(figures.option(answers(single, state=0), theme)["series"]) == 2
+    assert len(figures.option(answers(report, state=0), theme)["series"]) == 4
 
 
 def test_metrics_stand_beside_their_controls(tiny, report) -> None:
     controlled = probe(tiny, report.problem, n_draws=2, control=tiny)
-    for panel in frontier_scene(controlled).panels:
-        names = [s["name"] for s in figures.metric(panel, 0, THEMES["light"])["series"] if "name" in s]
+    for chart in frontier(controlled, state=0):
+        names = [s["name"] for s in figures.option(chart, THEMES["light"])["series"] if "name" in s]
         assert names[:3] == ["model", "shuffled labels", "untrained model"]
 
 
 def test_names_are_never_markup(hostile) -> None:
     theme = THEMES["light"]
-    scene = dag_scene(hostile, 1)
+    scene = graph(hostile, 1)
     options = [
-        figures.dag(scene, hostile, 0, theme),
-        figures.staircase(heatmap_scene(hostile), hostile, 1, 0, theme),
+        figures.option(scene, theme, selected=0),
+        figures.option(heatmap(hostile, state=1), theme, selected=0),
     ]
     for option in options:
         tips = [text for text in _strings(option, "formatter")]
@@ -133,7 +137,7 @@ def _strings(value, key):
 
 
 def test_equal_short_names_stay_apart_on_an_axis() -> None:
-    names = figures.unique(["a…", "b", "a…", "a…"])
+    names = unique(["a…", "b", "a…", "a…"])
     assert len(set(names)) == 4
     assert [name.rstrip("\u200b") for name in names] == ["a…", "b", "a…", "a…"]
 
@@ -141,3 +145,25 @@ def test_equal_short_names_stay_apart_on_an_axis() -> None:
 def test_literal_leaves_nothing_for_markdown() -> None:
     assert literal("**a** $x$ <b> :red[c]") == r"\*\*a\*\* \$x\$ \<b\> \:red\[c\]"
     assert literal("two\nlines") == "two lines"
+
+
+def test_series_keep_their_ids_and_number_from_thought_to_thought(report) -> None:
+    """Keyed charts on the page keep their selection and move only if they do."""
+    for draw in (graph, lambda r, k: heatmap(r, state=k), lambda r, k: parts(r, state=k),
+                 lambda r, k: answers(r, state=k), lambda r, k: trajectory(r, 3, state=k)):  # fmt: skip
+        ids = [
+            [series["id"] for series in figures.option(draw(report, k), THEMES["light"])["series"]]
+            for k in range(report.n_thoughts + 1)
+        ]
+        assert all(one == ids[0] for one in ids)
+        assert len(set(ids[0])) == len(ids[0])
+
+
+def test_a_click_is_a_state_and_a_node(report) -> None:
+    drawn, cells = graph(report, 2), heatmap(report)
+    assert figures.hit(drawn, [{"data_type": "node", "series_index": 0, "data_indices": [5]}]) == (2, 5)
+    assert figures.hit(drawn, [{"data_type": "edge", "series_index": 0, "data_indices": [5]}]) is None
+    row, column, _ = figures.cells(cells)[9]
+    assert figures.hit(cells, [{"series_index": 0, "data_indices": [9]}]) == (column.state, row.id)
+    assert figures.hit(cells, [{"series_index": 1, "data_indices": [1]}]) is None
+    assert figures.hit(cells, []) is None

@@ -20,7 +20,7 @@ from probing.dataset.findings import Chart, DatasetResult, Series
 from probing.dataset.record import Settings, make_sources
 from probing.dataset.report_page import COLUMNS, file_name, to_html
 from probing.dataset.run import ANALYSES, choose_analyses, run_dataset
-from probing.draw.static_chart import to_svg
+from probing.draw.static import svg as to_svg
 
 PROBLEMS = list(generate("public", 24, 3))
 

@@ -17,8 +17,8 @@ from model.errors import InputError
 from model.metrics import GROUPS, auroc
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
-from model.training import plot as plot_training
 from model.training.dynamics import DynamicsRecord, measure, thought_numbers
+from probing.draw import of_training
 
 PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))
@@ -110,15 +110,15 @@ def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: P
     assert DynamicsRecord.load(tmp_path / "emergence.json") == record
     assert record.upto(1).points == tuple(points[:2])
     assert record.stage_starts == ((0, 0), (1, 200))
-    for kind in plot_training.KINDS:
-        plot_training.write(record, tmp_path / f"plot.{kind}")
+    for kind in of_training.FORMATS:
+        of_training.write(record, tmp_path / f"plot.{kind}")
         assert (tmp_path / f"plot.{kind}").stat().st_size > 500
     lines = (tmp_path / "plot.csv").read_text().splitlines()
     assert len(lines) == 1 + sum(len(p.thoughts) + len(p.accuracy_by_k) for p in points)
     with pytest.raises(InputError, match="svg, png, pdf, csv"):
-        plot_training.write(record, tmp_path / "plot.gif")
+        of_training.write(record, tmp_path / "plot.gif")
     with pytest.raises(InputError, match="is empty"):
-        plot_training.draw(DynamicsRecord(name="x", method="coconut", seed=0, n_problems=3))
+        of_training.charts(DynamicsRecord(name="x", method="coconut", seed=0, n_problems=3))
     for text in ('{"format": 9}', "{}", "[]", '{"format": 1, "points": [{}]}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(InputError, match=r"bad\.json"):

@@ -18,7 +18,7 @@ from model.errors import InputError
 from model.formats.graph import read_graph
 from model.problems.prosqa import ProsQAProblem
 from probing.__main__ import app
-from probing.draw.export import FORMATS, KINDS, export, format_of
+from probing.draw.export import FORMATS, KINDS, export_report, format_of
 from probing.draw.static import text_width, wrap
 from probing.read.probe import probe
 from probing.read.report import ProbeReport
@@ -45,7 +45,7 @@ def test_the_table_is_the_report(report) -> None:
     for value in ("probability", "logit"):
         band = report.values(value)
         for kind in ("dag", "heatmap"):
-            rows = [row for row in rows_of(export(report, kind, "csv", value=value)) if row["value"] == value]
+            rows = [row for row in rows_of(export_report(report, kind, "csv", value=value)) if row["value"] == value]
             assert len(rows) == (report.n_thoughts + 1) * len(NAMES)
             for row in rows:
                 state, node = int(row["state"]), int(row["node"])
@@ -63,7 +63,7 @@ def test_the_table_is_the_report(report) -> None:
 
 
 def test_the_masses_of_the_heatmap_table_sum_to_1(report) -> None:
-    rows = [row for row in rows_of(export(report, "heatmap", "csv")) if row["value"] == "mass"]
+    rows = [row for row in rows_of(export_report(report, "heatmap", "csv")) if row["value"] == "mass"]
     for state in range(report.n_thoughts + 1):
         here = {row["name"]: float(row["mean"]) for row in rows if int(row["state"]) == state}
         assert sum(share for name, share in here.items() if "," not in name) == pytest.approx(1)
@@ -72,7 +72,7 @@ def test_the_masses_of_the_heatmap_table_sum_to_1(report) -> None:
 
 
 def test_the_frontier_table_holds_every_source(report) -> None:
-    rows = rows_of(export(report, "frontier", "csv"))
+    rows = rows_of(export_report(report, "frontier", "csv"))
     assert {row["source"] for row in rows} == {"model", "shuffled", "untrained"}
     assert len(rows) == 3 * 3 * report.n_thoughts
     for row in rows:
@@ -88,7 +88,7 @@ def test_the_frontier_table_holds_every_source(report) -> None:
 
 @pytest.mark.parametrize("kind", ["dag", "heatmap"])
 def test_svg_parses_and_holds_every_name_as_text(report, kind) -> None:
-    data = export(report, kind, "svg", state=1 if kind == "dag" else None)
+    data = export_report(report, kind, "svg", state=1 if kind == "dag" else None)
     root = ElementTree.fromstring(data)
     texts = ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name in NAMES:
@@ -103,19 +103,19 @@ def test_svg_parses_and_holds_every_name_as_text(report, kind) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pictures_are_what_they_say_and_the_same_each_time(report, theme, recwarn, capfd) -> None:
-    png = export(report, "dag", "png", state=0, theme=theme)
+    png = export_report(report, "dag", "png", state=0, theme=theme)
     assert png.startswith(b"\x89PNG")
-    pdf = export(report, "frontier", "pdf", theme=theme)
+    pdf = export_report(report, "frontier", "pdf", theme=theme)
     assert pdf.startswith(b"%PDF")
     assert b"/FontFile2" in pdf  # text, with its font inside
-    assert pdf == export(report, "frontier", "pdf", theme=theme)
+    assert pdf == export_report(report, "frontier", "pdf", theme=theme)
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_html_needs_nothing_else_and_shows_markup_literally(report, kind) -> None:
-    page = export(report, kind, "html").decode()
+    page = export_report(report, kind, "html").decode()
     head, figure = page.split("<main>")
     loads = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)\s*=\s*[\"']?([^\"'> ]+)", head + figure)
     assert not [load for load in loads if load.startswith(("http", "//"))]
@@ -132,7 +132,7 @@ def test_graph_exports_hold_the_scores_and_read_back(report) -> None:
     for format in ("graphml", "node-link"):
         clean = ProsQAProblem(tuple(name.replace("\a", "") for name in NAMES), EDGES, 0, 7, 9)
         mended = report.model_copy(update={"problem_row": report.problem_row.model_validate(clean.to_row())})
-        text = export(mended, "dag", format).decode()
+        text = export_report(mended, "dag", format).decode()
         graph = nx.parse_graphml(text) if format == "graphml" else nx.node_link_graph(json.loads(text), edges="edges")
         for node, name in enumerate(clean.idx_to_symbol):
             values = graph.nodes[name]
@@ -144,7 +144,7 @@ def test_graph_exports_hold_the_scores_and_read_back(report) -> None:
 
 
 def test_json_is_the_report(report) -> None:
-    assert ProbeReport.from_json(export(report, "dag", "json").decode()) == report
+    assert ProbeReport.from_json(export_report(report, "dag", "json").decode()) == report
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_json_is_the_report(report) -> None:
 )
 def test_what_is_unknown_is_named(report, options, message) -> None:
     with pytest.raises(InputError, match=message):
-        export(report, **({"kind": "dag", "format": "csv"} | options))
+        export_report(report, **({"kind": "dag", "format": "csv"} | options))
 
 
 def test_endings_say_formats() -> None:
@@ -184,7 +184,7 @@ def test_the_command_writes_what_export_gives(report, tmp_path, monkeypatch, cap
     source, out = tmp_path / "r.json", tmp_path / "new" / "r.svg"
     report.save(source)
     assert run(monkeypatch, source, "--kind", "dag", "--state", 1, "--out", out) == 0
-    assert out.read_bytes() == export(report, "dag", "svg", state=1)
+    assert out.read_bytes() == export_report(report, "dag", "svg", state=1)
     assert capfd.readouterr().err == ""
 
 

@@ -12,21 +12,21 @@ from model import checkpoint
 from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from model.stats import short_number
 from probing.draw.layout import layout
 from probing.draw.marks import DARK, LIGHT, contrast
 from probing.draw.of_report import (
     PARTS,
     answer_text,
-    dag_scene,
-    dag_scenes,
-    display_name,
-    frontier_scene,
-    heatmap_scene,
+    frontier,
+    graph,
+    graphs,
+    heatmap,
     mass_parts,
     question,
-    short_number,
 )
-from probing.draw.plotly import NODE_TRACE, dag_figure, escape, frontier_figure, heatmap_figure
+from probing.draw.plotly import NODE_TRACE, escape, figure
+from probing.draw.values import display_name
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
@@ -43,36 +43,36 @@ def report(trained) -> ProbeReport:
 
 
 def test_the_outlined_nodes_are_the_true_frontier(report) -> None:
-    for scene in [dag_scene(report, state) for state in range(report.n_thoughts)]:
+    for scene in [graph(report, state) for state in range(report.n_thoughts)]:
         t = scene.thought
         assert t == scene.state + 1
-        assert {n.node for n in scene.nodes if n.frontier} == PROBLEM.frontier(t)
-        assert {n.node for n in scene.nodes if n.optimal} == PROBLEM.optimal(t)
-        assert {n.node for n in scene.nodes if n.reached} == PROBLEM.reached(t - 1)
-    answer = dag_scene(report, report.n_thoughts)
+        assert {n.id for n in scene.nodes if n.frontier} == PROBLEM.frontier(t)
+        assert {n.id for n in scene.nodes if n.optimal} == PROBLEM.optimal(t)
+        assert {n.id for n in scene.nodes if n.passed} == PROBLEM.reached(t - 1)
+    answer = graph(report, report.n_thoughts)
     assert answer.thought is None
     assert not any(node.frontier for node in answer.nodes)
 
 
 def test_nodes_stand_still_and_carry_the_values_of_the_report(report) -> None:
-    where, first = layout(PROBLEM), dag_scene(report, 0)
+    where, first = layout(PROBLEM), graph(report, 0)
     for value in VALUES:
         for state in range(report.n_thoughts + 1):
-            scene = dag_scene(report, state, value=value)
+            scene = graph(report, state, value=value)
             for node in scene.nodes:
-                assert (node.x, node.y) == (where.x[node.node], where.y[node.node])
-                assert node.value == report.values(value).mean[state][node.node]
-                assert node.low == report.values(value).low[state][node.node]
+                assert (node.x, node.y) == (where.x[node.id], where.y[node.id])
+                assert node.value == report.values(value).mean[state][node.id]
+                assert node.found.low == report.values(value).low[state][node.id]
             assert scene.edges == first.edges
-            assert scene.scale == dag_scene(report, 0, value=value).scale  # one scale for all states
+            assert scene.scale == graph(report, 0, value=value).scale  # one scale for all states
             assert scene.scale.low <= min(n.value for n in scene.nodes) <= scene.scale.high
             assert scene.scale.low <= 0 < scene.scale.high
     assert (first.scale.low, first.scale.high) == (0, 1)
 
 
 def test_roles_and_shortest_paths_are_marked(report) -> None:
-    scene = dag_scene(report, 0)
-    roles = {node.role: node.node for node in scene.nodes if node.role != "node"}
+    scene = graph(report, 0)
+    roles = {node.role: node.id for node in scene.nodes if node.role != "node"}
     assert roles == {"root": PROBLEM.root, "target": PROBLEM.target, "other candidate": PROBLEM.neg_target}
     names = PROBLEM.idx_to_symbol
     path = {(names[e.source], names[e.target]) for e in scene.edges if e.on_path}
@@ -92,29 +92,33 @@ def test_masses_sum_to_1_and_agree_with_the_metrics(report) -> None:
             metrics = report.metrics["model"]
             for part, metric in (
                 ("frontier", "mass_frontier"),
-                ("reached before", "mass_passed"),
-                ("not reached", "mass_beyond"),
+                ("passed", "mass_passed"),
+                ("beyond", "mass_beyond"),
                 ("other", "mass_other"),
             ):
-                assert parts[part] == pytest.approx(metrics[metric][state].mean, abs=1e-9)
+                assert parts[part] == pytest.approx(metrics[metric][state].value, abs=1e-9)
 
 
 def test_the_heatmap_reads_by_distance_and_says_done(report) -> None:
-    scene = heatmap_scene(report)
-    assert tuple(node.node for node in scene.columns) == layout(PROBLEM).order
+    scene = heatmap(report)
+    *nodes, marker = scene.rows
+    assert tuple(row.id for row in nodes) == layout(PROBLEM).order
+    assert (marker.id, marker.name) == (-1, "[A]")
     assert [label for label, *_ in scene.spans] == ["0", "1", "2", "3", "not reachable"]
-    assert [row.label for row in scene.rows] == [*(f"thought {t}" for t in range(1, 7)), "answer state"]
+    assert [column.label for column in scene.columns] == [*(str(t) for t in range(1, 7)), "answer"]
     for label, start, stop in scene.spans[:-1]:
-        assert {node.node for node in scene.columns[start:stop]} == PROBLEM.frontier(int(label))
-    assert scene.rows[-1].note.startswith("done: ")
-    assert scene.rows[0].note == ""
-    assert {source for source, _ in scene.rows[0].frontier} == {"model", "shuffled", "untrained"}
-    start, stop = scene.rows[0].room(scene.scale)
-    assert not any(scene.scale.prints(cell.value) for cell in scene.rows[0].cells[start:stop])
+        assert {row.id for row in scene.rows[start:stop]} == PROBLEM.frontier(int(label))
+    assert scene.columns[-1].note.startswith("done: ")
+    assert (scene.columns[0].note, scene.columns[-1].short) == ("", "done")
+    assert {source for source, _ in scene.columns[0].frontier} == {"model", "shuffled", "untrained"}
+    for row, line in zip(nodes, scene.cells, strict=False):
+        assert [cell.found.value for cell in line] == [mean[row.id] for mean in report.probability.mean]
+        assert [j + 1 for j, cell in enumerate(line) if cell.frontier] == [d for d in (row.distance,) if d]
+    assert [cell.found.value for cell in scene.cells[-1]] == [mean[ANSWER] for mean in report.marker.mean]
 
 
 def test_every_figure_names_its_controls_draws_seed_and_model(report) -> None:
-    for scene in (dag_scene(report, 0), heatmap_scene(report), frontier_scene(report)):
+    for scene in (graph(report, 0), heatmap(report), *frontier(report)):
         for words in (
             "n = 6 draws",
             "seed 3",
@@ -123,31 +127,33 @@ def test_every_figure_names_its_controls_draws_seed_and_model(report) -> None:
             "shipped",
             report.model.fingerprint,
         ):
-            assert words in scene.caption
-        assert "not what is used" in scene.caption
-        assert scene.alt
-    first = dag_scene(report, 0)
+            assert words in scene.words.caption
+        assert "not what is used" in scene.words.caption
+        assert scene.words.alt
+    first = graph(report, 0)
     assert first.subtitle[0].endswith("on the 2 nodes at distance 1")
     assert "shuffled labels" in first.subtitle[1]
 
 
 def test_one_scene_for_each_hop_to_the_answer(report) -> None:
-    assert [scene.thought for scene in dag_scenes(report)] == [1, 2, 3]
-    assert "the search is done" in dag_scenes(report)[0].later
+    assert [scene.thought for scene in graphs(report)] == [1, 2, 3]
+    assert "the search is done" in graphs(report)[0].words.later
 
 
 def test_frontier_metrics_stand_beside_their_controls(report) -> None:
-    scene = frontier_scene(report)
-    assert [panel.metric for panel in scene.panels] == ["auroc_all", "average_precision", "mass_frontier"]
-    for panel in scene.panels:
-        assert [series.source for series in panel.series] == ["model", "shuffled", "untrained"]
-        for series in panel.series:
-            for point in series.points:
-                found = report.metrics[series.source][panel.metric][point.thought - 1]
-                assert point.estimate == (found if point.thought <= 3 else None)
-    assert dict(scene.panels[0].chance) == {1: 0.5, 2: 0.5, 3: 0.5}
-    assert dict(scene.panels[1].chance)[1] == report.base_rate[0] == pytest.approx(2 / 14)
-    assert dict(scene.empty) == {4: "done", 5: "done", 6: "done"}
+    charts = frontier(report)
+    assert [chart.name for chart in charts] == ["auroc_all", "average_precision", "mass_frontier"]
+    chance = {chart.name: series for chart in charts for series in chart.series if series.source == "chance"}
+    for chart in charts:
+        assert [series.source for series in chart.series][:3] == ["model", "shuffled", "untrained"]
+        for series in chart.series[:3]:
+            for t, value, low in zip(range(1, 7), series.y, series.low, strict=True):
+                found = report.metrics[series.source][chart.name][t - 1]
+                assert (value, low) == ((found.value, found.low) if t <= 3 else (None, None))
+    assert chance["auroc_all"].y == (0.5, 0.5, 0.5, None, None, None)
+    assert chance["average_precision"].y[0] == report.base_rate[0] == pytest.approx(2 / 14)
+    assert "mass_frontier" not in chance
+    assert "No node is at distance 4, 5 or 6" in charts[0].words.later
 
 
 def test_the_answer_is_said_plainly(report) -> None:
@@ -165,24 +171,24 @@ def test_the_answer_is_said_plainly(report) -> None:
 
 def test_a_report_of_one_draw_without_control_has_no_intervals(tiny) -> None:
     report = probe(tiny, PROBLEM, n_draws=1, n_thoughts=0)
-    scene = heatmap_scene(report)
-    assert len(scene.rows) == 1
-    assert scene.columns[0].low is None
-    assert "One draw" in scene.caption
-    assert "untrained" not in scene.caption
-    frontier_figure(frontier_scene(report))
-    heatmap_figure(scene)
-    assert len(dag_scenes(report)) == 1
+    scene = heatmap(report)
+    assert len(scene.columns) == 1
+    assert scene.cells[0][0].found.low is None
+    assert "One draw" in scene.words.caption
+    assert "untrained" not in scene.words.caption
+    figure(frontier(report))
+    figure(scene)
+    assert len(graphs(report)) == 1
 
 
 def test_out_of_range_is_refused(report) -> None:
     with pytest.raises(InputError, match="states 0 to 6"):
-        dag_scene(report, 7)
+        graph(report, 7)
     with pytest.raises(InputError, match="values are probability"):
-        heatmap_scene(report, value="loudness")
+        heatmap(report, value="loudness")
     lacking = report.model_copy(update={"metrics": {"model": {}}})
     with pytest.raises(InputError, match=r"metrics\.model"):
-        frontier_scene(lacking)
+        frontier(lacking)
 
 
 def test_names_are_shown_literally_and_short() -> None:
@@ -218,26 +224,26 @@ def test_zero_looks_empty_and_text_can_be_read(theme) -> None:
 
 
 def test_the_interactive_graph_has_a_frame_for_every_state(report) -> None:
-    scenes = [dag_scene(report, state) for state in range(report.n_thoughts + 1)]
-    figure = dag_figure(scenes)
-    assert [frame.name for frame in figure.frames] == [str(state) for state in range(7)]
-    nodes = figure.data[NODE_TRACE]
+    scenes = [graph(report, state) for state in range(report.n_thoughts + 1)]
+    drawn = figure(scenes)
+    assert [frame.name for frame in drawn.frames] == [str(state) for state in range(7)]
+    nodes = drawn.data[NODE_TRACE]
     assert list(nodes.x) == [node.x for node in scenes[0].nodes]
     assert [data[0] for data in nodes.customdata] == list(range(PROBLEM.n_nodes))
-    for frame, scene in zip(figure.frames, scenes, strict=True):
+    for frame, scene in zip(drawn.frames, scenes, strict=True):
         assert list(frame.traces) == [NODE_TRACE]
         for text, node in zip(frame.data[0].hovertext, scene.nodes, strict=True):
             assert node.name in text
-            assert f"{node.value:.3g} [{node.low:.3g}, {node.high:.3g}], n = 6 draws" in text
+            assert f"{node.found.text(bounds=(0, 1))}, n = 6 draws" in text
         outlined = [c == LIGHT.frontier for c in frame.data[0].marker.line.color]
         assert outlined == [node.frontier for node in scene.nodes]
 
 
 def test_the_interactive_heatmap_outlines_the_frontier(report) -> None:
-    scene = heatmap_scene(report)
-    figure = heatmap_figure(scene)
-    outlines = {(s.x0 + 0.46, s.y0 + 0.45) for s in figure.layout.shapes if s.line.color == LIGHT.frontier}
-    cells = {(j, i) for i, row in enumerate(scene.rows) for j, cell in enumerate(row.cells) if cell.frontier}
+    scene = heatmap(report)
+    drawn = figure(scene)
+    outlines = {(s.x0 + 0.46, s.y0 + 0.45) for s in drawn.layout.shapes if s.line.color == LIGHT.frontier}
+    cells = {(j, i) for i, line in enumerate(scene.cells) for j, cell in enumerate(line) if cell.frontier}
     assert len(cells) == sum(len(PROBLEM.frontier(t)) for t in range(1, 7)) == 7
     assert {(round(x), round(y)) for x, y in outlines} == cells
-    assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1)
+    assert (drawn.data[0].zmin, drawn.data[0].zmax) == (0, 1)

@@ -18,6 +18,7 @@ from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
+from probing.draw.export import export as draw
 from probing.edit import directions as directions_module
 from probing.edit.batch import draw_prompt
 from probing.edit.data_set import dataset_rows, read_rows, read_summaries, run_to_folder, summarise, summary_csv
@@ -270,16 +271,17 @@ def test_summaries_come_back_and_are_drawn(tiny: CoconutGPT2, problems: list[Pro
     assert read_summaries(tmp_path / "x" / "summary.json") == summaries
     (family,) = causal_figures.families(summaries)
     assert family == "transplant:t=1"
-    curves = causal_figures.dose_response(summaries)
-    assert curves is not None
-    line = curves.axes[0].lines[0]
-    assert list(line.get_xdata()) == [0.25, 0.5, 1.0]
+    (curve,) = causal_figures.dose_response(summaries)
+    assert curve.series[0].x == (0.25, 0.5, 1.0)
     expected = [s.follows.value for s in summaries if s.edit.startswith("transplant") and not s.control]  # type: ignore[union-attr]
-    assert list(line.get_ydata()) == expected
-    causal_figures.write(curves, tmp_path / "dose.svg")
-    causal_figures.write(causal_figures.effects(summaries), tmp_path / "effects.png")
-    assert (tmp_path / "dose.svg").read_text().count("random direction")
-    assert causal_figures.dose_response([s for s in summaries if s.edit == "zero:t=2"]) is None
+    assert list(curve.series[0].y) == expected
+    pictures = causal_figures.charts(summaries)
+    assert list(pictures) == ["effects", "dose"]
+    assert draw(pictures["dose"], "svg").decode().count("random direction")
+    assert draw(pictures["effects"], "png").startswith(b"\x89PNG")
+    rows = pictures["effects"].names()
+    assert [row.split("  ")[0] for row in rows] == list(dict.fromkeys(summary.edit for summary in summaries))
+    assert list(causal_figures.charts([s for s in summaries if s.edit == "zero:t=2"])) == ["effects"]
     with pytest.raises(InputError, match="not the summary"):
         read_summaries(tmp_path / "x" / "run.json")
 

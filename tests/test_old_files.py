@@ -21,10 +21,12 @@ from model.training.config import load_train_config
 from model.training.dynamics import load_record
 from model.training.folder import read_run_folder
 from model.training.stopping import StopClassifier
-from probing.dataset.findings import Chart, DatasetResult
+from probing.dataset.findings import DatasetResult
 from probing.dataset.record import open_recording
+from probing.draw.values import Chart
 from probing.edit import directions
-from probing.edit.one_problem import Intervention, read_rows, read_summaries
+from probing.edit.data_set import read_rows, read_summaries
+from probing.edit.one_problem import Intervention
 from probing.edit.spec import parse_scene, scene_text
 from probing.edit.verdict import Sheet
 from probing.read.report import ProbeReport
@@ -129,7 +131,12 @@ def test_an_intervention() -> None:
     assert found.edited.p_target[:, -1].max() < 0.002
     assert list(found.controls) == ["identity", "random", "other-step"]
     np.testing.assert_array_equal(found.controls["identity"].log_odds, found.clean.log_odds)
-    assert [dict(entry) for entry in found.touched] == [{"t": 1, "out": ["jompus"], "put": ["bompus", "terpus"]}]
+    (touched,), names = found.touched, found.problem.idx_to_symbol
+    assert (touched.t, [names[v] for v in touched.out], [names[v] for v in touched.put]) == (
+        1,
+        ["jompus"],
+        ["bompus", "terpus"],
+    )
 
 
 def test_edits_over_a_data_set() -> None:

@@ -26,8 +26,8 @@ from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import Chart, DatasetResult, RunModel, Section
 from probing.dataset.report_page import file_name, table_csv, to_html
 from probing.dataset.run import ANALYSES
-from probing.draw import echarts_chart as chart_options
-from probing.draw.static_chart import to_svg
+from probing.draw import echarts as chart_options
+from probing.draw.static import svg as to_svg
 
 OTHER_RESULT = "another folder …"
 NONE = "none"
@@ -363,9 +363,9 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
 
 def _clicked(drawn: Chart, key: str) -> None:
     groups: Any = st.session_state[key].selection.selected
-    hits = [(group["series_index"], i) for group in groups for i in group["data_indices"]]
-    if hits:
-        st.session_state[f"{key}_problem"] = chart_options.problem_of(drawn, *hits[0])
+    hit = chart_options.hit(drawn, groups)
+    if hit:
+        st.session_state[f"{key}_problem"] = drawn.problem(*hit)
 
 
 def browse(result: DatasetResult, path: str) -> None:

@@ -15,10 +15,12 @@ from model.errors import InputError
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures
-from probing.draw.export import MEDIA_TYPES, export
+from probing.draw import of_report
+from probing.draw.export import MEDIA_TYPES, export_report
 from probing.draw.layout import layout
 from probing.draw.marks import THEMES, Theme
-from probing.draw.of_report import SOURCES, dag_scene, display_name, frontier_scene, heatmap_scene, scale_of
+from probing.draw.of_report import SOURCES
+from probing.draw.values import display_name
 from probing.read.report import VALUES, Estimate, ProbeReport
 
 SMALL = 230
@@ -84,7 +86,7 @@ def thoughts(k: int) -> str:
 
 def sentence(report: ProbeReport, k: int) -> None:
     """What the state shown should hold and what it does, beside the controls."""
-    problem, scene = report.problem, dag_scene(report, k)
+    problem, scene = report.problem, of_report.graph(report, k)
     root = literal(display_name(problem.idx_to_symbol[problem.root], 40))
     hops = "1 hop" if k == 0 else f"{k + 1} hops"
     first, *rest = (literal(line) for line in scene.subtitle)
@@ -162,58 +164,55 @@ def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
     def clicked() -> None:
         state = st.session_state
         groups: Any = state.x_dag.selection.selected
-        hits = [i for group in groups if group["data_type"] == "node" for i in group["data_indices"]]
+        hits = figures.hit(scene, groups)
         # A second click on a node takes the selection back; it is chosen all the same.
-        hit = hits[0] if hits else state.get("x_clicked")
+        hit = hits[1] if hits else state.get("x_clicked")
         if hit is not None and 0 <= hit < report.n_nodes:
             state.x_node = state.x_clicked = hit
 
-    scene = dag_scene(report, k, value=value)
+    scene = of_report.graph(report, k, value=value)
     st.echarts_chart(
-        figures.dag(scene, report, node, theme()),
+        figures.option(scene, theme(), selected=node),
         key="x_dag",
         on_select=clicked,
         height=_height(report),
         renderer="svg",
-        alt=scene.alt,
+        alt=scene.words.alt,
     )
 
 
 def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
     """Nodes by thoughts; a click goes to that thought and chooses that node."""
-    scene = heatmap_scene(report, value=value)
+    scene = of_report.heatmap(report, value=value, state=k)
 
     def clicked() -> None:
         groups: Any = st.session_state.x_stairs.selection.selected
-        hits = [i for group in groups if group["series_index"] == 0 for i in group["data_indices"]]
-        shown = figures.cells(scene)
-        hit = hits[0] if hits else st.session_state.get("x_clicked_cell")
-        if hit is not None and 0 <= hit < len(shown):
-            state, mark = shown[hit]
-            st.session_state.update(x_k=state, x_node=mark.node, x_clicked_cell=hit)
+        hit = figures.hit(scene, groups) or st.session_state.get("x_clicked_cell")
+        if hit is not None and hit[0] <= report.n_thoughts and hit[1] < report.n_nodes:
+            st.session_state.update(x_k=hit[0], x_node=hit[1], x_clicked_cell=hit)
 
     st.echarts_chart(
-        figures.staircase(scene, report, k, node, theme()),
+        figures.option(scene, theme(), selected=node),
         key="x_stairs",
         on_select=clicked,
         height=_height(report),
         renderer="svg",
-        alt=scene.alt,
+        alt=scene.words.alt,
     )
 
 
 def masses(report: ProbeReport, k: int) -> None:
     """Where the probability of each state is."""
     st.echarts_chart(
-        figures.parts(report, k, theme()),
+        figures.option(of_report.parts(report, state=k), theme()),
         key="x_parts",
         height=SMALL,
         renderer="svg",
-        alt="Probability of each thought on the frontier, on nodes reached before, not reached, and the answer marker",
+        alt="Probability of each thought on the frontier, on nodes passed, on nodes beyond, and the answer marker",
     )
     beside = "".join(
         f"; frontier mass of the {literal(line)}"
-        for line in dag_scene(report, k).subtitle
+        for line in of_report.graph(report, k).subtitle
         if line.startswith("controls")
     )
     st.caption(f"Mean, n = {report.n_draws}{beside}.")
@@ -221,21 +220,24 @@ def masses(report: ProbeReport, k: int) -> None:
 
 def metrics(report: ProbeReport, k: int) -> None:
     """One frontier metric beside its controls."""
-    scene = frontier_scene(report)
-    panels = {panel.metric: panel for panel in scene.panels}
+    panels = {chart.name: chart for chart in of_report.frontier(report, state=k)}
     chosen = st.selectbox(
         "Metric",
         list(panels),
-        format_func=lambda name: panels[name].label,
+        format_func=lambda name: panels[name].y_label,
         key="x_metric",
         persist_state="session",
         label_visibility="collapsed",
     )
     st.echarts_chart(
-        figures.metric(panels[chosen], k, theme()), key="x_metric_chart", height=SMALL, renderer="svg", alt=scene.alt
+        figures.option(panels[chosen], theme()),
+        key="x_metric_chart",
+        height=SMALL,
+        renderer="svg",
+        alt=panels[chosen].about().alt,
     )
     draws = f"n = {report.n_draws}, bars: 95 % intervals" if report.n_draws > 1 else "a single draw: no intervals"
-    st.caption(f"{panels[chosen].definition[0].upper()}{panels[chosen].definition[1:]}; {draws}.")
+    st.caption(f"{panels[chosen].note[0].upper()}{panels[chosen].note[1:]}; {draws}.")
 
 
 def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
@@ -249,7 +251,7 @@ def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
         persist_state="session",
     )
     st.echarts_chart(
-        figures.trajectory(report, scale_of(report, value), k, node, theme()),
+        figures.option(of_report.trajectory(report, node, value=value, state=k), theme()),
         key="x_trajectory",
         height=210,
         renderer="svg",
@@ -264,7 +266,7 @@ def answers(report: ProbeReport, k: int) -> None:
     """The two candidates by k, and what the model writes by itself."""
     problem, now = report.problem, report.answers[k]
     st.echarts_chart(
-        figures.answers(report, k, theme()),
+        figures.option(of_report.answers(report, state=k), theme()),
         key="x_answers",
         height=SMALL,
         renderer="svg",
@@ -280,15 +282,13 @@ def answers(report: ProbeReport, k: int) -> None:
 
 def tokens(report: ProbeReport, k: int) -> None:
     st.echarts_chart(
-        figures.tokens(report, k, theme()),
+        figures.option(of_report.tokens(report, k), theme()),
         key="x_tokens",
         height=SMALL,
         renderer="svg",
         alt=f"The likeliest next tokens of state h{k}, and the mass on everything else",
     )
-    st.caption(
-        f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: not reached, blue: reached before."
-    )
+    st.caption(f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: beyond, blue: passed.")
 
 
 def numbers(report: ProbeReport, k: int) -> None:
@@ -355,7 +355,7 @@ def _buttons(
         for format in formats:
             st.download_button(
                 {"html": "HTML", "node-link": "node-link"}.get(format, format.upper().replace("GRAPHML", "GraphML")),
-                partial(export, report, kind, format, state=state, value=value, theme=style),
+                partial(export_report, report, kind, format, state=state, value=value, theme=style),
                 file_name=f"{stem}.node-link.json" if format == "node-link" else f"{stem}.{format}",
                 mime=MEDIA_TYPES[format],
                 on_click="ignore",

@@ -15,18 +15,16 @@ from app.intervene.link import Lab, url
 from app.problem_picker import literal
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.draw import echarts_edit as lab_figures
+from probing.draw import echarts as figures
+from probing.draw import of_intervention
 from probing.draw.export import MEDIA_TYPES
 from probing.draw.of_intervention import (
     FORMATS,
-    LABELS,
     VALUES,
     Run,
-    change,
     describe,
     export,
     has_value,
-    later,
     missing_controls,
     pair,
     runs,
@@ -222,8 +220,8 @@ def _answer(run: Run, problem: ProsQAProblem) -> str:
     name, p = said(run, problem)
     if name is None:
         other = literal(problem.idx_to_symbol[problem.neg_target])
-        return f"**undecided** ({other} {percent(run.p_other.mean)}, in {run.follows} of {run.n} draws)."
-    count = run.follows if p == run.p_other.mean else run.n - run.follows
+        return f"**undecided** ({other} {percent(run.p_other.value)}, in {run.follows} of {run.n} draws)."
+    count = run.follows if p == run.p_other.value else run.n - run.follows
     return f"**{literal(name)}** ({percent(p)}, {count} of {run.n} draws)."
 
 
@@ -239,7 +237,7 @@ def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
         return ":gray-badge[still undecided]" if now is None else ":gray-badge[the answer stays]"
     if now is None:
         return ":orange-badge[the answer is lost]"
-    if after.p_other.mean > 0.5:
+    if after.p_other.value > 0.5:
         return ":blue-badge[:material/check: the answer follows]"
     return ":green-badge[the answer turns to the target]"
 
@@ -247,14 +245,14 @@ def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
 def before_and_after(result: Intervention, shown: int, value: str, *, edited: bool) -> None:
     """Both graphs at one thought, on one scale; a click edits."""
     problem, thought = result.problem, shown or None
-    scenes = pair(result, thought, value=value)
     out, put = lab.touched(problem, shown) if problem == st.session_state.i_problem else ((), ())
+    scenes = pair(result, thought, value=value, out=out, put=put)
 
     def clicked(key: str) -> None:
         state = st.session_state
         groups: Any = state[key].selection.selected
-        hits = [i for group in groups if group.get("data_type") == "node" for i in group["data_indices"]]
-        node = hits[0] if hits else state.i_last.get(key)  # a second click on a node takes its selection back
+        hit = figures.hit(scenes[0], groups)
+        node = hit[1] if hit else state.i_last.get(key)  # a second click on a node takes its selection back
         if node is not None and 0 <= node < problem.n_nodes:
             state.i_last[key] = node
             lab.click(problem, node)
@@ -266,12 +264,12 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
             title = scene.heading if edited or key == "i_before" else f"After: the same, as {why}"
             st.markdown(f"**{literal(title)}** :gray[· {literal(scene.subtitle[0])}]")
             st.echarts_chart(
-                lab_figures.dag(scene, theme(), out=out, put=put),
+                figures.option(scene, theme()),
                 key=key,
                 on_select=partial(clicked, key),
-                height=lab_figures.dag_height(scene),
+                height=figures.height(scene),
                 renderer="svg",
-                alt=scene.alt,
+                alt=scene.words.alt,
             )
     scale = scenes[0].scale
     ends = f"{scale.low:.3g} to {scale.high:.3g}"
@@ -313,16 +311,11 @@ def shown_thought(result: Intervention) -> int:
 
 def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
     """The edit beside every control that exists."""
-    problem, found = result.problem, (*runs(result), *extra)
-    target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
+    chart = of_intervention.effects(result, extra)
     st.echarts_chart(
-        lab_figures.effects(found, target, other, theme()),
-        key="i_effects",
-        height=70 + 33 * len(found),
-        renderer="svg",
-        alt="Answers of the edit and its controls: "
-        + "; ".join(f"{run.label}: {run.follows} of {run.n} draws answer {other}" for run in found),
-    )
+        figures.option(chart, theme()), key="i_effects", height=figures.height(chart), renderer="svg",
+        alt=chart.about().alt,
+    )  # fmt: skip
     draws = "faint: every draw; lines: 95 % intervals" if result.n_draws > 1 else "a single draw has no interval"
     gone = missing_controls(result)
     lacking = f" Not in this graph (too few such nodes): {'; '.join(gone)}." if gone else ""
@@ -331,7 +324,7 @@ def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
 
 def searches(result: Intervention, shown: int) -> None:
     st.echarts_chart(
-        lab_figures.searches(later(result), shown, theme()),
+        figures.option(of_intervention.searches(result, shown or None), theme()),
         key="i_searches",
         height=SMALL,
         renderer="svg",
@@ -342,7 +335,7 @@ def searches(result: Intervention, shown: int) -> None:
 
 def drift(result: Intervention, shown: int) -> None:
     st.echarts_chart(
-        lab_figures.drift(later(result), LABELS, shown, theme()),
+        figures.option(of_intervention.drift(result, shown or None), theme()),
         key="i_drift",
         height=SMALL,
         renderer="svg",
@@ -352,9 +345,8 @@ def drift(result: Intervention, shown: int) -> None:
 
 
 def changes(result: Intervention, shown: int) -> None:
-    scene = pair(result, shown or None)[0]
     st.echarts_chart(
-        lab_figures.changes(scene, change(result), lab_figures.node_order(result.problem), shown, theme()),
+        figures.option(of_intervention.changes(result, shown or None), theme()),
         key="i_changes",
         height=max(SMALL + 40, 50 + 14 * result.problem.n_nodes),
         renderer="svg",

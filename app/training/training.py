@@ -19,7 +19,8 @@ from model.stats import wilson
 from model.training.dynamics import EmergencePoint, EmergenceRecord, ThoughtNumbers
 from model.training.folder import RunFolder
 from probing.draw import echarts as figures
-from probing.draw import of_training as training_figures
+from probing.draw import of_training
+from probing.draw.values import Chart
 
 NONE, OTHER = "none", "another folder …"
 LIVE_SECONDS = 300  # a run without a result that wrote this recently is looked at again every few seconds
@@ -139,7 +140,7 @@ def headline(run: RunFolder) -> None:
     elif run.result:
         shown = [
             f"{'fixed number of thoughts' if way == 'fixed' else way.replace('_', ' ')}: "
-            f"**{training_figures.said(value)}** after {value.n_thoughts:g} thoughts (n = {value.n:,})"
+            f"**{value.estimate.text('percent')}** after {value.n_thoughts:g} thoughts (n = {value.n:,})"
             for way, value in run.result.items()
         ]
         st.markdown(f"Best checkpoint on the validation problems: {'; '.join(literal_but_bold(s) for s in shown)}.")
@@ -165,14 +166,14 @@ def literal_but_bold(text: str) -> str:
 def emergence(run: RunFolder, record: EmergenceRecord, other: RunFolder | None) -> None:
     """The record: a thought, a moment, four charts, and the numbers of that moment."""
     thought, at = chosen(record)
-    point, theme = record.points[at], panels.theme()
+    point = record.points[at]
     st.markdown(sentence(record, point, thought) + beside_it(other, point, thought))
     seen = point.problems
     numbers = point.thoughts[thought - 1]
     with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
         with grid.cell():
             st.markdown(f"##### Is thought {thought} the frontier?")
-            _draw("t_auroc", training_figures.auroc(run, thought, seen, theme, other), "Frontier AUROC over training")
+            _draw("t_auroc", of_training.figure(run, "auroc", thought=thought, at=seen, other=other))
             st.caption(
                 f"AUROC of nodes {numbers.distance} hop{'s' if numbers.distance > 1 else ''} from the root against "
                 f"nodes not reached, by logit; mean over n = {numbers.n} problems, band: 95 % interval. Control: "
@@ -180,18 +181,18 @@ def emergence(run: RunFolder, record: EmergenceRecord, other: RunFolder | None) 
             )
         with grid.cell():
             st.markdown(f"##### Where the probability of thought {thought} is")
-            _draw("t_mass", training_figures.masses(run, thought, seen, theme, other), "Probability by node group")
+            _draw("t_mass", of_training.figure(run, "mass", thought=thought, at=seen, other=other))
             st.caption(
                 "Mean over problems of the probability on each group of nodes; what is missing to 1 is on markers and "
                 "unused slots. The first point is the untrained model: the control."
             )
         with grid.cell():
             st.markdown("##### Frontier above the rest")
-            _draw("t_logit", training_figures.logits(run, thought, seen, theme, other), "Logit gap over training")
+            _draw("t_logit", of_training.figure(run, "logit", thought=thought, at=seen, other=other))
             st.caption("Mean logit of frontier nodes minus that of nodes not reached, in nats; 0: no difference.")
         with grid.cell():
             st.markdown("##### Answers after k thoughts")
-            _draw("t_accuracy", training_figures.accuracies(run, seen, theme, other), "Accuracy by k over training")
+            _draw("t_accuracy", of_training.figure(run, "accuracy", at=seen, other=other))
             st.caption(
                 f"Right answers when the model writes freely after k thoughts, n = {record.n_problems} problems; band: "
                 "95 % Wilson interval of the largest k. A coin between the two candidates gets .50; text without an "
@@ -289,10 +290,12 @@ def table(record: EmergenceRecord, point: EmergencePoint) -> pd.DataFrame:
 
 def auroc_text(value: ThoughtNumbers) -> str:
     """An AUROC with its interval; where all problems give the same there is none."""
-    band = training_figures.interval(value)
     if value.auroc is not None and value.auroc_se == 0:
         return f"{number(value.auroc)} (the same in all {value.n})"
-    return number(value.auroc) + (f" [{band[0]:.2f}, {band[1]:.2f}]" if band else "")
+    found = value.estimate
+    if found is None or found.low is None or found.high is None:
+        return number(value.auroc)
+    return f"{found.value:.2f} [{max(found.low, 0):.2f}, {min(found.high, 1):.2f}]"
 
 
 def number(value: float | None) -> str:
@@ -310,14 +313,14 @@ def losses(run: RunFolder, at: int | None) -> None:
     with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
         with grid.cell():
             st.markdown("##### Loss")
-            _draw("t_losses", training_figures.losses(run, at, panels.theme()), "Losses over training")
+            _draw("t_losses", of_training.figure(run, "loss", at=at))
             st.caption(
                 "Nats per scored token, means over the interval. Dotted: what a uniform guess in the true frontier "
                 "costs on the first token; a model above it at the end of stage 0 cannot look edges up."
             )
         with grid.cell():
             st.markdown("##### Accuracy at the stage trained")
-            _draw("t_validation", training_figures.validations(run, at, panels.theme()), "Accuracy over training")
+            _draw("t_validation", of_training.figure(run, "validation", at=at))
             n = f"n = {run.validations[-1].n:,} problems, band: 95 % Wilson interval" if run.validations else "none yet"
             st.caption(
                 f"Validation: the model writes freely after the stage's thoughts, {n}. Early stages write the rest of "
@@ -366,8 +369,10 @@ def _stem(record: EmergenceRecord) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", record.name)[:60] or "run"
 
 
-def _draw(key: str, option: figures.Option, alt: str) -> None:
-    st.echarts_chart(option, key=key, height=HEIGHT, renderer="svg", alt=alt)
+def _draw(key: str, chart: Chart) -> None:
+    st.echarts_chart(
+        figures.option(chart, panels.theme()), key=key, height=HEIGHT, renderer="svg", alt=chart.about().alt
+    )
 
 
 open_link()

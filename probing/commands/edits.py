@@ -16,10 +16,11 @@ from model import checkpoint
 from model.cli import progress
 from model.coconut import CoconutGPT2
 from model.errors import InputError, OutputError
-from model.files import write_json
+from model.files import write_bytes, write_json
 from model.formats.graph import load_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_effects as causal_figures
+from probing.draw.export import export
 from probing.draw.verdict_page import summary_sentences, write_sheets
 from probing.edit import directions as directions_module
 from probing.edit.data_set import CLEAN, EffectSummary, run_to_folder
@@ -173,10 +174,8 @@ def run_interventions(
                 batch_size=batch_size,
                 progress=partial(_advance, bar),
             )
-        causal_figures.write(causal_figures.effects(summaries), job_out / "effects.svg")
-        curves = causal_figures.dose_response(summaries)
-        if curves is not None:
-            causal_figures.write(curves, job_out / "dose.svg")
+        for name, picture in causal_figures.charts(summaries).items():
+            write_bytes(job_out / f"{name}.svg", export(picture, "svg"))
         print(f"\n{folder.name}: {job_out}")
         _print_summaries(summaries)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model.files import write_bytes
-from probing.draw.export import ENDINGS, KINDS, export, format_of
+from probing.draw.export import ENDINGS, KINDS, export_report, format_of
 from probing.draw.marks import THEMES
 from probing.read.report import VALUES, ProbeReport
 
@@ -25,7 +25,7 @@ def plot(
 ) -> None:
     """Draw a report: the graph, nodes by thoughts, or frontier metrics beside their controls."""
     format = format_of(out)
-    data = export(ProbeReport.load(source), kind, format, state=state, value=value, theme=theme)
+    data = export_report(ProbeReport.load(source), kind, format, state=state, value=value, theme=theme)
     write_bytes(out, data)
 
 

@@ -9,41 +9,10 @@ from typing import Literal
 
 from model.errors import InputError
 from model.values import Value
-from probing.dataset.cells import Cell, Number
+from probing.dataset.cells import Cell
+from probing.draw.values import Chart as Chart
+from probing.draw.values import Series as Series
 from probing.read.report import ModelInfo
-
-Optional = tuple[Number | None, ...]
-
-
-class Series(Value):
-    """One line, one set of bars, points or a histogram."""
-
-    name: str
-    x: tuple[Number | str, ...]
-    y: Optional
-    low: Optional | None = None
-    high: Optional | None = None
-    labels: tuple[str, ...] | None = None
-    """A text for each point, such as the problem's number."""
-    control: bool = False
-    """Drawn as a control: dashed or dotted."""
-
-
-class Chart(Value):
-    """What is drawn, in data. ``x`` and ``y`` of its series are what the axes say, in their units."""
-
-    name: str
-    """File name without its ending."""
-    title: str
-    kind: Literal["lines", "stacked", "bars", "histogram", "points", "heatmap", "tree"]
-    """heatmap: a series is a row and its x are the columns. stacked: a series is a category."""
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    y_range: tuple[Number, Number] | None = None
-    edges: tuple[tuple[str, str], ...] = ()
-    """tree: the edges, by node name."""
-    note: str = ""
 
 
 class Published(Value):

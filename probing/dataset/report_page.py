@@ -14,7 +14,7 @@ from model.files import write_text
 from model.values import Progress, silent
 from probing.dataset.cells import Cell
 from probing.dataset.findings import Chart, DatasetResult, Published, Section
-from probing.draw.static_chart import to_svg
+from probing.draw.static import svg as to_svg
 
 COLUMNS = ("analysis", "metric", "source", "group", "step", "value", "low", "high", "n", "unit")
 

@@ -1,316 +1,287 @@
-"""What ECharts draws on the page: pure functions from scenes and reports to option objects.
+"""What ECharts draws on the page: ``option`` turns a graph, a heatmap or a chart into an option object.
 
 Names come from strangers. ECharts takes labels as plain text but tooltips as HTML, and fills ``{...}`` templates in
-both; so names in tooltips are escaped, braces too, and no name is ever part of a template.
+both; so names in tooltips are escaped, braces too, and no name is ever part of a template. Series keep their ids and
+their number from one state to the next, so that a keyed chart keeps its selection and moves.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
-from model.codec_slots import ANSWER, MARKERS
-from probing.draw.marks import Theme
-from probing.draw.of_report import (
-    PARTS,
-    DagScene,
-    EdgeMark,
-    HeatmapScene,
-    MetricPanel,
-    NodeMark,
-    Scale,
+from model.files import html
+from probing.draw.marks import MANY, SHAPE, Mark, Theme, faded, marks_of, printed, printed_share
+from probing.draw.values import (
+    Chart,
+    Edge,
+    Graph,
+    HeatCell,
+    HeatColumn,
+    Heatmap,
+    HeatRow,
+    Node,
+    Reference,
+    Series,
     display_name,
-    mass_parts,
-    thought_of,
+    unique,
 )
-from probing.read.report import Band, Estimate, ProbeReport
 
 Option = dict[str, Any]
-
-TARGET, OTHER = "target ✓", "other ✗"
-_SHAPES = {"root": "roundRect", "target": "diamond", "other candidate": "diamond", "node": "circle"}
 NOTHING = {"show": False}
+BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
+TARGET, OTHER = "target ✓", "other ✗"
+TAGS = {"root": "root", "target": TARGET, "other candidate": OTHER}
+_TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
 
 
-def candidate_colours(theme: Theme) -> tuple[str, str]:
-    """Colours of the target and of the other candidate; always beside a word or a shape."""
-    return ("#00775a", "#a0337a") if theme.name == "light" else ("#45d2a6", "#ee92c9")
+def option(value: Graph | Heatmap | Chart, theme: Theme, *, selected: int | None = None) -> Option:
+    """What ECharts draws. ``selected`` is a node that stands out."""
+    if isinstance(value, Graph):
+        return _graph(value, theme, selected)
+    return _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
+
+
+def height(value: Graph | Heatmap | Chart) -> int:
+    """Pixels in which a picture can be read."""
+    if isinstance(value, Graph):
+        return round(min(max(40 + 52 * (value.height + 1.6), 340), 760))
+    if isinstance(value, Heatmap):
+        return 78 + max(24 * len(value.rows), 330)
+    if value.kind == "tree":
+        column = [list(group) for _, group in groupby(sorted(float(x) for s in value.series for x in s.x))]
+        return 140 + 46 * max(len(group) for group in column)
+    if value.kind == "strip":
+        return 70 + 33 * len(value.names())
+    return 130 + 34 * max(len(value.series), 5) if value.kind == "heatmap" else 310
+
+
+def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int] | None:
+    """What a selection on the page means: (state, node) for graphs and heatmaps, (series, point) for charts."""
+    for group in groups:
+        for i in group["data_indices"]:
+            if isinstance(value, Chart):
+                return int(group["series_index"]), int(i)
+            if isinstance(value, Graph) and group.get("data_type") == "node" and 0 <= i < len(value.nodes):
+                return value.state, int(i)
+            if isinstance(value, Heatmap) and group["series_index"] == 0 and 0 <= i < len(found := cells(value)):
+                return found[i][1].state, found[i][0].id
+    return None
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def dag(scene: DagScene, report: ProbeReport, node: int, theme: Theme) -> Option:
-    """The graph at one state of a report; hovering a node shows all its values, the chosen one stands out."""
-    return graph(scene, theme, lambda mark: _node_tip(mark, report, scene.state), chosen=node)
-
-
-def graph(
-    scene: DagScene,
-    theme: Theme,
-    tip: Callable[[NodeMark], str],
-    *,
-    chosen: int | None = None,
-    size: int | None = None,
-) -> Option:
-    """The graph at one state: a column each distance, colour = value, orange outline = true frontier.
-
-    ``tip`` gives the HTML shown on hovering a node; names in it must be ``safe``. ``size`` of a node in pixels.
-    """
-    size = size or (
-        34 if scene.height <= 12 and scene.width <= 8 else 28 if scene.height <= 18 and scene.width <= 11 else 22
-    )
-    top, bottom = scene.height + 0.8, -0.8
-    floor = bottom if scene.divider is None else scene.divider + 0.12
+def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
+    """A column each distance, colour = value, orange outline = true frontier."""
+    size = 34 if value.height <= 12 and value.width <= 8 else 28 if value.height <= 18 and value.width <= 11 else 22
+    top, bottom = value.height + 0.8, -0.8
+    floor = bottom if value.divider is None else value.divider + 0.12
     band = []
-    if scene.thought is not None and scene.thought < len(scene.columns):
-        band = [[{"coord": [scene.thought - 0.5, floor]}, {"coord": [scene.thought + 0.5, top]}]]
+    if value.thought is not None and value.thought < len(value.columns):
+        band = [[{"coord": [value.thought - 0.5, floor]}, {"coord": [value.thought + 0.5, top]}]]
     label = {"show": True, "formatter": "{b}", "textBorderColor": theme.background, "textBorderWidth": 3}
     captions = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
     return {
-        "animationDuration": 0,
-        "animationDurationUpdate": 250,
-        "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4},
-        "tooltip": {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}},
-        "xAxis": [_hidden_axis(-0.5, scene.width + 0.5), _distances(scene, theme)],
+        "animationDuration": 0, "animationDurationUpdate": 250,
+        "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4}, "tooltip": _TIP,
+        "xAxis": [_hidden_axis(-0.5, value.width + 0.5), _distances(value, theme)],
         "yAxis": _hidden_axis(bottom, top),
         "series": [
             {
-                "type": "graph",
-                "coordinateSystem": "cartesian2d",
-                "layout": "none",
-                "z": 3,
-                "selectedMode": "single",
+                "id": "graph", "type": "graph", "coordinateSystem": "cartesian2d", "layout": "none",
+                "z": 3, "selectedMode": "single",
                 "emphasis": {"focus": "adjacency", "blurScope": "series", "lineStyle": {"width": 2.5}},
-                "blur": {"itemStyle": {"opacity": 0.35}, "lineStyle": {"opacity": 0.2}, "label": {"opacity": 0.35}},
-                "edgeSymbol": ["none", "arrow"],
-                "edgeSymbolSize": 7,
-                "data": [_node(mark, scene, tip(mark), theme, size, chosen=chosen) for mark in scene.nodes],
-                "links": [_edge(mark, scene, theme) for mark in scene.edges],
+                "blur": {
+                    "itemStyle": {"opacity": 0.35}, "lineStyle": {"opacity": 0.2},
+                    "label": {"opacity": 0.35},
+                },
+                "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 7,
+                "data": [
+                    _node(node, value, theme, size, chosen=node.id == selected) for node in value.nodes
+                ],
+                "links": [_edge(edge, value, theme) for edge in value.edges],
             },
             {
-                **captions,
-                "z": 5,
-                "data": [_name(mark, theme, size) for mark in scene.nodes],
+                **captions, "id": "names", "z": 5,
+                "data": [_name(node, theme, size) for node in value.nodes],
                 "label": {**label, "position": "bottom", "fontSize": 12},
-                "markArea": {"silent": True, "itemStyle": {"color": theme.frontier, "opacity": 0.1}, "data": band},
+                "markArea": {
+                    "silent": True, "itemStyle": {"color": theme.frontier, "opacity": 0.1}, "data": band,
+                },
                 "markLine": {
-                    "silent": True,
-                    "symbol": "none",
+                    "silent": True, "symbol": "none",
                     "lineStyle": {"color": theme.faint, "type": "dashed"},
                     "label": {
-                        "formatter": "not reachable from the root",
-                        "position": "insideEndBottom",
-                        "color": theme.muted,
-                        "fontSize": 11,
+                        "formatter": "not reachable from the root", "position": "insideEndBottom",
+                        "color": theme.muted, "fontSize": 11,
                     },
-                    "data": [] if scene.divider is None else [{"yAxis": scene.divider}],
+                    "data": [] if value.divider is None else [{"yAxis": value.divider}],
                 },
             },
             {
-                **captions,
-                "z": 6,
-                "data": [_tag(mark, theme, size) for mark in scene.nodes if mark.role != "node"],
+                **captions, "id": "roles", "z": 6,
+                "data": [
+                    {
+                        "value": [node.x, node.y], "name": TAGS[node.role],
+                        "label": {"color": theme.outline_of(node), "distance": size / 2 + 5},
+                    } for node in value.nodes if node.role != "node"
+                ],
                 "label": {**label, "position": "top", "fontSize": 11, "fontWeight": "bold"},
             },
+            {
+                "id": "badges", "type": "scatter", "silent": True, "z": 7, "tooltip": NOTHING,
+                "symbolSize": 17, "symbolOffset": [round(-size / 2), round(-size / 2)],
+                "label": {"show": True, "formatter": "{b}", "fontSize": 14, "fontWeight": "bold"},
+                "data": [_badge(node, theme) for node in value.nodes if node.badge],
+            },
         ],
-    }
+    }  # fmt: skip
 
 
-def _node(mark: NodeMark, scene: DagScene, tip: str, theme: Theme, size: int, *, chosen: int | None) -> Option:
-    fill = theme.colour(mark.value, scene.scale.low, scene.scale.high)
+def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) -> Option:
+    fill = theme.colour(node.value, value.scale.low, value.scale.high)
     style: Option = {
         "color": fill,
-        "borderColor": theme.frontier if mark.frontier else _outline(mark, theme),
-        "borderWidth": 3.5 if mark.frontier else 2.2 if mark.role != "node" else 1.2,
-        "borderType": "solid" if mark.reachable else "dashed",
+        "borderColor": theme.frontier if node.frontier else theme.outline_of(node),
+        "borderWidth": 3.5 if node.frontier else 2.2 if node.role != "node" else 1.2,
+        "borderType": "solid" if node.reachable else "dashed",
     }
-    if mark.node == chosen and mark.role != "target":  # the target is the one shown unless another is chosen
+    if chosen and node.role != "target":  # the target is the one shown unless another is chosen
         style |= {"shadowBlur": 12, "shadowColor": theme.text}
+    shape = SHAPE[node.role]
     return {
-        "id": str(mark.node),
-        "name": _printed(mark.value, scene.scale),
-        "value": [mark.x, mark.y],
-        "symbol": _SHAPES[mark.role],
-        "symbolSize": size + 6 if _SHAPES[mark.role] == "diamond" else size,
+        "id": str(node.id),
+        "name": printed(node.value, value.scale),
+        "value": [node.x, node.y],
+        "symbol": shape.echarts,
+        "symbolKeepAspect": True,
+        "symbolSize": round(size * shape.size),
         "itemStyle": style,
         # The chosen node may also come from the list or the link, so a click alone changes no style.
         "select": {"itemStyle": style},
         "label": {"show": True, "position": "inside", "color": theme.ink(fill), "fontSize": 11 if size > 24 else 9},
-        "tooltip": {"formatter": tip},
+        "tooltip": {"formatter": _node_tip(node, value)},
     }
 
 
-def _outline(mark: NodeMark, theme: Theme) -> str:
-    target, other = candidate_colours(theme)
-    named = {"root": theme.text, "target": target, "other candidate": other}
-    return named.get(mark.role, theme.outline if mark.reachable else theme.faint)
+def _node_tip(node: Node, value: Graph) -> str:
+    rows = [("distance from the root", "none" if node.distance is None else str(node.distance)), *node.tip]
+    body = "".join(
+        f"<tr><td style='padding-right:14px'>{html(what)}</td><td style='text-align:right'>{html(text)}</td></tr>"
+        for what, text in rows
+    )
+    n = node.found.n
+    draws = "a single draw has no interval" if n == 1 else f"mean [95 % interval], n = {n} draws"
+    return (
+        f"<b>{safe(node.name)}</b><br>{node.meaning}<table>{body}</table><small>{html(value.heading)}; {draws}</small>"
+    )
 
 
-def _edge(mark: EdgeMark, scene: DagScene, theme: Theme) -> Option:
-    (ax, ay), (cx, cy), (bx, by) = mark.start, mark.control, mark.end
+def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
+    (ax, ay), (cx, cy), (bx, by) = edge.start, edge.control, edge.end
     length = math.hypot(bx - ax, by - ay)
     # How far the control point lies to the left of the straight line, as a share of its length: ECharts' curveness.
     left = ((cy - (ay + by) / 2) * (bx - ax) - (cx - (ax + bx) / 2) * (by - ay)) / length**2
-    names = {node.node: node.name for node in scene.nodes}
+    names = (value.nodes[v].name for v in (edge.source, edge.target))
     return {
-        "source": str(mark.source),
-        "target": str(mark.target),
+        "source": str(edge.source),
+        "target": str(edge.target),
         "lineStyle": {
-            "color": theme.path if mark.on_path else theme.edge,
-            "width": 2.4 if mark.on_path else 1.1,
-            "opacity": 1 if mark.reachable else 0.55,
+            "color": theme.path if edge.on_path else theme.edge if edge.reachable else theme.away,
+            "width": 2.4 if edge.on_path else 1.1,
+            "opacity": 1 if edge.reachable else 0.55,
             "curveness": round(left, 4),
         },
-        "tooltip": {"formatter": f"every {safe(names[mark.source])} is a {safe(names[mark.target])}"},
+        "tooltip": {"formatter": "every {} is a {}".format(*map(safe, names))},
     }
 
 
-def _name(mark: NodeMark, theme: Theme, size: int) -> Option:
-    style = {"color": theme.text if mark.reachable else theme.muted, "distance": size / 2 + 4}
-    if mark.role != "node":
+def _name(node: Node, theme: Theme, size: int) -> Option:
+    style = {"color": theme.text if node.reachable else theme.muted, "distance": size / 2 + 4}
+    if node.role != "node":
         style["fontWeight"] = "bold"
-    return {"value": [mark.x, mark.y], "name": shown(mark.name, 12), "label": style}
+    return {"value": [node.x, node.y], "name": shown(node.name, 12), "label": style}
 
 
-def _tag(mark: NodeMark, theme: Theme, size: int) -> Option:
-    text = {"root": "root", "target": TARGET, "other candidate": OTHER}[mark.role]
+def _badge(node: Node, theme: Theme) -> Option:
+    colour = theme.named("target" if node.badge == "+" else "other candidate")
     return {
-        "value": [mark.x, mark.y],
-        "name": text,
-        "label": {"color": _outline(mark, theme), "distance": size / 2 + 5},
+        "value": [node.x, node.y],
+        "name": node.badge,
+        "itemStyle": {"color": colour, "borderColor": theme.background, "borderWidth": 1.5},
+        "label": {"color": theme.ink(colour)},
     }
 
 
-def _distances(scene: DagScene, theme: Theme) -> Option:
-    names = [f"{text} hop{'' if text == '1' else 's'}" if text != "0" else "root" for _, text in scene.columns]
-    names += [""] * (int(scene.width) + 1 - len(names))
+def _distances(value: Graph, theme: Theme) -> Option:
+    names = [f"{text} hop{'' if text == '1' else 's'}" if text != "0" else "root" for _, text in value.columns]
+    names += [""] * (int(value.width) + 1 - len(names))
     return {
         "type": "category",
         "position": "top",
-        "data": [{"value": name, "textStyle": lit(d == scene.thought, theme)} for d, name in enumerate(names)],
+        "data": [{"value": name, "textStyle": lit(d == value.thought, theme)} for d, name in enumerate(names)],
         "axisLabel": {"interval": 0, "fontSize": 12},
         **BARE,
     }
 
 
-def _node_tip(mark: NodeMark, report: ProbeReport, state: int) -> str:
-    said = [(what, _said(report, what, state, mark.node)) for what in ("probability", "normalised", "logit", "cosine")]
-    return node_tip(mark, said, f"after {state} thoughts")
+# --- the heatmap ------------------------------------------------------------------------------------------------------
 
 
-def node_tip(mark: NodeMark, values: list[tuple[str, str]], where: str) -> str:
-    """What a node is, its values, and where and over how many draws they were measured, as HTML."""
-    role = {
-        "root": "root: the one asked about",
-        "target": "target: the right answer",
-        "other candidate": "the other candidate: wrong",
-        "node": "reachable from the root" if mark.reachable else "not reachable from the root",
-    }[mark.role]
-    if mark.frontier:
-        role += "; in the frontier" + (", on a shortest path" if mark.optimal else "")
-    rows = [("distance from the root", "none" if mark.distance is None else str(mark.distance))]
-    rows += values
-    cells = "".join(
-        f"<tr><td style='padding-right:14px'>{what}</td><td style='text-align:right'>{text}</td></tr>"
-        for what, text in rows
-    )
-    draws = "a single draw has no interval" if mark.n == 1 else f"mean [95 % interval], n = {mark.n} draws"
-    return f"<b>{safe(mark.name)}</b><br>{role}<table>{cells}</table><small>{where}; {draws}</small>"
-
-
-# --- the staircase ----------------------------------------------------------------------------------------------------
-
-
-def cells(scene: HeatmapScene) -> tuple[tuple[int, NodeMark], ...]:
-    """(state, node) of every cell in the order drawn: frontier cells last, so that their outline is on top."""
-    found = [(row.state, mark) for row in scene.rows for mark in row.cells]
-    return tuple(sorted(found, key=lambda cell: cell[1].frontier))
-
-
-def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, theme: Theme) -> Option:
-    """Nodes down, thoughts across; true frontier outlined, and the answer marker's mass in a row of its own."""
-    order = scene.columns
-    marker = "[A] ready to answer"
-    rank = {mark.node: i for i, mark in enumerate(order)}
-    data = []
-    for at, mark in cells(scene):
-        cell: Option = {
-            "value": [at, rank[mark.node], round(mark.value, 5)],
-            "name": _printed(mark.value, scene.scale),
-            "label": {"color": theme.ink(theme.colour(mark.value, scene.scale.low, scene.scale.high))},
-            "tooltip": {
-                "formatter": f"<b>{safe(mark.name)}</b>, {scene.rows[at].label}<br>"
-                f"{scene.scale.value} {_said(report, scene.scale.value, at, mark.node)}"
-            },
-        }
-        if mark.frontier:
-            cell["itemStyle"] = {"borderColor": theme.frontier, "borderWidth": 2.2}
-        data.append(cell)
-    done = []
-    for row in scene.rows:
-        mass = report.marker.mean[row.state][ANSWER]
-        done.append(
-            {
-                "value": [row.state, len(order), round(mass, 5)],
-                "name": _printed(mass, Scale("probability", "", 0, 1)),
-                "label": {"color": theme.ink(_grey(theme, mass))},
-                "tooltip": {
-                    "formatter": f"probability of [A] next, {row.label}<br>"
-                    f"{interval(report.marker, row.state, ANSWER, least=0, most=1)}"
-                },
-            }
-        )
-    names = unique([*(shown(mark.name, 14) for mark in order), marker])
-    rows: list[Option] = [
-        {
-            "value": name,
-            "textStyle": {
-                "color": _outline(mark, theme)
-                if mark.role != "node"
-                else theme.text
-                if mark.reachable
-                else theme.muted,
-                "fontWeight": "bold" if mark.role != "node" or mark.node == node else "normal",
-            },
-        }
-        for name, mark in zip(names, order, strict=False)
+def cells(value: Heatmap) -> list[tuple[HeatRow, HeatColumn, HeatCell]]:
+    """Cells of nodes in the order drawn: frontier cells last, so that their outline is on top."""
+    found = [
+        (row, column, cell)
+        for row, line in zip(value.rows, value.cells, strict=True)
+        for column, cell in zip(value.columns, line, strict=True)
+        if row.role != "marker" and cell.found is not None
     ]
-    rows.append({"value": names[-1], "textStyle": {"color": theme.muted, "fontStyle": "italic"}})
-    label = {"show": True, "formatter": "{b}", "fontSize": 10}
-    common = {"type": "heatmap", "label": label}
-    ramp = [colour for _, colour in theme.stops(scene.scale.low, scene.scale.high)]
-    clear = [_clear(theme) if colour == theme.background else colour for colour in ramp]
-    greys = [_clear(theme), *(_grey(theme, i / 8) for i in range(1, 9))]
-    ends = [(scene.scale.low, scene.scale.high, clear), (0, 1, greys)]
-    light = [
-        {"color": theme.frontier, "opacity": 0.1} if row.state == state else {"color": "transparent"}
-        for row in scene.rows
-    ]
+    return sorted(found, key=lambda one: one[2].frontier)
+
+
+def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
+    """Nodes down, thoughts across; true frontier outlined, and the answer marker in a row of its own."""
+    place = {row.id: i for i, row in enumerate(value.rows)}
+    data = [_cell(value, place[row.id], column.state, theme) for row, column, _ in cells(value)]
+    done = [_cell(value, place[-1], column.state, theme) for column in value.columns] if -1 in place else []
+    low, high = value.scale.low, value.scale.high
+    ramp = [faded(c, 0) if c == theme.background else c for _, c in theme.stops(low, high)]
+    marker = value.rows[-1]
+    greys = [faded(theme.background, 0), *(theme.cell(marker, i / 8, value.scale) for i in range(1, 9))]
+    ends = [(low, high, ramp)] + ([(0.0, 1.0, greys)] if done else [])
+    common = {"type": "heatmap", "label": {"show": True, "formatter": "{b}", "fontSize": 10}}
+    names = unique(shown(row.label if row.role == "marker" else row.name, 20) for row in value.rows)
     return {
         "animation": False,
         "grid": {"left": 4, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
-        "tooltip": {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}},
+        "tooltip": _TIP,
         "xAxis": {
             "type": "category",
             "position": "top",
             "data": [
-                {"value": str(row.thought or "end"), "textStyle": lit(row.state == state, theme)} for row in scene.rows
+                {"value": column.label, "textStyle": lit(column.state == value.cursor, theme)}
+                for column in value.columns
             ],
-            "name": "thought",
-            "nameLocation": "middle",
-            "nameGap": 24,
-            "nameTextStyle": {"color": theme.muted},
+            **_named("thought", theme, 24),
             "axisLabel": {"interval": 0, "fontSize": 12},
             **BARE,
-            "splitArea": {"show": True, "areaStyle": {"color": [_rgba(item) for item in light]}},
+            "splitArea": {
+                "show": True,
+                "areaStyle": {
+                    "color": [faded(theme.text, 0.07 if c.state == value.cursor else 0) for c in value.columns]
+                },
+            },
         },
         "yAxis": {
             "type": "category",
             "inverse": True,
-            "data": rows,
+            "data": [
+                {"value": name, "textStyle": _row_style(row, theme, selected)}
+                for name, row in zip(names, value.rows, strict=True)
+            ],
             "axisLabel": {"interval": 0, "fontSize": 11},
             **BARE,
             "splitLine": {"show": True, "lineStyle": {"color": theme.faint, "opacity": 0.5}},
@@ -318,8 +289,8 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
         "visualMap": [
             {
                 "show": i == 0,
-                "min": low,
-                "max": high,
+                "min": least,
+                "max": most,
                 "seriesIndex": i,
                 "dimension": 2,
                 "inRange": {"color": colours},
@@ -328,292 +299,451 @@ def staircase(scene: HeatmapScene, report: ProbeReport, state: int, node: int, t
                 "bottom": 0,
                 "itemWidth": 10,
                 "itemHeight": 110,
-                "text": [_end(high), f"{scene.scale.value}  {_end(low)}"],
+                "text": [f"{most:.3g}", f"{value.scale.value}  {least:.3g}"],
                 "textStyle": {"color": theme.muted, "fontSize": 11},
                 "hoverLink": False,
             }
-            for i, (low, high, colours) in enumerate(ends)
+            for i, (least, most, colours) in enumerate(ends)
         ],
         "series": [
-            {**common, "data": data, "selectedMode": "single"},
-            {**common, "data": done},
+            {**common, "id": "cells", "data": data, "selectedMode": "single"},
+            *([{**common, "id": "marker", "data": done}] if done else []),
         ],
     }
 
 
-# --- small charts -----------------------------------------------------------------------------------------------------
+def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
+    cell, about = value.cells[row][state], value.rows[row]
+    assert cell.found is not None
+    number = cell.found.value
+    found: Option = {
+        "value": [state, row, round(number, 5)],
+        "name": _printed_in(value, about, number),
+        "label": {"color": theme.ink(theme.cell(about, number, value.scale))},
+        "tooltip": {"formatter": f"<b>{safe(about.name)}</b>, {_state(value.columns[state])}<br>{html(cell.tip)}"},
+    }
+    if cell.frontier:
+        found["itemStyle"] = {"borderColor": theme.frontier, "borderWidth": 2.2}
+    return found
 
 
-def trajectory(report: ProbeReport, scale: Scale, state: int, node: int, theme: Theme) -> Option:
-    """One node's value over the states with its interval; a dashed line marks the thought it should be in."""
-    band = report.values(scale.value)
-    states = range(report.n_thoughts + 1)
-    blue = theme.sources["model"]
-    series: list[Option] = []
-    if band.low is not None and band.high is not None:
-        low = [row[node] for row in band.low]
-        wide = [row[node] - least for row, least in zip(band.high, low, strict=True)]
-        edge = {"type": "line", "stack": "interval", "stackStrategy": "all", "symbol": "none", "silent": True}
-        edge |= {"lineStyle": {"opacity": 0}, "tooltip": NOTHING}
-        series += [
-            {**edge, "data": [round(x, 5) for x in low]},
-            {**edge, "data": [round(x, 5) for x in wide], "areaStyle": {"color": blue, "opacity": 0.22}},
-        ]
-    mark = [_here(state, theme)]
-    distance = report.problem.distance[node]
-    if math.isfinite(distance) and 1 <= distance <= report.n_thoughts:
-        mark.append({"xAxis": str(int(distance) - 1), "lineStyle": {"color": theme.frontier, "type": "dashed"}})
-    series.append(
-        {
-            "type": "line",
-            "data": [round(band.mean[s][node], 5) for s in states],
-            "symbol": "circle",
-            "symbolSize": 7,
-            "color": blue,
-            "markLine": _marks(mark),
-        }
-    )
-    ends: Option = {"min": 0, "max": 1} if scale.high == 1 and scale.low == 0 else {}
-    return chart([str(s) for s in states], "thoughts had (k)", series, theme, **ends)
+def _printed_in(value: Heatmap, row: HeatRow, number: float) -> str:
+    unit = value.scale.model_copy(update={"low": 0, "high": 1, "signed": False})
+    return printed(number, unit if row.role == "marker" else value.scale)
 
 
-def answers(report: ProbeReport, state: int, theme: Theme) -> Option:
-    """Probability of either candidate if the model answers after k thoughts, with intervals."""
-    lines = [
-        (TARGET, [answer.p_target for answer in report.answers], "circle"),
-        (OTHER, [answer.p_neg_target for answer in report.answers], "diamond"),
+def _state(column: HeatColumn) -> str:
+    return f"thought {column.thought}" if column.thought else "the answer state"
+
+
+def _row_style(row: HeatRow, theme: Theme, selected: int | None) -> Option:
+    if row.role == "marker":
+        return {"color": theme.muted, "fontStyle": "italic"}
+    plain = theme.text if row.reachable else theme.muted
+    bold = row.role != "node" or row.id == selected
+    return {"color": plain if row.role == "node" else theme.outline_of(row), "fontWeight": "bold" if bold else "normal"}
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def _chart(chart: Chart, theme: Theme) -> Option:
+    """A chart of any kind, from the same data as its files."""
+    draw = {
+        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _stacked, "bars": _boxes,
+        "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
+    }[chart.kind]  # fmt: skip
+    found = draw(chart, marks_of(chart.series, theme), theme)
+    for i, series in enumerate(found["series"]):
+        series.setdefault("id", f"{chart.name} {i}")
+    return {"animation": False, **found}
+
+
+def _xy(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """Lines with their intervals as bands or strokes, single points, or the steps of a histogram."""
+    many = len(chart.series) > MANY and chart.kind == "lines"
+    place = {name: i for i, name in enumerate(chart.categories)}
+    items: list[Option] = []
+    for i, (series, mark) in enumerate(zip(chart.series, marks, strict=True)):
+        x = [place[str(at)] if place else round(float(at), 5) for at in series.x]
+        data = [[at, _round(y)] for at, y in zip(x, series.y, strict=True)]
+        line: Option = {
+            "type": "line", "name": series.name, "data": data, "color": theme.sources["model"] if many else mark.colour,
+            "symbol": "none" if many or len(x) > MANY else mark.marker.echarts, "symbolSize": 7,
+            "lineStyle": {
+                "width": 1 if many else 2.2 * mark.width, "opacity": 0.4 if many else 1, "type": mark.dash.echarts,
+            },
+        }  # fmt: skip
+        if chart.kind == "points":
+            tips = [f"{safe(label)}<br>{safe(series.name)}" for label in series.labels or ("",) * len(x)]
+            line |= {
+                "type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 8, "itemStyle": {"opacity": 0.7},
+                "selectedMode": "single",
+                "select": {"itemStyle": {"borderColor": theme.text, "borderWidth": 2, "opacity": 1}},
+                "data": [{"value": v, "tooltip": {"formatter": t}} for v, t in zip(data, tips, strict=True)],
+            }  # fmt: skip
+        elif chart.kind == "histogram":
+            end = [round(x[-1] + (x[1] - x[0] if len(x) > 1 else 1.0), 5), data[-1][1]]
+            line |= {"step": "end", "symbol": "none", "areaStyle": {"opacity": 0.14}, "data": [*data, end]}
+        if many:
+            items.append(line)
+        elif series.shade:
+            items += [*_band(x, series, mark.colour, i), line]
+        else:
+            items += [line, *_strokes(x, series, mark.colour)]
+    items[0]["markArea"] = _areas(chart.references, theme)
+    items[-1]["markLine"] = _reference_lines(chart, theme)
+    found = _frame(chart, items, theme, legend=not many, tooltip="item" if many or chart.kind == "points" else "axis")
+    if chart.categories:
+        return found | {"xAxis": _category_axis(chart, theme)}
+    whole = chart.kind == "lines" and all(float(x).is_integer() for series in chart.series for x in series.x)
+    return found | {"xAxis": _value_axis(chart.x_label, theme, chart.x_range) | ({"minInterval": 1} if whole else {})}
+
+
+def _band(x: Sequence[float], series: Series, colour: str, number: int) -> list[Option]:
+    """An interval as two stacked lines, the upper one's height shaded; none without intervals."""
+    if series.low is None or series.high is None:
+        return []
+    edge = {"type": "line", "stack": f"band {number}", "stackStrategy": "all", "symbol": "none", "silent": True}
+    edge |= {"lineStyle": {"opacity": 0}, "tooltip": NOTHING}
+    ends = zip(x, series.low, series.high, strict=True)
+    known = [(at, a, b) for at, a, b in ends if a is not None and b is not None]
+    shade = {"areaStyle": {"color": colour, "opacity": 0.2}}
+    return [
+        {**edge, "data": [[at, round(a, 5)] for at, a, _ in known]},
+        {**edge, "data": [[at, round(b - a, 5)] for at, a, b in known], **shade},
     ]
-    series: list[Option] = []
-    for (name, found, symbol), colour in zip(lines, candidate_colours(theme), strict=True):
-        series += with_bars(name, list(found), colour, symbol)
-    series[0]["markLine"] = _marks([_here(state, theme)])
-    categories = [str(answer.k) for answer in report.answers]
-    return chart(categories, "answered after k thoughts", series, theme, legend=[TARGET, OTHER], min=0, max=1)
 
 
-def metric(panel: MetricPanel, state: int, theme: Theme) -> Option:
-    """One frontier metric by thought, the model beside its controls and chance, with intervals."""
-    series: list[Option] = []
-    symbols = {"model": "circle", "shuffled": "triangle", "untrained": "rect"}
-    for found in panel.series:
-        colour = theme.sources[found.source]
-        series += with_bars(found.label, [p.estimate for p in found.points], colour, symbols[found.source])
-    n = len(panel.series[0].points)
-    if panel.chance:
-        chance = dict(panel.chance)
-        series.append(
-            {
-                "type": "line",
-                "name": panel.chance_label,
-                "data": [chance.get(t) for t in range(1, n + 1)],
-                "symbol": "none",
-                "color": theme.muted,
-                "lineStyle": {"type": "dotted", "width": 1.5},
-            }
-        )
-    if state < n:
-        series[0]["markLine"] = _marks([_here(state, theme, first=1)])
-    legend = [item["name"] for item in series if "name" in item]
-    return chart([str(t) for t in range(1, n + 1)], "thought", series, theme, legend=legend, min=0, max=1)
+def _strokes(x: Sequence[float], series: Series, colour: str) -> list[Option]:
+    """Intervals as vertical strokes: one line with gaps; none without intervals."""
+    if series.low is None or series.high is None:
+        return []
+    strokes: list[list[float | None]] = []
+    for at, low, high in zip(x, series.low, series.high, strict=True):
+        strokes += [[at, _round(low)], [at, _round(high)], [at, None]]
+    quiet = {"symbol": "none", "silent": True, "tooltip": NOTHING, "lineStyle": {"color": colour, "width": 1.4}}
+    return [{"type": "line", "data": strokes, **quiet}]
 
 
-def parts(report: ProbeReport, state: int, theme: Theme) -> Option:
-    """Where the probability of each state is: frontier, reached before, not reached, other, answer marker."""
-    states = range(report.n_thoughts + 1)
-    shares = [dict(mass_parts(report, s)) for s in states]
-    series = [
+def _areas(references: Sequence[Reference], theme: Theme) -> Option:
+    stages = [line for line in references if line.kind == "stage"]
+    label = {"show": len(stages) <= 10, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
+    areas = [
+        [
+            {"xAxis": line.at, "name": line.label, "itemStyle": {"color": theme.muted, "opacity": 0.09 * (i % 2)}},
+            {"xAxis": line.to},
+        ]
+        for i, line in enumerate(stages)
+    ]
+    return {"silent": True, "animation": False, "label": label, "data": areas}
+
+
+def _reference_lines(chart: Chart, theme: Theme) -> Option:
+    data: list[Option] = []
+    for line in chart.references:
+        if line.kind == "stage":
+            continue
+        at = str(chart.categories[int(line.at)]) if line.axis == "x" and chart.categories else line.at
+        style: Option = {"color": theme.muted, "type": "dotted", "width": 1.5}
+        if line.kind == "frontier":
+            style = {"color": theme.frontier, "type": "dashed"}
+        if line.kind == "cursor":
+            wide = {"width": 10, "opacity": 0.12} if chart.categories else {"width": 1.2, "opacity": 0.7}
+            style = {"color": theme.text, "type": "solid"} | wide
+        text = {"show": bool(line.label) and line.axis == "y", "formatter": line.label, "position": "insideEndTop"}
+        data.append({f"{line.axis}Axis": at, "lineStyle": style, "label": {**text, "color": theme.muted}})
+    return {"silent": True, "symbol": "none", "label": NOTHING, "animation": False, "data": data}
+
+
+def _stacked(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    items: list[Option] = [
         {
             "type": "bar",
-            "name": part,
-            "stack": "mass",
-            "barCategoryGap": "22%",
-            "data": [round(share[part], 5) for share in shares],
-            "color": theme.parts[part],
+            "stack": "all",
+            "name": series.name,
+            "color": mark.colour,
+            "barCategoryGap": "18%",
+            "label": {"show": True, "formatter": "{b}", "fontSize": 10, "textBorderWidth": 2},
+            "itemStyle": {"borderColor": theme.background, "borderWidth": 1},
+            "data": [
+                {
+                    "value": _round(y),
+                    "name": printed_share(y),
+                    "label": {"color": theme.ink(mark.colour), "textBorderColor": mark.colour},
+                    "tooltip": {"formatter": f"<b>{safe(series.name)}</b>, {safe(str(x))}<br>{html(series.said(j))}"},
+                }
+                for j, (x, y) in enumerate(zip(series.x, series.y, strict=True))
+            ],
         }
-        for part in PARTS
+        for series, mark in zip(chart.series, marks, strict=True)
     ]
-    names = [str(thought_of(report, s) or "end") for s in states]
-    option = chart(names, "thought", series, theme, legend=list(PARTS), min=0, max=1)
-    option["xAxis"]["data"] = [{"value": n, "textStyle": lit(s == state, theme)} for s, n in enumerate(names)]
-    return option
+    return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme)}
 
 
-def tokens(report: ProbeReport, state: int, theme: Theme, n: int = 7) -> Option:
-    """The likeliest next tokens of a state by name, and the mass left over."""
-    problem, thought = report.problem, thought_of(report, state)
-    found = []
-    for node, p in enumerate(report.probability.mean[state]):
-        distance = problem.distance[node]
-        part = "frontier" if distance == thought else "not reached"
-        if distance < (thought or math.inf):
-            part = "reached before"
-        found.append((p, shown(problem.idx_to_symbol[node], 14), theme.parts[part]))
-    found += [
-        (p, name, theme.parts["answer marker"]) for name, p in zip(MARKERS, report.marker.mean[state], strict=True)
-    ]
-    found.sort(key=lambda item: -item[0])
-    bars = [*found[:n], (max(0.0, 1 - sum(p for p, *_ in found[:n])), "all other tokens", theme.parts["other"])]
-    return {
-        "animation": False,
-        "grid": {"left": 4, "right": 48, "top": 4, "bottom": 4, "containLabel": True},
-        "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
-        "yAxis": {
-            "type": "category",
-            "inverse": True,
-            "data": unique([name for _, name, _ in bars]),
-            "axisLabel": {"fontSize": 12, "color": theme.text},
-            **BARE,
-        },
-        "series": [
+def _boxes(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """Each value as its interval with a stroke at the mean; side by side where there are several series."""
+    names = list(chart.names())
+    items: list[Option] = []
+    for series, mark in zip(chart.series, marks, strict=True):
+        place = {str(x): i for i, x in enumerate(series.x)}
+        data: list[Option | str] = []
+        for name in names:
+            i = place.get(name)
+            if i is None or series.y[i] is None:
+                data.append("-")
+                continue
+            y = series.y[i]
+            low, high = (y if ends is None or ends[i] is None else ends[i] for ends in (series.low, series.high))
+            size = f"<br>{safe(series.labels[i])}" if series.labels else ""
+            tip = f"<b>{safe(series.name)}</b>, {safe(name)}<br>{html(series.said(i))}{size}"
+            data.append({"value": [_round(v) for v in (low, low, y, high, high)], "tooltip": {"formatter": tip}})
+        style = {"color": faded(mark.colour, 0.18), "borderColor": mark.colour, "borderWidth": 2}
+        items.append(
             {
-                "type": "bar",
-                "barWidth": "66%",
-                "silent": True,
-                "label": {"show": True, "position": "right", "formatter": "{b}", "color": theme.muted},
-                "data": [
-                    {
-                        "value": round(p, 5),
-                        "name": f"{p:.3f}" if p >= 0.0005 else "<.001",
-                        "itemStyle": {"color": colour, "borderRadius": 2},
-                    }
-                    for p, _, colour in bars
-                ],
+                "type": "boxplot", "name": series.name, "color": mark.colour, "boxWidth": [10, 34], "itemStyle": style,
+                "data": data,
             }
-        ],
+        )  # fmt: skip
+    sizes = chart.series[0].labels or ()
+    if [str(x) for x in chart.series[0].x] == names and len(sizes) == len(names):
+        names = [f"{name}\n{size}" for name, size in zip(names, sizes, strict=True)]
+    return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme, names, 40)}
+
+
+def _grid(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    known = [y for series in chart.series for y in series.y if y is not None]
+    low, high = chart.y_range or (min(known, default=0.0), max(known, default=1.0))
+    data = []
+    for row, series in enumerate(chart.series):
+        for column, y in enumerate(series.y):
+            fill = theme.background if y is None else theme.colour(y, low, high)
+            tip = f"<b>{safe(series.name)}</b>, {safe(str(series.x[column]))}<br>{html(series.said(column))}"
+            data.append(
+                {
+                    "value": [column, row, _round(y) if y is not None else "-"],
+                    "name": "–" if y is None else f"{y:.2f}",
+                    "itemStyle": {"color": fill},
+                    "label": {"color": theme.ink(fill)},
+                    "tooltip": {"formatter": tip},
+                }
+            )
+    label = {"show": True, "formatter": "{b}", "fontSize": 11}
+    frame = _frame(chart, [{"type": "heatmap", "data": data, "label": label}], theme, legend=False, tooltip="item")
+    rows = [shown(series.name, 30) for series in chart.series]
+    return frame | {
+        "xAxis": _category_axis(chart, theme),
+        "yAxis": {"type": "category", "data": rows, "inverse": True, "axisTick": NOTHING, "axisLine": NOTHING},
+        # Cells carry their own colours; a heatmap cannot be drawn without a visual map.
+        "visualMap": {"show": False, "min": low, "max": high, "inRange": {"color": [theme.background, theme.text]}},
     }
+
+
+def _ranked(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """Bars to the right, each with its number."""
+    names = chart.names()
+    items: list[Option] = []
+    for series, mark in zip(chart.series, marks, strict=True):
+        place = {str(x): i for i, x in enumerate(series.x)}
+        style = {"color": mark.colour, "borderRadius": 2}
+        labels = series.labels or [f"{y:.3f}" for y in series.y]
+        data = [
+            {"value": _round(series.y[place[name]]), "name": labels[place[name]], "itemStyle": style}
+            if name in place
+            else "-"
+            for name in names
+        ]
+        label = {"show": True, "position": "right", "formatter": "{b}", "color": theme.muted}
+        items.append(
+            {
+                "type": "bar", "stack": "all", "barWidth": "66%", "silent": True, "name": series.name,
+                "color": mark.colour, "id": series.name, "label": label, "data": data,
+            }
+        )  # fmt: skip
+    axis = {"type": "category", "inverse": True, "data": [shown(name, 20) for name in names], **BARE}
+    return _frame(chart, items, theme) | {
+        "grid": {"left": 4, "right": 48, "top": 26, "bottom": 4, "containLabel": True},
+        "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
+        "yAxis": axis | {"axisLabel": {"fontSize": 12, "color": theme.text}},
+    }
+
+
+def _strip(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """A row a category: every case faint, the value with its interval, and what is printed behind it."""
+    place = {name: i for i, name in enumerate(chart.names())}
+    low, high = chart.y_range or (0.0, 1.0)
+    items: list[Option] = []
+    printed_behind: list[Option] = []
+    for series, mark in zip(chart.series, marks, strict=True):
+        data: list[Option] = []
+        strokes: list[list[Option]] = []
+        for i, (name, y) in enumerate(zip(series.x, series.y, strict=True)):
+            row = place[str(name)]
+            if y is None:
+                continue
+            tip = f"<b>{safe(str(name))}</b><br>{html(chart.y_label)}: {html(series.said(i))}"
+            if series.labels:
+                tip += f"<br>{html(series.labels[i])}"
+                printed_behind.append({"value": [high, row], "name": series.labels[i]})
+            data.append({"value": [round(y, 4), row], "tooltip": {"formatter": tip}})
+            ends = [None if e is None else e[i] for e in (series.low, series.high)]
+            if ends[0] is not None and ends[1] is not None:
+                strokes.append([{"coord": [round(min(max(e or 0.0, low), high), 4), row]} for e in ends])
+        case = {"silent": True, "symbolSize": 8, "z": 2, "tooltip": NOTHING}
+        style = {"color": mark.colour, "opacity": 0.5 if series.faint else 1}
+        line = {
+            "silent": True, "symbol": ["rect", "rect"], "symbolSize": [1.5, 9], "label": NOTHING, "animation": False,
+            "lineStyle": {"type": "solid", "width": 1.6, "color": mark.colour}, "data": strokes,
+        }  # fmt: skip
+        items.append(
+            {
+                "type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 13, "z": 4, "itemStyle": style,
+                "data": data, "markLine": line, **(case if series.faint else {}),
+            }
+        )  # fmt: skip
+    behind: Option = {"show": True, "formatter": "{b}", "position": "right", "distance": 16, "fontSize": 12}
+    behind["color"] = theme.text
+    items.append({"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING, "data": printed_behind,
+                  "label": behind})  # fmt: skip
+    titles = [
+        {
+            "text": shown(line.label, 18),
+            "top": 0,
+            **({"left": "34%"} if line.at <= low else {"right": 78}),
+            "textStyle": {"color": theme.named(line.group or "text"), "fontSize": 13, "fontWeight": "bold"},
+        }
+        for line in chart.references
+    ]
+    rows = [{"value": name} for name in unique(shown(name, 40) for name in place)]
+    axis: Option = {"type": "category", "inverse": True, "data": rows, **BARE}
+    return {
+        "grid": [{"left": 4, "right": 78, "top": 42, "bottom": 8, "containLabel": True}],
+        "tooltip": _TIP,
+        "title": titles,
+        "xAxis": {
+            "type": "value", "min": low, "max": high, "position": "top", "interval": (high - low) / 2,
+            "axisLabel": {"color": theme.muted, "fontSize": 11}, "axisLine": NOTHING, "axisTick": NOTHING,
+            "splitLine": {"lineStyle": {"color": theme.faint}},
+        },
+        "yAxis": axis | {"axisLabel": {"fontSize": 12, "interval": 0, "margin": 14, "color": theme.text}},
+        "series": items,
+    }  # fmt: skip
+
+
+def _tree(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+    """Nodes in a column each distance, the greatest values on top; size grows with the value."""
+    found = [
+        (float(x), 0.0 if y is None else y, label, series.name, mark.colour)
+        for series, mark in zip(chart.series, marks, strict=True)
+        for x, y, label in zip(series.x, series.y, series.labels or (), strict=True)
+    ]
+    found.sort(key=lambda node: (node[0], -node[1]))
+    columns = [list(group) for _, group in groupby(found, key=lambda node: node[0])]
+    categories = [series.name for series in chart.series]
+    data: list[Option] = []
+    for column in columns:
+        for i, (x, value, label, role, colour) in enumerate(column):
+            data.append(
+                {
+                    "id": label.split(" ")[0],
+                    "name": shown(label, 30),
+                    "value": [x, (len(column) - 1) / 2 - i],
+                    "symbolSize": 12 + 26 * value**0.5,
+                    "category": categories.index(role),
+                    "itemStyle": {"color": colour, "borderColor": theme.outline, "borderWidth": 1},
+                    "tooltip": {"formatter": f"<b>{safe(label)}</b><br>{safe(role)}<br>value {value:.3f}"},
+                }
+            )
+    names = {node["id"] for node in data}
+    colours = [{"name": n, "itemStyle": {"color": m.colour}} for n, m in zip(categories, marks, strict=True)]
+    style = {"show": True, "position": "bottom", "formatter": "{b}", "color": theme.text}
+    series: Option = {
+        "type": "graph", "coordinateSystem": "cartesian2d", "layout": "none",
+        "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 6, "data": data,
+        "links": [{"source": a, "target": b} for a, b in chart.edges if a in names and b in names],
+        "categories": colours, "lineStyle": {"color": theme.edge}, "emphasis": {"focus": "adjacency"},
+        "label": style | {"textBorderColor": theme.background, "textBorderWidth": 3},
+    }  # fmt: skip
+    frame = _frame(chart, [series], theme, tooltip="item")
+    frame["legend"] |= {"data": categories, "show": True}
+    half = max(len(column) for column in columns) / 2
+    bare = {"axisLine": NOTHING, "axisTick": NOTHING, "axisLabel": NOTHING, "interval": 1, "nameGap": 8}
+    span = (columns[0][0][0] - 0.4, columns[-1][0][0] + 0.4)
+    y = {"type": "value", "show": False, "min": -half - 0.4, "max": half}
+    return frame | {"xAxis": _value_axis(chart.x_label, theme, span) | bare, "yAxis": y}
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
 
-BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
-
 
 def shown(name: str, most: int) -> str:
-    """A name on one line, cut to ``most`` letters; other scripts are isolated so that they turn nothing beside them."""
+    """A name on one line, cut to ``most`` characters; other scripts are isolated so that they turn nothing beside."""
     short = display_name(name, most)
     return short if short.isascii() else f"\u2068{short}\u2069"
 
 
 def safe(name: str) -> str:
-    """A name inside tooltip HTML, letter by letter; braces too, which ECharts would take for a template."""
-    escaped = html.escape(display_name(name, 60)).replace("{", "&#123;").replace("}", "&#125;")
+    """A name inside tooltip HTML, as it is; braces too, which ECharts would take for a template."""
+    escaped = html(display_name(name, 60)).replace("{", "&#123;").replace("}", "&#125;")
     return f"<bdi>{escaped}</bdi>"
 
 
-def interval(band: Band, state: int, column: int, *, least: float = -math.inf, most: float = math.inf) -> str:
-    """A mean with its interval, if it has one, cut to what is possible."""
-    text = f"{band.mean[state][column]:.3f}"
-    if band.low is not None and band.high is not None:
-        text += f" [{max(band.low[state][column], least):.3f}, {min(band.high[state][column], most):.3f}]"
-    return text
-
-
-_BOUNDS = {"probability": (0, 1), "normalised": (0, 1), "cosine": (-1, 1), "logit": (-math.inf, math.inf)}
-
-
-def _said(report: ProbeReport, what: str, state: int, node: int) -> str:
-    least, most = _BOUNDS[what]
-    return interval(report.values(what), state, node, least=least, most=most)
-
-
-def _end(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _printed(value: float, scale: Scale) -> str:
-    return scale.short(value) if abs(value) >= 0.02 * max(abs(scale.low), abs(scale.high)) else ""
-
-
-def unique(names: list[str]) -> list[str]:
-    """A category axis takes each name once: those cut to the same letters get invisible marks."""
-    seen: dict[str, int] = {}
-    found = []
-    for name in names:
-        seen[name] = seen.get(name, -1) + 1
-        found.append(name + "\u200b" * seen[name])
-    return found
-
-
 def lit(on: bool, theme: Theme) -> Option:
-    return {"color": theme.frontier, "fontWeight": "bold"} if on else {"color": theme.muted, "fontWeight": "normal"}
+    return {"color": theme.text, "fontWeight": "bold"} if on else {"color": theme.muted, "fontWeight": "normal"}
 
 
-def _grey(theme: Theme, share: float) -> str:
-    pair = [
-        [int(colour[p : p + 2], 16) for p in (1, 3, 5)] for colour in (theme.background, theme.parts["answer marker"])
-    ]
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*pair, strict=True))
+def _frame(chart: Chart, series: list[Option], theme: Theme, *, legend: bool = True, tooltip: str = "axis") -> Option:
+    """Everything but the horizontal axis."""
+    legend = legend and len(chart.series) > 1
+    few = len(chart.series) <= 5
+    y: Option = {"scale": chart.kind != "bars"}  # whoever compares differences must see where zero is
+    if chart.y_range is not None:
+        y = {"min": chart.y_range[0], "max": chart.y_range[1]}
+    return {
+        "grid": {
+            "left": 36, "right": 22,
+            "top": (48 if few and len(chart.series) > 2 else 36) if legend else 22, "bottom": 26,
+            "containLabel": True,
+        },
+        "legend": {
+            "show": legend, "type": "plain" if few else "scroll",
+            "data": [item["name"] for item in series if "name" in item], "top": 0, "left": 0,
+            "itemWidth": 18, "itemHeight": 9, "textStyle": {"fontSize": 11, "color": theme.text},
+        },
+        "tooltip": {
+            "trigger": tooltip, "valueFormatter": "%.3f", "confine": True, "textStyle": {"fontSize": 12},
+        },
+        "yAxis": {
+            "type": "value", **_named(chart.y_label, theme, 40),
+            "splitLine": {"lineStyle": {"color": theme.faint, "opacity": 0.6}}, **y,
+        },
+        "series": series,
+    }  # fmt: skip
 
 
-def _rgba(style: Option) -> str:
-    colour = style["color"]
-    if colour == "transparent":
-        return "rgba(0,0,0,0)"
-    return f"rgba({','.join(str(int(colour[p : p + 2], 16)) for p in (1, 3, 5))},{style['opacity']})"
+def _named(name: str, theme: Theme, gap: int) -> Option:
+    return {"name": name, "nameLocation": "middle", "nameGap": gap, "nameTextStyle": {"color": theme.muted}}
 
 
-def _clear(theme: Theme) -> str:
-    return _rgba({"color": theme.background, "opacity": 0})
+def _value_axis(name: str, theme: Theme, span: tuple[float, float] | None = None) -> Option:
+    ends = {"scale": True} if span is None else {"min": span[0], "max": span[1]}
+    return {"type": "value", "splitLine": NOTHING, **_named(name, theme, 26), **ends}
+
+
+def _category_axis(chart: Chart, theme: Theme, names: Sequence[str] | None = None, gap: int = 26) -> Option:
+    shown_names = names or chart.names()
+    at = chart.cursor()
+    data = [{"value": name, "textStyle": lit(i == at, theme)} for i, name in enumerate(shown_names)]
+    return {
+        "type": "category", **_named(chart.x_label, theme, gap),
+        "data": list(shown_names) if at is None else data, "splitLine": NOTHING, "axisTick": NOTHING,
+        "axisLabel": {"interval": 0 if len(shown_names) <= 12 else "auto", "lineHeight": 14},
+    }  # fmt: skip
 
 
 def _hidden_axis(least: float, most: float) -> Option:
     return {"type": "value", "min": least, "max": most, "show": False, "axisLabel": NOTHING, **BARE}
 
 
-def _here(state: int, theme: Theme, *, first: int = 0) -> Option:
-    style = {"color": theme.frontier, "width": 10, "opacity": 0.16, "type": "solid"}
-    return {"xAxis": str(state + first), "lineStyle": style}
-
-
-def _marks(lines: list[Option]) -> Option:
-    return {"silent": True, "symbol": "none", "label": NOTHING, "animation": False, "data": lines}
-
-
-def with_bars(name: str, found: list[Estimate | None], colour: str, symbol: str) -> list[Option]:
-    """A line and its error bars: vertical strokes, one line with gaps."""
-    line = {
-        "type": "line",
-        "name": name,
-        "data": [None if e is None else round(e.mean, 5) for e in found],
-        "symbol": symbol,
-        "symbolSize": 7,
-        "color": colour,
-        "lineStyle": {"width": 2},
-    }
-    strokes: list[list[float | None]] = []
-    for i, e in enumerate(found):
-        if e is not None and e.low is not None and e.high is not None:
-            strokes += [[i, round(e.low, 5)], [i, round(e.high, 5)], [i, None]]
-    if not strokes:
-        return [line]
-    quiet = {"symbol": "none", "silent": True, "tooltip": NOTHING, "lineStyle": {"color": colour, "width": 1.4}}
-    return [line, {"type": "line", "data": strokes, **quiet}]
-
-
-def chart(
-    categories: list[str], name: str, series: list[Option], theme: Theme, *, legend: list[str] | None = None, **y: Any
-) -> Option:
-    items = {"data": legend, "top": 0, "left": 0, "itemWidth": 16, "itemHeight": 9, "itemGap": 8}
-    return {
-        "animation": False,
-        "grid": {
-            "left": 4,
-            "right": 12,
-            "top": 48 if legend and len(legend) > 3 else 30,
-            "bottom": 24,
-            "containLabel": True,
-        },
-        "legend": {**items, "textStyle": {"fontSize": 11, "color": theme.text}} if legend else NOTHING,
-        "tooltip": {"trigger": "axis", "valueFormatter": "%.3f", "confine": True, "textStyle": {"fontSize": 12}},
-        "xAxis": {
-            "type": "category",
-            "data": categories,
-            "name": name,
-            "nameLocation": "middle",
-            "nameGap": 24,
-            "nameTextStyle": {"color": theme.muted},
-            "axisTick": NOTHING,
-        },
-        "yAxis": {"type": "value", "splitLine": {"lineStyle": {"color": theme.faint, "opacity": 0.6}}, **y},
-        "series": series,
-    }
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)

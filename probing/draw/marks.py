@@ -1,19 +1,171 @@
-"""Colours of every figure, light and dark: safe for colour-blind readers, and empty where a value is zero.
+"""What every picture looks like: shapes of roles, markers and dashes of controls, what is printed, and all colours.
 
-Values run from the background to deep blue (light theme) or bright blue (dark theme), so only what a thought holds is
-seen. Orange means one thing, the true frontier. Roles are told apart by shape and by word, never by colour alone.
+The three renderers (``echarts``, ``plotly``, ``static``) take everything that must agree from here. Colours are safe
+for colour-blind readers, and empty where a value is zero: values run from the background to deep blue (light theme) or
+bright blue (dark theme). Orange means one thing, the true frontier. Roles are told apart by shape and by word, runs and
+controls by marker and dash, never by colour alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from model.errors import InputError
+from model.stats import short_number
+from probing.draw.values import HeatRow, Node, Role, Scale, Series
 
 ThemeName = Literal["light", "dark"]
 Stops = tuple[tuple[float, str], ...]
+Corners = tuple[tuple[float, float], ...]
+FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
+
+# --- shapes, markers, dashes ------------------------------------------------------------------------------------------
+
+_HOUSE: Corners = ((-1.02, -0.867), (0.459, -0.867), (1.275, 0), (0.459, 0.867), (-1.02, 0.867))
+
+
+def _path(corners: Corners) -> str:
+    """Corners as an ECharts symbol."""
+    return "path://M" + "L".join(f"{x:g},{y:g}" for x, y in corners) + "Z"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The outline of a node, as each renderer spells it."""
+
+    echarts: str
+    plotly: str
+    corners: Corners
+    """static: in units of a circle's radius, x to the right, y down; none for a circle."""
+    size: float
+    """Across, beside a circle's diameter."""
+
+
+SHAPE: dict[Role, Shape] = {
+    "root": Shape(_path(_HOUSE), "pentagon", _HOUSE, 1.14),
+    "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94),
+    "other candidate": Shape("diamond", "diamond", ((0, -1.28), (1.28, 0), (0, 1.28), (-1.28, 0)), 1.22),
+    "node": Shape("circle", "circle", (), 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The mark of a point, as each renderer spells it."""
+
+    echarts: str
+    plotly: str
+    static: str
+
+
+NO_MARKER = Marker("none", "circle", "")
+MARKERS: dict[str, Marker] = {
+    "circle": Marker("circle", "circle", "o"),
+    "square": Marker("rect", "square", "s"),
+    "diamond": Marker("diamond", "diamond", "D"),
+    "triangle": Marker("triangle", "triangle-up", "^"),
+    "down": Marker(_path(((-1, -1), (1, -1), (0, 1))), "triangle-down", "v"),
+    "pentagon": Marker(_path(((0, -1), (0.95, -0.31), (0.59, 0.81), (-0.59, 0.81), (-0.95, -0.31))), "pentagon", "p"),
+    "left": Marker(_path(((1, -1), (1, 1), (-1, 0))), "triangle-left", "<"),
+    "right": Marker(_path(((-1, -1), (-1, 1), (1, 0))), "triangle-right", ">"),
+}
+
+
+@dataclass(frozen=True)
+class Dash:
+    """The pattern of a line, as each renderer spells it."""
+
+    echarts: str | list[int]
+    plotly: str
+    static: Any
+
+
+DASHES: dict[str, Dash] = {
+    "solid": Dash("solid", "solid", "-"),
+    "dash": Dash("dashed", "dash", (0, (4, 2))),
+    "dot": Dash("dotted", "dot", (0, (1, 1.5))),
+    "dashdot": Dash([6, 3, 1, 3], "dashdot", (0, (5, 1, 1, 1))),
+}
+SOURCE: dict[str, tuple[str, str]] = {
+    "model": ("circle", "solid"),
+    "shuffled": ("square", "dot"),
+    "untrained": ("triangle", "dash"),
+    "chance": ("", "dot"),
+    "before": ("circle", "dot"),
+    "after": ("diamond", "solid"),
+    "identity": ("circle", "solid"),
+    "random": ("square", "solid"),
+    "unreachable": ("triangle", "dash"),
+    "neither": ("down", "dot"),
+    "other-step": ("pentagon", "dashdot"),
+    "target": ("square", "solid"),
+    "other candidate": ("diamond", "solid"),
+}
+"""Marker and dash of a run, of a control, or of a candidate's line."""
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+PRINT_FROM = 0.05
+"""Values nearer to zero than this share of the scale are not printed."""
+PRINT_STACK_FROM = 0.06
+"""Smaller parts of a stack are not printed."""
+MANY = 12
+"""More lines than this are drawn thin and without a legend; more points than this without markers."""
+
+
+def printed(value: float, scale: Scale) -> str:
+    """What is written on a node or cell: nothing near zero; with a sign where the scale is of differences."""
+    if abs(value) < PRINT_FROM * max(abs(scale.low), abs(scale.high)):
+        return ""
+    return ("+" if scale.signed and value > 0 else "") + short_number(value)
+
+
+def printed_share(share: float | None) -> str:
+    """What is written on a part of a stack, in percent."""
+    return "" if share is None or share < PRINT_STACK_FROM else f"{100 * share:.0f}"
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+COLOURS = ("model", "#009e73", "#cc79a7", "#56b4e9", "#7a5c00", "#8c1d5c", "#16202c", "#5b9bd0")
+"""Of series without a meaning of their own. No orange."""
+GREYS = ("#5a6675", "#8895a4", "#a3aebb", "#3a4450")
+GROUPS: dict[str, str] = {
+    "target": "#00775a",
+    "other candidate": "#a0337a",
+    "optimal": "path",
+    "earlier": "passed",
+    "reached": "passed",
+    "not reached": "outline",
+    "correct path": "#0b3c73",
+    "longer path": "#69a8d8",
+    "hallucination": "#8c1d5c",
+    "wrong target": "#d786ae",
+    "correct label": "#009e73",
+    "incorrect label": "#c7b26b",
+    "correct": "model",
+    "incorrect": "#8c1d5c",
+    "root": "path",
+    "leads to the target": "passed",
+    "does not": "outline",
+    "chance": "muted",
+    "before": "muted",
+    "after": "model",
+    "identity": "text",
+    "random": "untrained",
+    "unreachable": "#56b4e9",
+    "neither": "#009e73",
+    "other-step": "#cc79a7",
+}
+"""Colours that stand for something wherever they are drawn: a colour of the light theme, or the name of one."""
+ON_DARK = {
+    "#0b3c73": "#2b73b8", "#8c1d5c": "#c0508e", "#009e73": "#2bc397", "#7a5c00": "#c9a227", "#00775a": "#45d2a6",
+    "#a0337a": "#ee92c9", "#16202c": "#eef2f6",
+}  # fmt: skip
+"""The same colour on the dark background, where it would not be seen there."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +203,30 @@ class Theme:
         share = min(abs(value) / largest, 1.0)
         return _between(self.positive if value >= 0 else self.negative, share)
 
+    def named(self, name: str) -> str:
+        """A colour by what it stands for: a group, a source, a part, a colour of the theme, or ``#rrggbb``."""
+        name = GROUPS.get(name, name)
+        if name.startswith("#"):
+            return ON_DARK.get(name, name) if self.name == "dark" else name
+        return self.sources.get(name) or self.parts.get(name) or getattr(self, name)
+
+    def knows(self, name: str) -> bool:
+        return name in GROUPS or name in self.sources or name in self.parts
+
+    def outline_of(self, node: Node | HeatRow) -> str:
+        """The outline of a node, and the colour of its role's word."""
+        if node.role in ("target", "other candidate"):
+            return self.named(node.role)
+        if node.role == "root":
+            return self.text
+        return self.outline if node.reachable else self.away
+
+    def cell(self, row: HeatRow, value: float, scale: Scale) -> str:
+        """The colour of a cell of a heatmap; the answer marker's row is grey."""
+        if row.role == "marker":
+            return mixed(self.background, self.parts["answer marker"], min(max(value, 0.0), 1.0))
+        return self.colour(value, scale.low, scale.high)
+
     def ink(self, fill: str) -> str:
         """Black or white, whichever is read more easily on a fill; always 4.5 : 1 or more."""
         light, dark = "#ffffff", "#000000"
@@ -76,12 +252,12 @@ LIGHT = Theme(
     negative=((0, "#ffffff"), (0.2, "#f0cbdc"), (0.5, "#d786ae"), (1, "#8c1d5c")),
     parts={
         "frontier": "#e36c09",
-        "reached before": "#5b9bd0",
-        "not reached": "#a9b3be",
+        "passed": "#5b9bd0",
+        "beyond": "#a9b3be",
         "other": "#dde2e8",
         "answer marker": "#2b3642",
     },
-    sources={"model": "#0b4f94", "shuffled": "#a05a00", "untrained": "#6b7683"},
+    sources={"model": "#0b4f94", "shuffled": "#6e6000", "untrained": "#6b7683"},
 )
 DARK = Theme(
     name="dark",
@@ -98,12 +274,12 @@ DARK = Theme(
     negative=((0, "#0e1117"), (0.2, "#43203a"), (0.5, "#93416f"), (1, "#f3a5cb")),
     parts={
         "frontier": "#ff9a3c",
-        "reached before": "#4f93cc",
-        "not reached": "#6c7785",
+        "passed": "#4f93cc",
+        "beyond": "#6c7785",
         "other": "#3a4450",
         "answer marker": "#e3e9ef",
     },
-    sources={"model": "#6fb7f2", "shuffled": "#e0a050", "untrained": "#93a0ae"},
+    sources={"model": "#6fb7f2", "shuffled": "#b5aa4a", "untrained": "#93a0ae"},
 )
 THEMES: dict[str, Theme] = {"light": LIGHT, "dark": DARK}
 
@@ -121,6 +297,53 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+def mixed(one: str, other: str, share: float) -> str:
+    """A colour between two."""
+    return "#" + "".join(
+        f"{round(255 * (a + (b - a) * share)):02x}" for a, b in zip(_rgb(one), _rgb(other), strict=True)
+    )
+
+
+def faded(colour: str, opacity: float) -> str:
+    """A colour that lets through what is behind it."""
+    return f"rgba({','.join(str(round(255 * part)) for part in _rgb(colour))},{opacity:g})"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a series is drawn."""
+
+    colour: str
+    dash: Dash
+    marker: Marker
+    width: float
+    """Of its line, beside an ordinary one."""
+
+
+def marks_of(series: Sequence[Series], theme: Theme) -> list[Mark]:
+    """One rule for all charts: known sources and groups look the same everywhere, controls are grey and broken."""
+    found: list[Mark] = []
+    own = controls = 0
+    cycle = list(MARKERS.values())
+    for one in series:
+        words = one.name.split(" (")[0].split(",")
+        last = words[-1].split(" ")[-1]
+        key = one.source or one.group or (words[0] if not one.control else last if last in theme.sources else "")
+        marker, dash = SOURCE.get(one.source, ("", "") if one.control else (None, "solid"))
+        if one.control:
+            dash = dash or ("dot" if one.group else list(DASHES)[1 + controls % 3])
+            colour = theme.named(key if theme.knows(key) else GREYS[controls % len(GREYS)])
+            controls += 1
+        else:
+            colour = theme.named(key if theme.knows(key) else COLOURS[own % len(COLOURS)])
+            own += 1
+        if one.tint is not None:
+            colour = theme.colour(one.tint, 0, 1)
+        shown = cycle[(own - 1) % len(cycle)] if marker is None else MARKERS.get(marker, NO_MARKER)
+        found.append(Mark(theme.away if one.faint else colour, DASHES[dash], shown, 0.6 if one.faint else 1.0))
+    return found
+
+
 def _luminance(colour: str) -> float:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _rgb(colour)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -130,8 +353,7 @@ def _between(stops: Stops, share: float) -> str:
     for (start, before), (end, after) in pairwise(stops):
         if share <= end:
             part = (share - start) / (end - start)
-            mixed = [a + (b - a) * part for a, b in zip(_rgb(before), _rgb(after), strict=True)]
-            return "#" + "".join(f"{round(c * 255):02x}" for c in mixed)
+            return mixed(before, after, part)
     return stops[-1][1]
 
 

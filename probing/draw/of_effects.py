@@ -1,31 +1,34 @@
-"""Pictures of interventions over a data set: effect by edit, and dose-response curves, each with its controls.
+"""Interventions over a data set as charts: effect by edit, and dose-response curves, each beside its controls.
 
-Drawn from the very summaries that ``summary.json`` and ``summary.csv`` hold.
+Made from the very summaries that ``summary.json`` and ``summary.csv`` hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from model.files import atomic_path
+from probing.draw.values import Chart, Reference, Series
 from probing.edit.data_set import CLEAN, EffectSummary
 from probing.edit.spec import Scene, parse_scene, scene_text
 
-STYLE = {
-    "": ("the edit", "#0072b2", "o"),
-    "identity": ("identity", "#000000", "|"),
-    "random": ("random direction", "#777777", "s"),
-    "unreachable": ("unreachable nodes", "#e69f00", "^"),
-    "neither": ("leads to neither", "#009e73", "v"),
-    "other-step": ("other step", "#cc79a7", "D"),
+LABELS = {
+    "": "the edit",
+    "identity": "identity",
+    "random": "random direction",
+    "unreachable": "unreachable nodes",
+    "neither": "leads to neither",
+    "other-step": "other step",
 }
-"""Label, colour (Okabe-Ito) and marker of the edit and of each control."""
 MIN_DOSES = 3
+FOLLOWS = "answers with the other candidate"
+COIN = (Reference(axis="y", at=0.5),)
+
+
+def charts(summaries: Sequence[EffectSummary]) -> dict[str, Chart | tuple[Chart, ...]]:
+    """File name without ending -> picture: ``effects``, and ``dose`` where an edit was run at enough strengths."""
+    doses = dose_response(summaries)
+    return {"effects": effects(summaries)} | ({"dose": doses} if doses else {})
 
 
 def families(summaries: Sequence[EffectSummary]) -> dict[str, list[EffectSummary]]:
@@ -33,93 +36,56 @@ def families(summaries: Sequence[EffectSummary]) -> dict[str, list[EffectSummary
     groups: dict[str, list[EffectSummary]] = {}
     for summary in summaries:
         if summary.edit != CLEAN:
-            scene = parse_scene(summary.edit)
-            groups.setdefault(scene_text(_at(scene, 1.0)), []).append(summary)
-    return {
-        name: members for name, members in groups.items() if len({summary.edit for summary in members}) >= MIN_DOSES
-    }
+            groups.setdefault(scene_text(_at(parse_scene(summary.edit), 1.0)), []).append(summary)
+    return {name: members for name, members in groups.items() if len({one.edit for one in members}) >= MIN_DOSES}
 
 
-def dose_response(summaries: Sequence[EffectSummary]) -> Figure | None:
-    """Share of answers that follow against strength, a panel a family, a line for the edit and each control.
-
-    Shaded: Wilson 95 %. None if no edit was run at MIN_DOSES strengths.
-    """
-    groups = families(summaries)
-    if not groups:
-        return None
-    figure = Figure(figsize=(min(15.0, 1.0 + 3.6 * len(groups)), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    for axes, (name, members) in zip(panels, groups.items(), strict=True):
-        for control in dict.fromkeys(member.control for member in members):
-            points = [
-                (parse_scene(member.edit)[0].strength, member.follows)
-                for member in members
-                if member.control == control and member.follows is not None
-            ]
-            points.sort(key=lambda point: point[0])
-            label, color, marker = STYLE[control]
-            x = [strength for strength, _ in points]
-            axes.plot(x, [r.value for _, r in points], color=color, marker=marker, markersize=4, label=label)
-            low, high = [r.ci95[0] for _, r in points], [r.ci95[1] for _, r in points]
-            axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        n = {member.n for member in members if not member.control}
-        _frame(axes, f"{name}\nn = {min(n):,}" + (f"-{max(n):,}" if len(n) > 1 else ""))
-        axes.set_xlabel("strength (1: as fitted)")
-    panels[0].set_ylabel("answers with the other candidate")
-    panels[0].legend(fontsize="small", loc="center right")
-    return figure
+def dose_response(summaries: Sequence[EffectSummary]) -> tuple[Chart, ...]:
+    """Share of answers that follow against strength, a chart a family, a line for the edit and each control."""
+    found = []
+    for number, (name, members) in enumerate(families(summaries).items(), 1):
+        n = [member.n for member in members if not member.control]
+        sizes = f"n = {min(n):,}" + (f"-{max(n):,}" if max(n) > min(n) else "")
+        members.sort(key=lambda one: parse_scene(one.edit)[0].strength)
+        series = _series(members, lambda one: parse_scene(one.edit)[0].strength)
+        found.append(
+            Chart(
+                name=f"dose-{number}", title=name, kind="lines", x_label="strength (1: as fitted)", y_label=FOLLOWS,
+                series=series, y_range=(0, 1), references=COIN, note=f"{sizes}; bands: Wilson 95 %",
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
-def effects(summaries: Sequence[EffectSummary]) -> Figure:
+def effects(summaries: Sequence[EffectSummary]) -> Chart:
     """Share of answers that follow for every edit, a row each, with a mark for every control and 95 % intervals."""
-    edits = list(dict.fromkeys(summary.edit for summary in summaries))
-    figure = Figure(figsize=(9.5, 1.4 + 0.34 * len(edits)), layout="constrained")
-    axes = figure.subplots()
-    seen: set[str] = set()
+    own = {one.edit: f"{one.edit}  (n = {one.n:,})" for one in summaries if not one.control}
+    rows = {one.edit: own.get(one.edit, one.edit) for one in summaries}
+    return Chart(
+        name="effects", title="Effect of every edit beside its controls", kind="strip", x_label="edit",
+        y_label=f"{FOLLOWS} (lines: Wilson 95 %)", y_range=(0, 1), categories=tuple(rows.values()),
+        series=_series(summaries, lambda one: rows[one.edit]), references=COIN,
+    )  # fmt: skip
+
+
+def _series(summaries: Sequence[EffectSummary], x: Callable[[EffectSummary], float | str]) -> tuple[Series, ...]:
+    """One series for the edits and one for each control."""
+    groups: dict[str, list[EffectSummary]] = {}
     for summary in summaries:
-        if summary.follows is None:
-            continue
-        controls = list(dict.fromkeys(s.control for s in summaries if s.edit == summary.edit))
-        shift = (controls.index(summary.control) - (len(controls) - 1) / 2) * 0.7 / max(len(controls), 1)
-        label, color, marker = STYLE[summary.control]
-        value, (low, high) = summary.follows.value, summary.follows.ci95
-        axes.errorbar(
-            [value],
-            [edits.index(summary.edit) + shift],
-            xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
-            color=color,
-            marker=marker,
-            markersize=4,
-            linewidth=1,
-            label=None if label in seen else label,
-        )
-        seen.add(label)
-    names = {summary.edit: f"{summary.edit}  (n = {summary.n:,})" for summary in reversed(summaries)}
-    own = {summary.edit: f"{summary.edit}  (n = {summary.n:,})" for summary in summaries if not summary.control}
-    axes.set_yticks(range(len(edits)), [(names | own)[edit] for edit in edits], fontsize="small")
-    axes.invert_yaxis()
-    axes.set_xlim(-0.03, 1.03)
-    axes.axvline(0.5, color="0.75", linewidth=0.8, zorder=0)
-    axes.set_xlabel("answers with the other candidate (lines: Wilson 95 %)")
-    figure.legend(fontsize="small", loc="outside upper center", ncols=6, frameon=False)
-    return figure
-
-
-def write(figure: Figure, path: str | Path) -> None:
-    """Save as the file's ending says, whole or not at all."""
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=150)
+        if summary.follows is not None:
+            groups.setdefault(summary.control, []).append(summary)
+    found = []
+    for control, members in groups.items():
+        rates = [one.follows for one in members if one.follows is not None]
+        found.append(
+            Series(
+                name=LABELS[control], x=tuple(map(x, members)), y=tuple(rate.value for rate in rates),
+                low=tuple(rate.ci95[0] for rate in rates), high=tuple(rate.ci95[1] for rate in rates),
+                source=control or "after",
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
 def _at(scene: Scene, strength: float) -> Scene:
     return tuple(replace(spec, strength=strength) for spec in scene)
-
-
-def _frame(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize="small")
-    axes.set_ylim(-0.03, 1.03)
-    axes.axhline(0.5, color="0.75", linewidth=0.8, zorder=0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)

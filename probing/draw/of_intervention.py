@@ -1,43 +1,53 @@
-"""What the pictures of one intervention say: the graph before and after, the answer beside its controls, what follows.
+"""One intervention as pictures: the graph before and after, the answer beside its controls, what follows.
 
-Pure functions from an ``Intervention`` to small frozen descriptions, and to files. Page and files are made from the
+Pure functions from an ``Intervention`` to graphs, heatmaps and charts, and to files. Page and files are made from the
 same object, so they cannot disagree. "Before" is the clean run, "after" the edited one, on one scale.
 """
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import json
-import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.errors import InputError
+from model.files import write_csv
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.layout import layout
+from model.stats import Estimate, Floats, percent
+from probing.draw import export as draw
+from probing.draw import html
 from probing.draw.marks import theme_of
-from probing.draw.of_report import DagScene, NodeMark, Role, Scale, display_name, edge_marks, question
+from probing.draw.of_report import graph_of, heatmap_of, question
+from probing.draw.values import (
+    Chart,
+    Figure,
+    Graph,
+    HeatColumn,
+    Heatmap,
+    Reference,
+    Scale,
+    Series,
+    Words,
+    display_name,
+    unique,
+)
 from probing.edit.one_problem import Intervention, Side
 from probing.edit.spec import EditPlan, EditSpec, NodePart, scene_controls
-from probing.read.report import Estimate, estimate
+from probing.read.report import estimate
 
+KINDS = ("before-after", "effects", "searches", "drift", "changes")
 VALUES = {
     "probability": "probability of each node as the next step",
     "weight": "weight of each node's write direction in the thought (1: as fitted)",
 }
 BEFORE, AFTER = "before", "after"
 LABELS = {
-    BEFORE: "before",
-    AFTER: "the edit",
-    "random": "random direction, same length",
-    "unreachable": "nodes out of reach instead",
-    "neither": "nodes that lead to neither instead",
-    "other-step": "the same at another thought",
-    "identity": "nothing changed (identity)",
-}
+    BEFORE: "before", AFTER: "the edit", "random": "random direction, same length",
+    "unreachable": "nodes out of reach instead", "neither": "nodes that lead to neither instead",
+    "other-step": "the same at another thought", "identity": "nothing changed (identity)",
+}  # fmt: skip
 """Runs in the order they are shown."""
 FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
 
@@ -71,13 +81,9 @@ def run_of(side: Side, name: str, label: str) -> Run:
     found = estimate(p_other)
     assert found is not None
     return Run(
-        name,
-        label,
-        found,
-        tuple(p_other.tolist()),
-        int((side.log_odds[:, -1] < 0).sum()),
+        name, label, found, tuple(p_other.tolist()), int((side.log_odds[:, -1] < 0).sum()),
         int(side.neither[:, -1].sum()),
-    )
+    )  # fmt: skip
 
 
 def runs(result: Intervention) -> tuple[Run, ...]:
@@ -96,7 +102,7 @@ def missing_controls(result: Intervention) -> tuple[str, ...]:
 def said(run: Run, problem: ProsQAProblem) -> tuple[str | None, float]:
     """The candidate answered with in most draws and its mean probability of the two; None where it is a coin toss."""
     target, other = (display_name(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
-    p = run.p_other.mean
+    p = run.p_other.value
     if 0.25 < p < 0.75:
         return None, max(p, 1 - p)
     return (other, p) if p > 0.5 else (target, 1 - p)
@@ -119,7 +125,7 @@ def _said(run: Run, problem: ProsQAProblem) -> str:
     of = "in the one draw" if run.n == 1 else f"{run.n} draws"
     if name is None:
         other = display_name(problem.idx_to_symbol[problem.neg_target])
-        return f"undecided, {other} {100 * run.p_other.mean:.0f} % ({of})"
+        return f"undecided, {other} {100 * run.p_other.value:.0f} % ({of})"
     return f"{name}, {100 * p:.0f} % ({of})"
 
 
@@ -136,7 +142,32 @@ def part_text(part: NodePart) -> str:
     return part.describe(display_name)
 
 
-# --- the graph before and after ---------------------------------------------------------------------------------------
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def figure(
+    result: Intervention,
+    kind: str,
+    *,
+    thought: int | None = None,
+    value: str = "probability",
+    extra: Sequence[Run] = (),
+) -> Figure:
+    """A picture of one of KINDS. ``thought`` is the one looked at (None: the answer state), ``extra`` runs of another
+    checkpoint beside the effects. Raises InputError for anything unknown or out of range."""
+    match kind:
+        case "before-after":
+            return pair(result, thought, value=value)
+        case "effects":
+            return effects(result, extra)
+        case "searches":
+            return searches(result, thought)
+        case "drift":
+            return drift(result, thought)
+        case "changes":
+            return changes(result, thought)
+        case _:
+            raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
 
 
 def has_value(result: Intervention, value: str, thought: int | None) -> bool:
@@ -147,14 +178,14 @@ def has_value(result: Intervention, value: str, thought: int | None) -> bool:
     return weights is not None and thought is not None and bool(np.isfinite(weights[:, thought - 1]).all())
 
 
-def values_of(result: Intervention, side: Side, thought: int | None, value: str) -> np.ndarray:
+def values_of(result: Intervention, side: Side, thought: int | None, value: str) -> Floats:
     """``R n``: values of the nodes in a thought as it was fed, or in the answer state (None)."""
     if value not in VALUES:
         raise InputError(f"value {value!r} is unknown; values are {', '.join(VALUES)}")
     if thought is not None and not 1 <= thought <= result.n_thoughts:
         raise InputError(f"thought {thought} is out of range; this run has thoughts 1 to {result.n_thoughts}")
     if not has_value(result, value, thought):
-        raise InputError(f"nodes have no {value} here: no write directions are defined for it")
+        raise InputError(f"nodes have no {value} here: no node directions are defined for it")
     n_fed = side.fed.shape[1]
     if thought is None or thought > n_fed:  # a run cut short answers from its last state
         return np.exp(side.states[:, -1])
@@ -164,72 +195,146 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     return np.exp(side.fed[:, thought - 1])
 
 
-def pair(result: Intervention, thought: int | None, *, value: str = "probability") -> tuple[DagScene, DagScene]:
-    """The graph before and after, at one thought as it was fed, or at the answer state (None), on one scale."""
+def pair(
+    result: Intervention,
+    thought: int | None,
+    *,
+    value: str = "probability",
+    out: Collection[int] = (),
+    put: Collection[int] = (),
+) -> tuple[Graph, Graph]:
+    """The graph before and after, at one thought as it was fed, or at the answer state (None), on one scale.
+
+    Nodes of ``out`` and ``put`` wear a badge: what the edit takes out and puts in.
+    """
     found = [values_of(result, side, thought, value) for side in (result.clean, result.edited)]
-    scale = Scale("probability", VALUES["probability"], 0.0, 1.0)
+    scale = Scale(value="probability", label=VALUES["probability"], low=0, high=1)
     if value == "weight":
         # Wide enough for anything held as fitted or taken out as fitted; wider only where an edit goes beyond.
         means = [float(v) for side in found for v in side.mean(axis=0)]
-        scale = Scale("weight", VALUES["weight"], min(-1.0, *means), max(1.5, *means))
-    first, second = (
-        _scene(result, run, thought, values, scale) for run, values in zip((BEFORE, AFTER), found, strict=True)
-    )
-    return first, second
-
-
-def _scene(result: Intervention, run: str, thought: int | None, values: np.ndarray, scale: Scale) -> DagScene:
-    problem, where = result.problem, layout(result.problem)
-    roles: dict[int, Role] = {
-        problem.root: "root",
-        problem.target: "target",
-        problem.neg_target: "other candidate",
-    }
-    nodes = []
-    for node, name in enumerate(problem.idx_to_symbol):
-        distance = problem.distance[node]
-        found = estimate(values[:, node])
-        assert found is not None
-        frontier = thought is not None and distance == thought
-        nodes.append(
-            NodeMark(
-                node=node,
-                name=name,
-                label=display_name(name),
-                role=roles.get(node, "node"),
-                x=where.x[node],
-                y=where.y[node],
-                distance=int(distance) if math.isfinite(distance) else None,
-                value=found.mean,
-                low=found.low,
-                high=found.high,
-                n=found.n,
-                frontier=frontier,
-                optimal=frontier and node in problem.shortest_path_nodes,
-                reached=math.isfinite(distance) and (thought is None or distance < thought),
+        scale = Scale(value="weight", label=VALUES["weight"], low=min(-1.0, *means), high=max(1.5, *means))
+    problem, graphs = result.problem, []
+    bounds = (0.0, 1.0) if value == "probability" else None
+    words = _words(result, f"Colour: {VALUES[scale.value]}; ")
+    badges = dict.fromkeys(out, "−") | dict.fromkeys(put, "+")
+    for state, (run, side) in enumerate(((BEFORE, result.clean), (AFTER, result.edited))):
+        estimates = _columns(found[state])
+        heading = f"{run.capitalize()}: {_state_words(result, run, thought)}"
+        tips = [((scale.value, e.text(bounds=bounds)),) for e in estimates]
+        graphs.append(
+            graph_of(
+                problem, estimates, state=state, thought=thought, scale=scale, heading=heading,
+                subtitle=_masses(result, side, thought), words=words, tips=tips, badges=badges,
             )
-        )
-    side = result.clean if run == BEFORE else result.edited
-    heading, subtitle = f"{run.capitalize()}: {_state_words(result, run, thought)}", _masses(result, side, thought)
-    draws = "one draw, so no intervals" if result.n_draws == 1 else f"mean of n = {result.n_draws} draws of the prompt"
-    return DagScene(
-        state=0 if run == BEFORE else 1,
-        thought=thought,
-        heading=heading,
-        subtitle=subtitle,
-        nodes=tuple(nodes),
-        edges=edge_marks(problem),
-        scale=scale,
-        columns=tuple((float(d), str(d)) for d in range(problem.depth + 1)),
-        width=where.width,
-        height=where.height,
-        divider=where.divider,
-        divider_label=f"not reachable from {display_name(problem.idx_to_symbol[problem.root])}",
-        title=question(problem),
-        answer=answer_words(result),
-        later="",
-        caption=f"Colour: {VALUES[scale.value]}; {draws}, seed {result.seed}. Edit: {' & '.join(result.edits)}.",
-        alt=f"{question(problem)} Graph {heading}: {' '.join(subtitle)}.",
+        )  # fmt: skip
+    return graphs[0], graphs[1]
+
+
+def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
+    """Where each run's answer lies between the two candidates: every prompt sample, the mean, and its interval."""
+    problem, found = result.problem, (*runs(result), *extra)
+    target, other = (display_name(problem.idx_to_symbol[v], 16) for v in (problem.target, problem.neg_target))
+    labels = unique(run.label for run in found)
+    series = []
+    for run, label in zip(found, labels, strict=True):
+        source = run.name if run.name in LABELS else "untrained"
+        cases = Series(name=f"{label}, samples", x=(label,) * run.n, y=run.draws, source=source, faint=True)
+        neither = f"; the most probable token is no candidate in {run.neither}" if run.neither else ""
+        strong = Series.of(label, [label], [run.p_other], source=source, labels=(f"{run.follows} of {run.n}{neither}",))
+        series += [cases, strong]
+    said = "; ".join(f"{run.label}: {run.follows} of {run.n} prompt samples answer {other}" for run in found)
+    return Chart(
+        name="effects", title="The edit beside its controls", kind="strip", x_label="run",
+        y_label=f"probability of {other}, of the two", series=tuple(series), y_range=(0, 1), categories=tuple(labels),
+        references=(
+            Reference(axis="y", at=0, label=f"{target} ✓", group="target"),
+            Reference(axis="y", at=1, label=f"{other} ✗", group="other candidate"),
+        ),
+        words=_words(result, alt=f"Answers of the edit and its controls: {said}"),
+    )  # fmt: skip
+
+
+def searches(result: Intervention, thought: int | None = None) -> Chart:
+    """Probability of every thought on the queried frontier and on the counterfactual question's, before and after."""
+    states = later(result)
+    x, series = _names(states), []
+    for name, role, pairs in (
+        ("the question asked", "target", [state.own for state in states]),
+        ("the counterfactual question", "other candidate", [state.other for state in states]),
+    ):
+        series.append(Series.of(f"{name}, before", x, [p[0] for p in pairs], group=role, control=True, shade=False)
+                      .model_copy(update={"low": None, "high": None}))  # fmt: skip
+        series.append(Series.of(f"{name}, after", x, [p[1] for p in pairs], source=role, shade=False))
+    return _by_thought(
+        result, "searches", "Which search do the thoughts follow?", "probability", series, states, thought, (0, 1),
+        "Probability of each thought on the frontier of either question, before and after",
+    )  # fmt: skip
+
+
+def drift(result: Intervention, thought: int | None = None) -> Chart:
+    """How far every state moved from the run before (KL, nats), for the edit and for each control."""
+    states = later(result)
+    series = [
+        Series.of(LABELS[name], _names(states), [state.kl.get(name) for state in states], source=name, shade=False)
+        for name in LABELS
+        if name in states[0].kl and name not in (BEFORE, "identity")
+    ]
+    bare = {"low": None, "high": None}
+    series = [one if one.source == AFTER else one.model_copy(update=bare) for one in series]
+    top = max(y for one in series for y in (*one.y, *(one.high or ())) if y is not None)
+    return _by_thought(
+        result, "drift", "How far did later thoughts move?", "KL(before || after), nats", series, states, thought,
+        (0, round(1.05 * top, 2) or 1),
+        "Divergence of each thought from the run before, for the edit and its controls",
+    )  # fmt: skip
+
+
+def changes(result: Intervention, thought: int | None = None) -> Heatmap:
+    """Probability of every node in every thought as it was fed: after minus before."""
+    n_fed, last = result.edited.fed.shape[1], result.n_thoughts
+    moved = np.exp(result.edited.fed) - np.exp(result.clean.fed[:, :n_fed])
+    values: list[Sequence[Estimate] | None] = [_columns(moved[:, k]) if k < n_fed else None for k in range(last)]
+    values.append(_columns(np.exp(result.edited.states[:, -1]) - np.exp(result.clean.states[:, -1])))
+    columns = tuple(HeatColumn(state=k, thought=k + 1 if k < last else None) for k in range(last + 1))
+    scale = Scale(
+        value="change", label="change of each node's probability: after minus before", low=-1, high=1, signed=True
+    )
+    alt = "Change of every node's probability in every thought"
+    return heatmap_of(
+        result.problem, values, columns, scale=scale, n=result.n_draws, cursor=last if thought is None else thought - 1,
+        words=_words(result, "Probability after minus before, thoughts as fed; ", alt),
+    )  # fmt: skip
+
+
+def _by_thought(
+    result: Intervention, name: str, title: str, y_label: str, series: list[Series], states: Sequence[Later],
+    thought: int | None, y_range: tuple[float, float] | None, alt: str,
+) -> Chart:  # fmt: skip
+    at = next((i for i, state in enumerate(states) if state.thought == thought), None)
+    cursor = () if at is None else (Reference(axis="x", at=at, kind="cursor"),)
+    return Chart(
+        name=name, title=title, kind="lines", x_label="thought, as the model made it", y_label=y_label,
+        series=tuple(series), y_range=y_range, categories=_names(states), references=cursor,
+        words=_words(result, alt=alt),
+    )  # fmt: skip
+
+
+def _names(states: Sequence[Later]) -> tuple[str, ...]:
+    return tuple(str(state.thought or "answer") for state in states)
+
+
+def _columns(values: Floats) -> list[Estimate]:
+    """``R n`` values as an estimate a node."""
+    return [_sure(column) for column in values.T]
+
+
+def _words(result: Intervention, what: str = "", alt: str = "") -> Words:
+    draws = (
+        "one prompt sample, so no intervals" if result.n_draws == 1 else f"mean of n = {result.n_draws} prompt samples"
+    )
+    caption = f"{what}{draws}, seed {result.seed}. Edit: {' & '.join(result.edits)}."
+    return Words(
+        title=question(result.problem), answer=answer_words(result), caption=caption[0].upper() + caption[1:], alt=alt
     )
 
 
@@ -248,11 +353,11 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
         return ("no node should be held any more",)
     p = np.exp(side.fed[:, thought - 1]).mean(axis=0)
     own = float(p[sorted(result.problem.frontier(thought))].sum())
-    lines = [f"{100 * own:.0f} % on the nodes at distance {thought}"]
+    lines = [f"{percent(own)} on the nodes at distance {thought}"]
     other = result.problem.counterfactual
     if other is not None:
         mass = float(p[sorted(other.frontier(thought))].sum())
-        lines.append(f"{100 * mass:.0f} % on those of the question whose answer is the other candidate")
+        lines.append(f"{percent(mass)} on those of the question whose answer is the other candidate")
     return tuple(lines)
 
 
@@ -288,19 +393,6 @@ def later(result: Intervention) -> tuple[Later, ...]:
     )
 
 
-def change(result: Intervention) -> np.ndarray:
-    """``K+1 n``: mean probability of each node after minus before, thoughts as fed, then the answer state.
-
-    NaN at thoughts that the edit cut off.
-    """
-    n_states = result.n_thoughts + 1
-    found = np.full((n_states, result.problem.n_nodes), np.nan)
-    n_fed = result.edited.fed.shape[1]
-    found[:n_fed] = (np.exp(result.edited.fed) - np.exp(result.clean.fed[:, :n_fed])).mean(axis=0)
-    found[-1] = (np.exp(result.edited.states[:, -1]) - np.exp(result.clean.states[:, -1])).mean(axis=0)
-    return found
-
-
 def _sure(values: np.ndarray) -> Estimate:
     found = estimate(values)
     assert found is not None
@@ -313,12 +405,7 @@ FIELDS = ("what", "run", "thought", "node", "name", "mean", "low", "high", "n")
 
 
 def export(
-    result: Intervention,
-    format: str,
-    *,
-    thought: int | None = None,
-    value: str = "probability",
-    theme: str = "light",
+    result: Intervention, format: str, *, thought: int | None = None, value: str = "probability", theme: str = "light"
 ) -> bytes:
     """An intervention as a file of one of FORMATS; figures show the graph before and after at ``thought``.
 
@@ -331,21 +418,15 @@ def export(
         return json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False).encode()
     if format == "csv":
         return table(result).encode()
-    scenes = pair(result, thought, value=value)
+    graphs = pair(result, thought, value=value)
     if format == "html":
-        from probing.draw import plotly as draw_plotly
+        from probing.draw import plotly
 
-        before, after = (draw_plotly.dag_figure(scene, theme=colours) for scene in scenes)
-        page = draw_plotly.to_html(before, scenes[0], theme=colours)
-        second = after.to_html(
-            full_html=False, include_plotlyjs=False, div_id="after", config={"displayModeBar": False}
-        )
-        head, mark, tail = page.rpartition('<p class="caption">')
-        assert mark
-        return (head + f"<div>{second}</div>" + _table_html(result) + mark + tail).encode()
-    from probing.draw import static as draw_static
-
-    return draw_static.render(scenes, format, theme=colours)  # type: ignore[arg-type]  # checked above
+        other = display_name(result.problem.idx_to_symbol[result.problem.neg_target])
+        rows = [(run.label, run.p_other.text(bounds=(0, 1)), f"{run.follows} of {run.n}") for run in runs(result)]
+        beside = html.table(("run", f"P({other})", f"samples that answer {other}"), rows)
+        return plotly.page(graphs, theme=colours, more=beside).encode()
+    return draw.export(graphs, format, theme=colours)
 
 
 def table(result: Intervention) -> str:
@@ -357,35 +438,16 @@ def table(result: Intervention) -> str:
     """
     lines: list[tuple[object, ...]] = []
     for run in runs(result):
-        lines.append(("p_other", run.name, None, None, None, *_numbers(run.p_other)))
+        lines.append(("p_other", run.name, None, None, None, *run.p_other.cells()))
         lines.append(("follows", run.name, None, None, None, run.follows / run.n, None, None, run.n))
     for name, side in ((BEFORE, result.clean), (AFTER, result.edited)):
         for t in [*range(1, side.fed.shape[1] + 1), None]:
             values = values_of(result, side, t, "probability")
             for node, symbol in enumerate(result.problem.idx_to_symbol):
-                lines.append(("probability", name, t, node, symbol, *_numbers(_sure(values[:, node]))))
+                lines.append(("probability", name, t, node, symbol, *_sure(values[:, node]).cells()))
     for state in later(result):
         for i, name in enumerate((BEFORE, AFTER)):
-            lines.append(("mass", name, state.thought, None, None, *_numbers(state.own[i])))
-            lines.append(("other_mass", name, state.thought, None, None, *_numbers(state.other[i])))
-        lines += [("kl", name, state.thought, None, None, *_numbers(found)) for name, found in state.kl.items()]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows(lines)
-    return buffer.getvalue()
-
-
-def _numbers(found: Estimate) -> tuple[object, ...]:
-    return found.mean, found.low, found.high, found.n
-
-
-def _table_html(result: Intervention) -> str:
-    other = html.escape(display_name(result.problem.idx_to_symbol[result.problem.neg_target]))
-    rows = "".join(
-        f"<tr><td>{html.escape(run.label)}</td><td>{run.p_other.mean:.3f}</td><td>{run.follows} of {run.n}</td></tr>"
-        for run in runs(result)
-    )
-    style = "border-spacing: 1.5em .2em; margin: .6em -1.5em; text-align: left; font-size: .9rem"
-    head = f"<tr><th>run</th><th>P({other})</th><th>draws that answer {other}</th></tr>"
-    return f'<table style="{style}">{head}{rows}</table>\n'
+            lines.append(("mass", name, state.thought, None, None, *state.own[i].cells()))
+            lines.append(("other_mass", name, state.thought, None, None, *state.other[i].cells()))
+        lines += [("kl", name, state.thought, None, None, *found.cells()) for name, found in state.kl.items()]
+    return write_csv(None, FIELDS, lines)

@@ -1,352 +1,376 @@
-"""What a figure says, apart from how it is drawn: pure functions from a report to small frozen descriptions.
+"""A report as pictures: pure functions from a ``ProbeReport`` to graphs, heatmaps and charts.
 
-The page, the files and the tables are all made from these, so they cannot disagree. State h_k is the state after k
-thoughts; thought t is state h_(t-1) and should hold the nodes at distance t; h_K is the state that answers.
+The page, the files and the tables are all made from these.
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any
 
-from model.codec_slots import ANSWER
+import numpy as np
+
 from model.errors import InputError
-from model.metrics import METRICS
+from model.metrics import METRICS, mass, node_groups
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.layout import Point, layout
-from probing.read.report import VALUES, Estimate, ProbeReport
+from model.stats import Estimate, percent, text
+from probing.draw.layout import layout
+from probing.draw.values import (
+    Chart,
+    Edge,
+    Figure,
+    Graph,
+    HeatCell,
+    HeatColumn,
+    Heatmap,
+    HeatRow,
+    Lines,
+    Node,
+    Reference,
+    Role,
+    Scale,
+    Series,
+    Words,
+    display_name,
+    unique,
+)
+from probing.read.report import VALUES, Band, ProbeReport
 
-Role = Literal["root", "target", "other candidate", "node"]
-LABEL_LENGTH = 20
-PARTS = ("frontier", "reached before", "not reached", "other", "answer marker")
+KINDS = ("dag", "heatmap", "frontier", "answers", "parts", "tokens", "trajectory")
+PARTS = ("frontier", "passed", "beyond", "other", "answer marker")
 SOURCES = {"model": "model", "shuffled": "shuffled labels", "untrained": "untrained model"}
 FRONTIER_METRICS = ("auroc_all", "average_precision", "mass_frontier")
-PRINTED_FROM = 0.05
-"""Values nearer to zero than this share of the scale are not printed."""
+BOUNDS = {"probability": (0.0, 1.0), "normalised": (0.0, 1.0), "cosine": (-1.0, 1.0)}
+N_TOKENS = 7
+"""Most probable next tokens that are shown by name."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """The one colour scale of all states of a report; zero is always on it."""
+def figure(
+    report: ProbeReport,
+    kind: str,
+    *,
+    state: int | None = None,
+    node: int | None = None,
+    value: str = "probability",
+    every: bool = False,
+) -> Figure:
+    """A picture of one of KINDS.
 
-    value: str
-    """One of ``probing.read.report.VALUES``."""
-    label: str
-    low: float
-    high: float
-
-    def prints(self, value: float) -> bool:
-        """Whether a value is large enough to be written on its node or cell."""
-        return abs(value) >= PRINTED_FROM * max(abs(self.low), abs(self.high))
-
-    def short(self, value: float) -> str:
-        """A value in three or four characters: ``.36``, ``1.0``, ``-2.1``, ``13``."""
-        return short_number(value)
-
-
-@dataclass(frozen=True)
-class NodeMark:
-    """One node at one state."""
-
-    node: int
-    name: str
-    label: str
-    """The name made fit for one line; never markup."""
-    role: Role
-    x: float
-    y: float
-    distance: int | None
-    """Hops from the root; None where it cannot reach."""
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    """Draws averaged."""
-    frontier: bool
-    """At distance t, for thought t. False everywhere in the answering state."""
-    optimal: bool
-    """In the frontier and on a shortest path to the target."""
-    reached: bool
-    """Nearer than t."""
-
-    @property
-    def reachable(self) -> bool:
-        return self.distance is not None
+    ``state`` picks the graph's state, and the one that the others point at; without it the graph is drawn at every
+    thought up to the answer, or at all states (``every``). ``node`` is the one of a trajectory (default: the target).
+    Raises InputError for anything unknown or out of range.
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
+    scale_of(report, value)
+    if state is not None:
+        check_state(report, state)
+    match kind:
+        case "dag" if state is not None:
+            return graph(report, state, value=value)
+        case "dag":
+            return graphs(report, value=value, every=every)
+        case "heatmap":
+            return heatmap(report, value=value, state=state)
+        case "frontier":
+            return frontier(report, state=state)
+        case "answers":
+            return answers(report, state=state)
+        case "parts":
+            return parts(report, state=state)
+        case "tokens":
+            return tokens(report, 0 if state is None else state)
+        case _:
+            return trajectory(report, report.problem_row.target if node is None else node, value=value, state=state)
 
 
-@dataclass(frozen=True)
-class EdgeMark:
-    """One edge as a quadratic Bezier curve in layout units."""
-
-    source: int
-    target: int
-    start: Point
-    control: Point
-    end: Point
-    on_path: bool
-    """On a shortest path from the root to the target."""
-    reachable: bool
-    """Both ends can be reached from the root."""
+# --- the graph --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class DagScene:
-    """The graph as one state sees it; x counts columns, y counts rows upward."""
-
-    state: int
-    thought: int | None
-    """state + 1; None in the answering state."""
-    heading: str
-    subtitle: tuple[str, ...]
-    """Short lines: the mass on the frontier, then the controls."""
-    nodes: tuple[NodeMark, ...]
-    edges: tuple[EdgeMark, ...]
-    scale: Scale
-    columns: tuple[tuple[float, str], ...]
-    """(x, "0"), (x, "1"), ...: distances of the upper block."""
-    width: float
-    height: float
-    divider: float | None
-    divider_label: str
-    title: str
-    answer: str
-    later: str
-    """"" or what the thoughts after the search are: done."""
-    caption: str
-    alt: str
+def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Graph:
+    """The graph at state h_``state``. Raises InputError for an unknown value or a state out of range."""
+    scale = scale_of(report, value)
+    check_state(report, state)
+    thought = thought_of(report, state)
+    heading = f"Thought {thought}" if thought else f"Answer state (after {state} thoughts)"
+    return graph_of(
+        _problem(report), _values(report, state, value), state=state, thought=thought, scale=scale,
+        heading=heading, subtitle=_mass_lines(report, state), words=_words(report, value),
+        tips=list(zip(*(_tips(what, _values(report, state, what)) for what in VALUES), strict=True)),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the heatmap."""
-
-    state: int
-    thought: int | None
-    label: str
-    cells: tuple[NodeMark, ...]
-    """In the order of the columns."""
-    parts: tuple[tuple[str, float], ...]
-    """(group, mean probability), in the order of PARTS; they sum to 1."""
-    note: str
-    """"" or what there is to say where no node stands out."""
-    frontier: tuple[tuple[str, Estimate], ...]
-    """(source, probability on the frontier) of the model and its controls; nothing where the frontier is empty."""
-
-    def room(self, scale: Scale) -> tuple[int, int]:
-        """The longest stretch of columns with no value printed, as first and last + 1: where the note goes."""
-        best, start = (0, 0), 0
-        for i, printed in enumerate([*(scale.prints(cell.value) for cell in self.cells), True]):
-            if printed:
-                best, start = max(best, (start, i), key=lambda run: run[1] - run[0]), i + 1
-        return best
+def graphs(report: ProbeReport, *, value: str = "probability", every: bool = False) -> tuple[Graph, ...]:
+    """The graph at every thought up to the answer, as far as there are thoughts; or at all states."""
+    last = report.n_thoughts + 1 if every else min(_problem(report).n_hops, max(report.n_thoughts, 1))
+    return tuple(graph(report, state, value=value) for state in range(last))
 
 
-@dataclass(frozen=True)
-class HeatmapScene:
-    """Nodes by states, nodes ordered by distance from the root, then from top to bottom of the graph."""
-
-    rows: tuple[Row, ...]
-    spans: tuple[tuple[str, int, int], ...]
-    """(label, first column, last column + 1) of each distance."""
-    scale: Scale
-    n: int
-    title: str
-    answer: str
-    caption: str
-    alt: str
-
-    @property
-    def columns(self) -> tuple[NodeMark, ...]:
-        return self.rows[0].cells
-
-
-@dataclass(frozen=True)
-class MetricPoint:
-    """A metric at one thought; no estimate where it is undefined."""
-
-    thought: int
-    estimate: Estimate | None
-
-
-@dataclass(frozen=True)
-class Series:
-    source: str
-    label: str
-    points: tuple[MetricPoint, ...]
-
-
-@dataclass(frozen=True)
-class MetricPanel:
-    metric: str
-    label: str
-    definition: str
-    series: tuple[Series, ...]
-    chance: tuple[tuple[int, float], ...]
-    """(thought, value that a random score has), where there is one."""
-    chance_label: str
-
-
-@dataclass(frozen=True)
-class FrontierScene:
-    """Frontier metrics by thought beside their controls."""
-
-    panels: tuple[MetricPanel, ...]
-    n_thoughts: int
-    empty: tuple[tuple[int, str], ...]
-    """(thought, "done" or "no node") for the thoughts with no node at their distance."""
-    undefined: str
-    """"" or why some thoughts have no point."""
-    title: str
-    answer: str
-    caption: str
-    alt: str
-
-
-# --- scenes -----------------------------------------------------------------------------------------------------------
-
-
-def edge_marks(problem: ProsQAProblem) -> tuple[EdgeMark, ...]:
-    """The edges of a problem where its layout puts them."""
+def graph_of(
+    problem: ProsQAProblem,
+    found: Sequence[Estimate],
+    *,
+    state: int,
+    thought: int | None,
+    scale: Scale,
+    heading: str,
+    subtitle: tuple[str, ...],
+    words: Words,
+    tips: Sequence[Lines],
+    badges: dict[int, str] | None = None,
+) -> Graph:
+    """A problem where its layout puts it, with a value a node, as thought ``thought`` (None: the answer state)."""
     where, on_path = layout(problem), problem.shortest_path_nodes
-    return tuple(
-        EdgeMark(
-            source=a,
-            target=b,
-            start=(where.x[a], where.y[a]),
-            control=where.control(i),
-            end=(where.x[b], where.y[b]),
+    nodes = []
+    for node, name in enumerate(problem.idx_to_symbol):
+        distance = problem.distance[node]
+        in_frontier = thought is not None and distance == thought
+        nodes.append(
+            Node(
+                id=node, name=name, label=display_name(name), role=role_of(problem, node),
+                x=where.x[node], y=where.y[node], distance=int(distance) if math.isfinite(distance) else None,
+                found=found[node], frontier=in_frontier, optimal=in_frontier and node in on_path,
+                passed=math.isfinite(distance) and (thought is None or distance < thought),
+                badge=(badges or {}).get(node, ""),  # type: ignore[arg-type]  # checked by Node
+                tip=tips[node],
+            )
+        )  # fmt: skip
+    edges = tuple(
+        Edge(
+            source=a, target=b, start=(where.x[a], where.y[a]), control=where.control(i), end=(where.x[b], where.y[b]),
             on_path=a in on_path and b in on_path and problem.distance[b] == problem.distance[a] + 1,
             reachable=where.reachable[a] and where.reachable[b],
         )
         for i, (a, b) in enumerate(problem.edges)
-    )
-
-
-def dag_scene(report: ProbeReport, state: int, *, value: str = "probability") -> DagScene:
-    """The graph at state h_``state``. Raises InputError for an unknown value or a state out of range."""
-    scale = scale_of(report, value)
-    check_state(report, state)
-    problem, where = _problem(report), layout(_problem(report))
-    thought = thought_of(report, state)
-    heading, subtitle = _heading(report, state), _mass_lines(report, state)
-    return DagScene(
-        state=state,
-        thought=thought,
-        heading=heading,
-        subtitle=subtitle,
-        nodes=_nodes(report, state, value),
-        edges=edge_marks(problem),
-        scale=scale,
-        columns=tuple((float(d), str(d)) for d in range(problem.depth + 1)),
-        width=where.width,
-        height=where.height,
-        divider=where.divider,
+    )  # fmt: skip
+    alt = f"{words.title} Graph, {heading}: {' '.join(subtitle)}."
+    return Graph(
+        state=state, thought=thought, heading=heading, subtitle=subtitle, nodes=tuple(nodes), edges=edges,
+        scale=scale, columns=tuple((float(d), str(d)) for d in range(problem.depth + 1)),
+        width=where.width, height=where.height, divider=where.divider,
         divider_label=f"not reachable from {display_name(problem.idx_to_symbol[problem.root])}",
-        title=question(problem),
-        answer=answer_text(report),
-        later=_later(report),
-        caption=_caption(report, value),
-        alt=f"{question(problem)} Graph at {heading}: {' '.join(subtitle)}.",
+        words=words.model_copy(update={"alt": alt}),
+    )  # fmt: skip
+
+
+def role_of(problem: ProsQAProblem, node: int) -> Role:
+    roles: dict[int, Role] = {problem.root: "root", problem.target: "target", problem.neg_target: "other candidate"}
+    return roles.get(node, "node")
+
+
+# --- the heatmap ------------------------------------------------------------------------------------------------------
+
+
+def heatmap(report: ProbeReport, *, value: str = "probability", state: int | None = None) -> Heatmap:
+    """All nodes and states, and the answer marker in a row of its own. Raises InputError for an unknown value."""
+    scale, problem = scale_of(report, value), _problem(report)
+    columns = tuple(
+        HeatColumn(
+            state=k, thought=thought_of(report, k), parts=mass_parts(report, k),
+            frontier=_frontier_mass(report, k), note=_note(report, k),
+        ) for k in range(report.n_thoughts + 1)
+    )  # fmt: skip
+    values = [_values(report, k, value) for k in range(report.n_thoughts + 1)]
+    found = heatmap_of(
+        problem, values, columns, scale=scale, n=report.n_draws, words=_words(report, value), cursor=state
+    )
+    marker = report.marker
+    cells = tuple(
+        HeatCell(found=e, tip=f"probability of the answer marker next: {e.text(bounds=(0, 1))}")
+        for e in (_estimate(marker, k, report.answer_column, report.n_draws) for k in range(report.n_thoughts + 1))
+    )
+    row = HeatRow(
+        id=-1, name=report.answer_mark, label=f"{report.answer_mark} ready to answer", role="marker", distance=None
+    )
+    held = "; ".join(
+        f"thought {column.thought}: {percent(dict(column.parts)['frontier'])}" for column in columns if column.thought
+    )
+    alt = f"{question(problem)} Heatmap of nodes by thoughts. Probability on the true frontier, {held}."
+    return found.model_copy(
+        update={
+            "rows": (*found.rows, row),
+            "cells": (*found.cells, cells),
+            "words": found.words.model_copy(update={"alt": alt}),
+        }
     )
 
 
-def dag_scenes(report: ProbeReport, *, value: str = "probability") -> tuple[DagScene, ...]:
-    """The graph at every thought up to the answer: one for each hop to the target, as far as there are thoughts."""
-    last = min(_problem(report).n_hops, max(report.n_thoughts, 1))
-    return tuple(dag_scene(report, state, value=value) for state in range(last))
-
-
-def heatmap_scene(report: ProbeReport, *, value: str = "probability") -> HeatmapScene:
-    """All states and nodes. Raises InputError for an unknown value."""
-    scale = scale_of(report, value)
-    problem, where = _problem(report), layout(_problem(report))
-    rows = []
-    for state in range(report.n_thoughts + 1):
-        nodes, thought = _nodes(report, state, value), thought_of(report, state)
-        rows.append(
-            Row(
-                state=state,
-                thought=thought,
-                label=f"thought {thought}" if thought else "answer state",
-                cells=tuple(nodes[v] for v in where.order),
-                parts=mass_parts(report, state),
-                note=_note(report, state),
-                frontier=_frontier_mass(report, state),
-            )
-        )
+def heatmap_of(
+    problem: ProsQAProblem,
+    values: Sequence[Sequence[Estimate] | None],
+    columns: tuple[HeatColumn, ...],
+    *,
+    scale: Scale,
+    n: int,
+    words: Words,
+    cursor: int | None = None,
+) -> Heatmap:
+    """Nodes in the order of the layout, with a value a node and state (None: the run was cut before it)."""
+    order = layout(problem).order
+    rows, cells = [], []
     spans: list[tuple[str, int, int]] = []
-    for i, node in enumerate(where.order):
-        distance = problem.distance[node]
-        label = str(int(distance)) if math.isfinite(distance) else "not reachable"
-        if spans and spans[-1][0] == label:
-            spans[-1] = (label, spans[-1][1], i + 1)
-        else:
-            spans.append((label, i, i + 1))
-    held = "; ".join(f"{row.label}: {_percent(dict(row.parts)['frontier'])}" for row in rows if row.thought)
-    return HeatmapScene(
-        rows=tuple(rows),
-        spans=tuple(spans),
-        scale=scale,
-        n=report.n_draws,
-        title=question(problem),
-        answer=answer_text(report),
-        caption=_caption(report, value),
-        alt=f"{question(problem)} Heatmap of thoughts by nodes. Probability on the true frontier, {held}.",
-    )
+    for i, node in enumerate(order):
+        distance, name = problem.distance[node], problem.idx_to_symbol[node]
+        reachable = math.isfinite(distance)
+        label = str(int(distance)) if reachable else "not reachable"
+        start = spans.pop()[1] if spans and spans[-1][0] == label else i
+        spans.append((label, start, i + 1))
+        rows.append(
+            HeatRow(
+                id=node, name=name, label=display_name(name), role=role_of(problem, node),
+                distance=int(distance) if reachable else None,
+            )
+        )  # fmt: skip
+        line = []
+        for column, found in zip(columns, values, strict=True):
+            in_frontier = column.thought is not None and distance == column.thought
+            e = None if found is None else found[node]
+            tip = "" if e is None else f"{scale.value}: {e.text(bounds=BOUNDS.get(scale.value))}"
+            optimal = in_frontier and node in problem.shortest_path_nodes
+            line.append(HeatCell(found=e, frontier=in_frontier, optimal=optimal, tip=tip))
+        cells.append(tuple(line))
+    return Heatmap(
+        rows=tuple(rows), columns=columns, cells=tuple(cells), spans=tuple(spans), scale=scale, n=n, words=words,
+        cursor=cursor,
+    )  # fmt: skip
 
 
-def frontier_scene(report: ProbeReport) -> FrontierScene:
-    """AUROC, average precision and frontier mass by thought, the model beside its controls."""
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def frontier(report: ProbeReport, *, state: int | None = None) -> tuple[Chart, ...]:
+    """AUROC, average precision and frontier mass by thought, the model beside its controls and chance."""
     thoughts = range(1, report.n_thoughts + 1)
-    panels = []
+    empty = [t for t in thoughts if report.base_rate[t - 1] == 0]
+    later = ""
+    if empty:
+        later = f"No node is at distance {_list(empty)}, so there is no frontier to find. {_later(report)}".strip()
+    shown = "; ".join(
+        f"thought {t}: {text(e, 'short')}" for t, e in enumerate(_metric(report, "model", "auroc_all"), 1) if e
+    )
+    alt = f"Frontier metrics by thought beside controls. AUROC of the model, {shown}."
+    words = _words(report, None).model_copy(update={"later": later, "alt": alt})
+    charts = []
     for metric in FRONTIER_METRICS:
-        series = tuple(
-            Series(
-                source,
-                label,
-                tuple(MetricPoint(t, _at_thought(report, source, metric, t)) for t in thoughts),
+        series = [
+            Series.of(
+                label, map(str, thoughts), [_at_thought(report, source, metric, t) for t in thoughts],
+                source=source, control=source != "model", shade=False,
             )
             for source, label in SOURCES.items()
             if source in report.metrics
-        )
-        chance = {
-            "auroc_all": tuple((t, 0.5) for t in thoughts if report.base_rate[t - 1] > 0),
-            "average_precision": tuple(
-                (t, rate) for t, rate in zip(thoughts, report.base_rate, strict=True) if rate > 0
-            ),
-        }.get(metric, ())
-        panels.append(
-            MetricPanel(
-                metric=metric,
-                label=METRICS[metric].label,
-                definition=METRICS[metric].definition,
-                series=series,
-                chance=chance,
-                chance_label={"auroc_all": "chance", "average_precision": "base rate"}.get(metric, ""),
+        ]  # fmt: skip
+        chance = {"auroc_all": [0.5] * report.n_thoughts, "average_precision": list(report.base_rate)}.get(metric)
+        if chance:
+            y = tuple(c if rate > 0 else None for c, rate in zip(chance, report.base_rate, strict=True))
+            x = tuple(map(str, thoughts))
+            series.append(Series(name="chance or base rate", x=x, y=y, control=True, source="chance"))
+        about = METRICS[metric]
+        charts.append(
+            _by_state(
+                metric, f"{about.label[0].upper()}{about.label[1:]}", "thought", about.label, series, state,
+                note=about.definition, words=words, categories=tuple(map(str, thoughts)),
             )
-        )
-    empty = [t for t in thoughts if report.base_rate[t - 1] == 0]
-    undefined = ""
-    if empty:
-        undefined = f"No node is at distance {_list(empty)}, so there is no frontier to find. {_later(report)}".strip()
-    auroc = _metric(report, "model", "auroc_all")
-    shown = "; ".join(f"thought {t}: {e.mean:.2f}" for t, e in enumerate(auroc, start=1) if e is not None)
-    return FrontierScene(
-        panels=tuple(panels),
-        n_thoughts=report.n_thoughts,
-        empty=tuple((t, "done" if _note(report, t - 1).startswith("done") else "no node") for t in empty),
-        undefined=undefined,
-        title=question(_problem(report)),
-        answer=answer_text(report),
-        caption=_caption(report, None),
-        alt=f"Frontier metrics by thought beside controls. AUROC of the model, {shown}.",
-    )
+        )  # fmt: skip
+    return tuple(charts)
 
 
-# --- parts of scenes --------------------------------------------------------------------------------------------------
+def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
+    """Probability of either candidate if the model answers after k thoughts."""
+    x = [str(answer.k) for answer in report.answers]
+    lines: dict[str, list[Estimate]] = {
+        "target": [answer.p_target for answer in report.answers],
+        "other candidate": [answer.p_neg_target for answer in report.answers],
+    }
+    names = {"target": "target ✓", "other candidate": "other ✗"}
+    series = [Series.of(names[role], x, found, source=role, shade=False) for role, found in lines.items()]
+    alt = f"Probability of target and other candidate if answered after 0 to {report.n_thoughts} thoughts"
+    return _by_state(
+        "answers", "Answer by number of thoughts", "answered after k thoughts", "probability", series, state,
+        words=_words(report, None, alt), categories=tuple(x),
+    )  # fmt: skip
+
+
+def parts(report: ProbeReport, *, state: int | None = None) -> Chart:
+    """Where the probability of each state is: PARTS."""
+    shares = [dict(mass_parts(report, k)) for k in range(report.n_thoughts + 1)]
+    x = tuple(str(thought_of(report, k) or "answer") for k in range(report.n_thoughts + 1))
+    series = [Series(name=part, x=x, y=tuple(share[part] for share in shares), group=part) for part in PARTS]
+    alt = "Probability of each thought on the frontier, on nodes passed, on nodes beyond, and the answer marker"
+    return _by_state(
+        "parts", "Where its probability is", "thought", "probability", series, state, kind="stacked",
+        words=_words(report, None, alt), categories=x,
+    )  # fmt: skip
+
+
+def tokens(report: ProbeReport, state: int) -> Chart:
+    """The most probable next tokens of a state by name, and the mass left over."""
+    check_state(report, state)
+    problem, thought = _problem(report), thought_of(report, state)
+    found: list[tuple[float, str, str]] = []
+    for node, p in enumerate(report.probability.mean[state]):
+        distance = problem.distance[node]
+        part = "passed" if distance < (thought or math.inf) else "beyond"
+        found.append((p, problem.idx_to_symbol[node], "frontier" if distance == thought else part))
+    found += [
+        (p, name, "answer marker") for name, p in zip(report.marker_names, report.marker.mean[state], strict=True)
+    ]
+    found.sort(key=lambda item: -item[0])
+    rest = max(0.0, 1 - sum(p for p, *_ in found[:N_TOKENS]))
+    bars = [*found[:N_TOKENS], (rest, "all other tokens", "other")]
+    names = unique(display_name(name, 14) for _, name, _ in bars)
+    series = []
+    for part in PARTS:
+        at = [i for i, bar in enumerate(bars) if bar[2] == part]
+        if at:
+            series.append(
+                Series(
+                    name=part, x=tuple(names[i] for i in at), y=tuple(bars[i][0] for i in at), group=part,
+                    labels=tuple(f"{bars[i][0]:.3f}" if bars[i][0] >= 0.0005 else "<.001" for i in at),
+                )
+            )  # fmt: skip
+    return Chart(
+        name="tokens", title=f"Next token of state h{state}", kind="ranked", x_label="token", y_label="probability",
+        series=tuple(series), y_range=(0, 1), categories=tuple(names),
+        words=_words(report, None, f"The most probable next tokens of state h{state}, and the mass on everything else"),
+    )  # fmt: skip
+
+
+def trajectory(report: ProbeReport, node: int, *, value: str = "probability", state: int | None = None) -> Chart:
+    """One node's value over the states; a dashed line marks the thought that should hold it."""
+    if not 0 <= node < report.n_nodes:
+        raise InputError(f"node {node} is out of range; this report has nodes 0 to {report.n_nodes - 1}")
+    scale, distance = scale_of(report, value), _problem(report).distance[node]
+    x = tuple(str(k) for k in range(report.n_thoughts + 1))
+    found = [_values(report, k, value)[node] for k in range(report.n_thoughts + 1)]
+    references = []
+    if math.isfinite(distance) and 1 <= distance <= report.n_thoughts:
+        references = [Reference(axis="x", at=distance - 1, label="its distance", kind="frontier")]
+    name = display_name(_problem(report).idx_to_symbol[node])
+    return _by_state(
+        "trajectory", f"{name} through the thoughts", "thoughts had (k)", scale.label,
+        [Series.of(name, x, found, source="model")], state,
+        y_range=(0, 1) if value in ("probability", "normalised") else None, references=references, categories=x,
+        words=_words(report, value, f"{value} of one node after 0 to {report.n_thoughts} thoughts with 95 % intervals"),
+    )  # fmt: skip
+
+
+def _by_state(
+    name: str, title: str, x_label: str, y_label: str, series: list[Series], state: int | None, *,
+    references: Sequence[Reference] = (), **rest: Any,
+) -> Chart:  # fmt: skip
+    """A chart over states with a cursor at one of them."""
+    marks = list(references)
+    if state is not None and state < len(rest["categories"]):
+        marks.append(Reference(axis="x", at=state, kind="cursor"))
+    data = {"kind": "lines", "y_range": (0, 1)} | rest
+    return Chart(name=name, title=title, x_label=x_label, y_label=y_label, series=tuple(series),
+                 references=tuple(marks), **data)  # fmt: skip
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
 def scale_of(report: ProbeReport, value: str) -> Scale:
@@ -354,10 +378,10 @@ def scale_of(report: ProbeReport, value: str) -> Scale:
     if value not in VALUES:
         raise InputError(f"value {value!r} is unknown; values are {', '.join(VALUES)}")
     if value in ("probability", "normalised"):
-        return Scale(value, VALUES[value], 0.0, 1.0)
+        return Scale(value=value, label=VALUES[value], low=0, high=1)
     means = [number for row in report.values(value).mean for number in row]
     low, high = min(0.0, *means), max(0.0, *means)
-    return Scale(value, VALUES[value], low, high if high > low else low + 1.0)
+    return Scale(value=value, label=VALUES[value], low=low, high=high if high > low else low + 1.0)
 
 
 def check_state(report: ProbeReport, state: int) -> None:
@@ -374,26 +398,16 @@ def thought_of(report: ProbeReport, state: int) -> int | None:
 def mass_parts(report: ProbeReport, state: int) -> tuple[tuple[str, float], ...]:
     """Mean probability of a state on each group of PARTS; sums to 1.
 
-    The answering state has no frontier: there, what the root reaches counts as reached before.
+    The answering state has no frontier: there, what the root reaches counts as passed.
     """
-    problem, thought = _problem(report), thought_of(report, state)
-    mean, marker = report.probability.mean[state], report.marker.mean[state]
-    hop = math.inf if thought is None else thought
-    distance = problem.distance
-    sums = {
-        "frontier": sum(p for p, d in zip(mean, distance, strict=True) if d == hop and math.isfinite(d)),
-        "reached before": sum(p for p, d in zip(mean, distance, strict=True) if d < hop),
-        "not reached": sum(p for p, d in zip(mean, distance, strict=True) if d > hop or not math.isfinite(d)),
-        "answer marker": marker[ANSWER],
-        "other": report.other[state] + sum(p for i, p in enumerate(marker) if i != ANSWER),
-    }
+    problem, marker = _problem(report), report.marker.mean[state]
+    # Everything that can be reached is nearer than n_nodes hops.
+    groups = node_groups(np.array(problem.distance), [thought_of(report, state) or problem.n_nodes])
+    p = np.array(report.probability.mean[state])
+    sums = {part: float(mass(p, groups[part][0])) for part in ("frontier", "passed", "beyond")}
+    sums["answer marker"] = marker[report.answer_column]
+    sums["other"] = report.other[state] + sum(marker) - marker[report.answer_column]
     return tuple((part, sums[part]) for part in PARTS)
-
-
-def display_name(name: str, most: int = LABEL_LENGTH) -> str:
-    """A name on one line: control and direction-override characters made visible, long names shortened with …."""
-    shown = "".join(_visible(letter) for letter in name)
-    return shown if len(shown) <= most else shown[: most - 1].rstrip() + "…"
 
 
 def question(problem: ProsQAProblem) -> str:
@@ -426,15 +440,6 @@ def answer_text(report: ProbeReport) -> str:
     return f"Answer after {thoughts}: {said}. A rule that never looks at the asked entity {blind}."
 
 
-def short_number(value: float) -> str:
-    """A number in at most four characters where it can: ``.36``, ``1``, ``-2.1``, ``13``."""
-    if abs(value) >= 9.95:
-        return f"{value:.0f}"
-    if abs(value) >= 0.995:
-        return f"{value:.1f}".removesuffix(".0")
-    return f"{value:.2f}".replace("0.", ".", 1)
-
-
 @lru_cache(maxsize=64)
 def _problem_of(row: object) -> ProsQAProblem:
     return ProsQAProblem.from_row(row.model_dump())  # type: ignore[attr-defined]
@@ -444,37 +449,19 @@ def _problem(report: ProbeReport) -> ProsQAProblem:
     return _problem_of(report.problem_row)
 
 
-def _nodes(report: ProbeReport, state: int, value: str) -> tuple[NodeMark, ...]:
-    problem, band = _problem(report), report.values(value)
-    where, thought = layout(problem), thought_of(report, state)
-    roles: dict[int, Role] = {
-        problem.root: "root",
-        problem.target: "target",
-        problem.neg_target: "other candidate",
-    }
-    marks = []
-    for node, name in enumerate(problem.idx_to_symbol):
-        distance = problem.distance[node]
-        frontier = thought is not None and distance == thought
-        marks.append(
-            NodeMark(
-                node=node,
-                name=name,
-                label=display_name(name),
-                role=roles.get(node, "node"),
-                x=where.x[node],
-                y=where.y[node],
-                distance=int(distance) if math.isfinite(distance) else None,
-                value=band.mean[state][node],
-                low=None if band.low is None else band.low[state][node],
-                high=None if band.high is None else band.high[state][node],
-                n=report.n_draws,
-                frontier=frontier,
-                optimal=frontier and node in problem.shortest_path_nodes,
-                reached=math.isfinite(distance) and (thought is None or distance < thought),
-            )
-        )
-    return tuple(marks)
+def _estimate(band: Band, state: int, column: int, n: int) -> Estimate:
+    low, high = (None if ends is None else ends[state][column] for ends in (band.low, band.high))
+    return Estimate(value=band.mean[state][column], low=low, high=high, n=n)
+
+
+def _values(report: ProbeReport, state: int, value: str) -> tuple[Estimate, ...]:
+    """A value of every node at a state."""
+    band = report.values(value)
+    return tuple(_estimate(band, state, node, report.n_draws) for node in range(report.n_nodes))
+
+
+def _tips(what: str, found: Sequence[Estimate]) -> list[tuple[str, str]]:
+    return [(what, e.text(bounds=BOUNDS.get(what))) for e in found]
 
 
 def _metric(report: ProbeReport, source: str, metric: str) -> tuple[Estimate | None, ...]:
@@ -510,16 +497,11 @@ def _later(report: ProbeReport) -> str:
     if done[-1] == report.n_thoughts:
         names.append("the answer state")
     shares = sorted(dict(mass_parts(report, s))["answer marker"] for s in done)
-    span = _percent(shares[0])
-    if _percent(shares[-1]) != span:
-        span = f"{span.removesuffix(' %')}–{_percent(shares[-1])}"
+    span = percent(shares[0])
+    if percent(shares[-1]) != span:
+        span = f"{span.removesuffix(' %')}–{percent(shares[-1])}"
     names[0] = names[0].capitalize()
     return f"{' and '.join(names)}: the search is done, {span} of the probability is on the answer marker."
-
-
-def _heading(report: ProbeReport, state: int) -> str:
-    thought = thought_of(report, state)
-    return f"Thought {thought}" if thought else f"Answer state (after {state} thoughts)"
 
 
 def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
@@ -528,14 +510,13 @@ def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
     n_frontier = 0 if thought is None else len(_problem(report).frontier(thought))
     if thought is None or n_frontier == 0:
         return (
-            _note(report, state)
-            or f"{_percent(dict(mass_parts(report, state))['answer marker'])} on the answer marker",
+            _note(report, state) or f"{percent(dict(mass_parts(report, state))['answer marker'])} on the answer marker",
         )
     nodes = "the 1 node" if n_frontier == 1 else f"the {n_frontier} nodes"
     own = _metric(report, "model", "mass_frontier")[thought - 1]
-    line = f"{_percent_interval(own)} on {nodes} at distance {thought}"
+    line = f"{text(own, 'percent', bounds=(0, 1))} on {nodes} at distance {thought}"
     controls = [
-        f"{SOURCES[source]} {_percent(found.mean)}"
+        f"{SOURCES[source]} {percent(found.value)}"
         for source in SOURCES
         if source != "model" and source in report.metrics
         for found in (_metric(report, source, "mass_frontier")[thought - 1],)
@@ -549,13 +530,14 @@ def _note(report: ProbeReport, state: int) -> str:
     marker = dict(mass_parts(report, state))["answer marker"]
     thought = thought_of(report, state)
     if marker >= 0.5 and (thought is None or thought > _problem(report).n_hops):
-        return f"done: {_percent(marker)} on the answer marker"
+        return f"done: {percent(marker)} on the answer marker"
     if thought is not None and not _problem(report).frontier(thought):
-        return f"no node at distance {thought}; {_percent(marker)} on the answer marker"
+        return f"no node at distance {thought}; {percent(marker)} on the answer marker"
     return ""
 
 
-def _caption(report: ProbeReport, value: str | None) -> str:
+def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
+    """Question, answer, and what must be known of any picture of the report."""
     info = report.model
     what = "" if value is None else f"Colour: {VALUES[value]}. "
     if report.n_draws == 1:
@@ -573,43 +555,17 @@ def _caption(report: ProbeReport, value: str | None) -> str:
             f" {report.n_filler} unrelated facts were added to each prompt: the graph is smaller than any in training."
         )
     warnings = "".join(f" {warning}" for warning in report.warnings)
-    return (
+    caption = (
         f"{what}{draws}, seed {report.seed}. Controls: {controls}. "
         f"Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, width {info.n_embd}, "
         f"weights {info.fingerprint}).{filler}{warnings} Shows what can be decoded, not what is used."
     )
-
-
-def _percent(share: float) -> str:
-    shown = 100 * share
-    if 0 < shown < 0.5:
-        return "<1 %"
-    if 99.5 <= shown < 99.95:
-        return f"{shown:.1f} %"
-    return f"{shown:.0f} %"
-
-
-def _percent_interval(found: Estimate | None) -> str:
-    if found is None:
-        return "unknown mass"
-    if found.low is None or found.high is None:
-        return _percent(found.mean)
-    low, high = max(found.low, 0.0), min(found.high, 1.0)
-    return f"{_percent(found.mean)} [{100 * low:.0f}–{100 * high:.0f}]"
+    return Words(
+        title=question(_problem(report)), answer=answer_text(report), caption=caption, alt=alt, later=_later(report)
+    )
 
 
 def _list(numbers: list[int]) -> str:
     if len(numbers) == 1:
         return str(numbers[0])
     return f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
-
-
-def _visible(letter: str) -> str:
-    # Cf holds the joiners that emoji and Indic scripts need; only those that turn the direction are replaced.
-    if letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f":
-        return "\ufffd"
-    category = unicodedata.category(letter)
-    if category == "Zs":
-        return " "
-    # Not Cn: letters that this Python does not know yet may be new emoji; only these two are in no XML file.
-    return "\ufffd" if category in ("Cc", "Zl", "Zp", "Cs") or letter in "\ufffe\uffff" else letter

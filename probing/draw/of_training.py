@@ -1,255 +1,233 @@
-"""What ECharts draws on Training: pure functions from a run folder to option objects. Across: problems seen."""
+"""A training run as charts over the problems seen: what the thoughts come to hold while a model learns.
+
+Pure functions from a run folder or its dynamics record; ``write`` saves the record as a picture or a table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
-from model.stats import wilson
-from model.training.dynamics import EmergenceRecord, ThoughtNumbers
-from model.training.folder import RunFolder, StageSpan, Validation
-from probing.draw.echarts import Option
-from probing.draw.marks import Theme
+from model.errors import InputError
+from model.files import write_bytes, write_csv
+from model.stats import Estimate, share
+from model.training.dynamics import DynamicsRecord, ThoughtNumbers
+from model.training.folder import RunFolder
+from probing.draw.export import export
+from probing.draw.values import Chart, Reference, Series, Words
 
+KINDS = ("auroc", "mass", "logit", "accuracy", "loss", "validation")
+FORMATS = ("svg", "png", "pdf", "csv")
 MOST = 600
 """Points of a line that are drawn; longer ones are thinned evenly."""
+COIN = (0.5, "one of two by coin")
+T = TypeVar("T")
+Of = Callable[[ThoughtNumbers], Estimate | None]
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line: (problems seen, value), with its interval where it has one."""
+def figure(
+    run: RunFolder, kind: str, *, thought: int = 1, at: int | None = None, other: RunFolder | None = None
+) -> Chart:
+    """A chart of one of KINDS over training.
 
-    name: str
-    points: tuple[tuple[int, float | None], ...]
-    colour: str
-    low: tuple[float | None, ...] | None = None
-    high: tuple[float | None, ...] | None = None
-    dash: str = "solid"
-    width: float = 2.0
-    symbol: str = "none"
-
-
-def interval(value: ThoughtNumbers) -> tuple[float, float] | None:
-    """95 % interval of the AUROC over problems (normal, cut to 0..1); None where it has none."""
-    if value.auroc is None or value.auroc_se is None:
-        return None
-    return max(0.0, value.auroc - 1.96 * value.auroc_se), min(1.0, value.auroc + 1.96 * value.auroc_se)
-
-
-def auroc(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder | None = None) -> Option:
-    """Frontier AUROC of a thought beside its control, the other thoughts faint."""
-    record = _record(run)
-    found = [point.thoughts[thought - 1] for point in record.points]
-    bands = [interval(value) for value in found]
-    lines = [
-        Line(f"thought {t}", _over(record, [point.thoughts[t - 1].auroc for point in record.points]), theme.away,
-             width=1.3)
-        for t in range(1, _n_thoughts(record) + 1)
-        if t != thought
-    ]  # fmt: skip
-    lines += [
-        Line("another problem's thought", _over(record, [v.auroc_control for v in found]), theme.sources["shuffled"],
-             dash="dashed", width=1.6),
-        Line(f"thought {thought}", _over(record, [v.auroc for v in found]), theme.sources["model"],
-             low=tuple(band and band[0] for band in bands), high=tuple(band and band[1] for band in bands), width=2.8),
-    ]  # fmt: skip
-    lines += _beside(other, thought, lambda value: value.auroc, theme)
-    lines.append(_level("chance", 0.5, record, theme))
-    return _chart(lines, run.stages, at, theme, min=0, max=1)
+    ``thought`` is the one looked at, ``at`` the moment (problems seen), ``other`` a run set beside it, dashed. The
+    first four kinds need a dynamics record, the last two the run's losses. Raises InputError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
+    beside = None if other is None else other.record
+    if kind == "loss":
+        chart = _losses(run)
+    elif kind == "validation":
+        chart = _validations(run)
+    else:
+        assert run.record is not None
+        if not 1 <= thought <= len(run.record.points[0].thoughts):
+            raise InputError(f"thought {thought} is out of range; this run has {len(run.record.points[0].thoughts)}")
+        chart = _accuracy(run.record, beside) if kind == "accuracy" else _of_thought(run.record, kind, thought, beside)
+    stages = [
+        Reference(axis="x", at=span.start, to=span.end, kind="stage", label=f"stage {span.stage}")
+        for span in run.stages
+    ]
+    cursor = [] if at is None else [Reference(axis="x", at=at, kind="cursor")]
+    end = max(float(x) for series in chart.series for x in series.x)
+    update = {"references": (*stages, *chart.references, *cursor), "x_range": (0.0, max(end, 1.0))}
+    return chart.model_copy(update=update)
 
 
-def masses(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder | None = None) -> Option:
-    """Where a thought's probability is: on the frontier, on nodes reached before, on nodes not reached."""
-    record = _record(run)
-    found = [point.thoughts[thought - 1] for point in record.points]
-    parts = {"frontier": "frontier", "passed": "reached before", "beyond": "not reached"}
-    lines = [
-        Line(title, _over(record, [value.mass[group] for value in found]), theme.parts[title],
-             width=2.8 if group == "frontier" else 2, dash="solid" if group == "frontier" else "dashed")
-        for group, title in parts.items()
-    ]  # fmt: skip
-    optimal = _over(record, [value.mass["optimal"] for value in found])
-    lines.append(Line("of it on a shortest path", optimal, theme.path, dash="dotted", width=1.8))
-    lines += _beside(other, thought, lambda value: value.mass["frontier"], theme)
-    return _chart(lines, run.stages, at, theme, min=0, max=1)
+def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
+    """Four charts over problems seen: frontier AUROC, frontier mass, logit gap, accuracy by number of thoughts.
 
-
-def logits(run: RunFolder, thought: int, at: int, theme: Theme, other: RunFolder | None = None) -> Option:
-    """Mean logit of frontier minus not-reached nodes: the chosen thought, the others faint; 0 is no difference."""
-    record = _record(run)
-    lines = [
-        Line(f"thought {t}", _over(record, [point.thoughts[t - 1].logit_gap for point in record.points]),
-             theme.sources["model"] if t == thought else theme.away, width=2.8 if t == thought else 1.3)
-        for t in range(1, _n_thoughts(record) + 1)
-    ]  # fmt: skip
-    lines += _beside(other, thought, lambda value: value.logit_gap, theme)
-    lines.append(_level("no difference", 0.0, record, theme))
-    return _chart(lines, run.stages, at, theme)
-
-
-def accuracies(run: RunFolder, at: int, theme: Theme, other: RunFolder | None = None) -> Option:
-    """Accuracy by number of thoughts k, later ones darker; the interval is that of the last."""
-    record = _record(run)
-    most = len(record.points[0].accuracy_by_k) - 1
-    lines = []
-    for k in range(most + 1):
-        values = [point.accuracy_by_k[k] for point in record.points]
-        bands = [wilson(value * record.n_problems, record.n_problems) for value in values]
-        last = k == most
-        lines.append(
-            Line(
-                f"k = {k}", _over(record, values), theme.colour(0.35 + 0.65 * k / max(most, 1), 0, 1),
-                low=tuple(low for low, _ in bands) if last else None,
-                high=tuple(high for _, high in bands) if last else None, width=2.8 if last else 1.8,
+    A line a thought (or k), darker for later ones; broken lines are the control, or nodes beyond the frontier. Raises
+    InputError for a record without points.
+    """
+    if not record.points:
+        raise InputError(f"{record.name}: the record of training dynamics is empty")
+    thoughts = record.points[0].thoughts
+    update = {
+        "references": [
+            Reference(axis="x", at=start, to=end, kind="stage", label=f"stage {stage}")
+            for (stage, start), end in zip(
+                record.stage_starts, [*(s for _, s in record.stage_starts[1:]), record.points[-1].problems], strict=True
             )
-        )  # fmt: skip
-    if other is not None and other.record is not None:
-        values = [point.accuracy_by_k[-1] for point in other.record.points]
-        k = len(other.record.points[0].accuracy_by_k) - 1
-        lines.append(Line(f"{other.record.name}, k = {k}", _over(other.record, values), theme.sources["untrained"],
-                          dash="dashed"))  # fmt: skip
-    lines.append(_level("one of two by coin", 0.5, record, theme))
-    return _chart(lines, run.stages, at, theme, min=0, max=1)
+        ],
+        "words": Words(
+            title=f"{record.name}: {record.method}, seed {record.seed}",
+            caption="A line a thought or k, darker for later ones; bands: 95 % intervals over probe problems.",
+            alt=f"What the thoughts of {record.name} come to hold over training",
+        ),
+    }
+
+    def lines(of: Of, broken: Of | None = None, said: str = "") -> list[Series]:
+        found = []
+        for i, about in enumerate(thoughts):
+            name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
+            found.append(_line(name, record, about.thought, of, tint=tint))
+            if broken is not None:
+                name = f"thought {about.thought}, {said}"
+                found.append(_line(name, record, about.thought, broken, tint=tint, control=True, source="chance"))
+        return found
+
+    auroc = lines(lambda v: v.estimate, lambda v: _bare(v.auroc_control), "another problem's")
+    mass = lines(lambda v: _bare(v.mass["frontier"]), lambda v: _bare(v.mass["beyond"]), "beyond")
+    right = f"Answers right after k thoughts (n = {record.n_problems})"
+    found = (
+        _chart("auroc", "Frontier AUROC (beyond, logit lens; dotted: another problem's thought)", "AUROC", auroc),
+        _chart("mass", "Probability on the frontier (dotted: on nodes beyond)", "probability", mass),
+        _chart("logit", "Logit, frontier minus beyond", "nats", lines(lambda v: _bare(v.logit_gap)), y_range=None),
+        _chart("accuracy", right, "accuracy", _accuracies(record)),
+    )
+    return tuple(chart.model_copy(update=update) for chart in found)
 
 
-def losses(run: RunFolder, at: int | None, theme: Theme) -> Option:
+def write(record: DynamicsRecord, path: str | Path) -> None:
+    """Save the charts, or their numbers, by the file's ending. Raises InputError for another than FORMATS."""
+    format = Path(path).suffix.lower().removeprefix(".")
+    if format not in FORMATS:
+        raise InputError(f"{path}: the ending must be one of {', '.join(FORMATS)}")
+    if format != "csv":
+        return write_bytes(path, export(charts(record), format))
+    rows = record.rows()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    write_csv(path, columns, [[row.get(column) for column in columns] for row in rows])
+    return None
+
+
+# --- charts of a run --------------------------------------------------------------------------------------------------
+
+
+def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: DynamicsRecord | None) -> Chart:
+    """AUROC, mass or logit gap of one thought; the others faint, its control, and the same thought of another run."""
+    of: Of = {
+        "auroc": lambda v: _bare(v.auroc_beyond),
+        "mass": lambda v: _bare(v.mass["frontier"]),
+        "logit": lambda v: _bare(v.logit_gap),
+    }[kind]
+    series: list[Series] = []
+    if kind != "mass":
+        rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
+        series += [_line(f"thought {t}", record, t, of, faint=True) for t in rest]
+    if kind == "auroc":
+        name = "another problem's thought"
+        series.append(_line(name, record, thought, lambda v: _bare(v.auroc_control), source="shuffled", control=True))
+    if kind == "mass":
+        for group in ("frontier", "passed", "beyond", "optimal"):
+            title = "of it on a shortest path" if group == "optimal" else group
+            series.append(_line(title, record, thought, lambda v, g=group: _bare(v.mass[g]), group=group))  # type: ignore[misc]
+    else:
+        own: Of = (lambda v: v.estimate) if kind == "auroc" else of
+        series.append(_line(f"thought {thought}", record, thought, own, source="model"))
+    if other is not None and thought <= len(other.points[0].thoughts):
+        series.append(_line(other.name, other, thought, of, source="untrained", control=True))
+    title, y_label = {
+        "auroc": (f"Is thought {thought} the frontier?", "AUROC beyond (logit lens)"),
+        "mass": (f"Where the probability of thought {thought} is", "probability"),
+        "logit": ("Frontier above the rest", "logit, frontier minus beyond"),
+    }[kind]
+    level = {"auroc": (0.5, "chance"), "logit": (0.0, "no difference")}.get(kind)
+    return _chart(kind, title, y_label, series, level=level, y_range=None if kind == "logit" else (0, 1))
+
+
+def _accuracy(record: DynamicsRecord, other: DynamicsRecord | None) -> Chart:
+    """Accuracy by number of thoughts, with the interval of the last."""
+    bare = {"low": None, "high": None}
+    *earlier, last = _accuracies(record)
+    series = [*(line.model_copy(update=bare) for line in earlier), last]
+    if other is not None:
+        last = _accuracies(other)[-1]
+        dashed = {"name": f"{other.name}, {last.name}", "source": "untrained", "control": True, "tint": None}
+        series.append(last.model_copy(update=bare | dashed))
+    return _chart("accuracy", "Answers after k thoughts", "accuracy", series, level=COIN)
+
+
+def _losses(run: RunFolder) -> Chart:
     """Loss a token, loss on the first token after the thoughts, and what guessing in the true frontier would cost."""
     steps = _thinned(run.steps)
-    lines = [
-        Line("loss per token", tuple((s.problems, s.loss) for s in steps), theme.sources["model"], width=2.4),
-        Line("first token after the thoughts", tuple((s.problems, s.first_token_loss) for s in steps),
-             theme.sources["shuffled"], width=1.8),
-        Line("a guess in the true frontier", tuple((s.problems, s.first_token_bound) for s in steps), theme.muted,
-             dash="dotted", width=1.6),
-    ]  # fmt: skip
-    return _chart(lines, run.stages, at, theme, min=0)
+    lines: dict[str, tuple[list[float], dict[str, Any]]] = {
+        "loss per token": ([s.loss for s in steps], {"source": "model"}),
+        "first token after the thoughts": ([s.first_token_loss for s in steps], {"group": "hallucination"}),
+        "a guess in the true frontier": ([s.first_token_bound for s in steps], {"source": "chance", "control": True}),
+    }
+    x = [step.problems for step in steps]
+    series = [Series.of(name, x, map(_bare, y), **rest) for name, (y, rest) in lines.items()]
+    return _chart(
+        "loss", "Loss", "nats per scored token", series, y_range=(0, max(y or 0 for one in series for y in one.y))
+    )
 
 
-def validations(run: RunFolder, at: int | None, theme: Theme) -> Option:
+def _validations(run: RunFolder) -> Chart:
     """Accuracy on the validation problems with its interval, beside the training batches' (given the true chain)."""
-    steps = _thinned(run.steps)
+    steps, found = _thinned(run.steps), _thinned(run.validations)
     per_step = run.steps[-1].problems / run.steps[-1].step
-    found = _thinned(run.validations)
-    lines = [
-        Line("training, given the true chain", tuple((s.problems, s.accuracy) for s in steps), theme.away, width=1.3),
-        Line("validation", tuple((round(v.step * per_step), v.accuracy) for v in found), theme.sources["model"],
-             low=tuple(v.low for v in found), high=tuple(v.high for v in found), width=2.6, symbol="circle"),
-        Line("one of two by coin", ((0, 0.5), (run.steps[-1].problems, 0.5)), theme.muted, dash="dotted", width=1.5),
-    ]  # fmt: skip
-    return _chart(lines, run.stages, at, theme, min=0, max=1)
+    training = [_bare(step.accuracy) for step in steps]
+    series = [
+        Series.of("training, given the true chain", [step.problems for step in steps], training, faint=True),
+        Series.of("validation", [round(v.step * per_step) for v in found], [v.estimate for v in found], source="model"),
+    ]
+    return _chart("validation", "Accuracy at the stage trained", "accuracy", series, level=COIN)
 
 
-def band(
-    x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], colour: str, number: int
-) -> list[Option]:
-    """An interval as two stacked lines, the upper one's height shaded; ``number`` tells the bands of a chart apart."""
-    edge = {"type": "line", "stack": f"band {number}", "stackStrategy": "all", "symbol": "none", "silent": True}
-    edge |= {"lineStyle": {"opacity": 0}, "tooltip": {"show": False}}
-    known = [(at, a, b) for at, a, b in zip(x, low, high, strict=True) if a is not None and b is not None]
-    shade = {"areaStyle": {"color": colour, "opacity": 0.2}}
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _chart(
+    name: str, title: str, y_label: str, series: list[Series], *, level: tuple[float, str] | None = None, **rest: Any
+) -> Chart:
+    """Lines over the problems seen; ``level`` is a value that they are read against, and its name."""
+    data: dict[str, Any] = {"y_range": (0, 1)} | rest
+    if level is not None:
+        x = [float(at) for one in series for at in one.x]
+        ends = (min(x), max(x))
+        series = [*series, Series(name=level[1], x=ends, y=(level[0],) * 2, source="chance", control=True)]
+    x_label = "problems seen in training"
+    return Chart(name=name, title=title, kind="lines", x_label=x_label, y_label=y_label, series=tuple(series), **data)
+
+
+def _line(name: str, record: DynamicsRecord, thought: int, of: Of, **rest: Any) -> Series:
+    """A number of one thought over the points of a record."""
+    found = [of(point.thoughts[thought - 1]) for point in record.points]
+    return Series.of(name, [point.problems for point in record.points], found, **rest)
+
+
+def _accuracies(record: DynamicsRecord) -> list[Series]:
+    """Accuracy by number of thoughts k, with Wilson intervals."""
+    n, most = record.n_problems, len(record.points[0].accuracy_by_k)
+    x = [point.problems for point in record.points]
     return [
-        {**edge, "data": [[at, round(a, 5)] for at, a, _ in known]},
-        {**edge, "data": [[at, round(b - a, 5)] for at, a, b in known], **shade},
+        Series.of(f"k = {k}", x, [share(p.accuracy_by_k[k] * n, n) for p in record.points], tint=_tint(k, most), n=None)
+        for k in range(most)
     ]
 
 
-def said(value: Validation) -> str:
-    """An accuracy with its interval, in percent."""
-    return f"{100 * value.accuracy:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+def _bare(value: float | None) -> Estimate | None:
+    return None if value is None else Estimate(value=value, n=0)
 
 
-# --- private ----------------------------------------------------------------------------------------------------------
+def _tint(i: int, n: int) -> float:
+    return 0.35 + 0.65 * i / max(n - 1, 1)
 
 
-def _record(run: RunFolder) -> EmergenceRecord:
-    assert run.record is not None
-    return run.record
-
-
-def _n_thoughts(record: EmergenceRecord) -> int:
-    return len(record.points[0].thoughts)
-
-
-def _over(record: EmergenceRecord, values: Sequence[float | None]) -> tuple[tuple[int, float | None], ...]:
-    return tuple((point.problems, value) for point, value in zip(record.points, values, strict=True))
-
-
-def _beside(other: RunFolder | None, thought: int, value: Any, theme: Theme) -> list[Line]:
-    """The same thought of another run, where it has it."""
-    if other is None or other.record is None or thought > _n_thoughts(other.record):
-        return []
-    values = [value(point.thoughts[thought - 1]) for point in other.record.points]
-    return [Line(other.record.name, _over(other.record, values), theme.sources["untrained"], dash="dashed")]
-
-
-def _level(name: str, value: float, record: EmergenceRecord, theme: Theme) -> Line:
-    ends = record.points[0].problems, record.points[-1].problems
-    return Line(name, tuple((end, value) for end in ends), theme.muted, dash="dotted", width=1.5)
-
-
-def _thinned(values: Sequence[Any]) -> list[Any]:
-    step = -(-len(values) // MOST)
-    return [*values[:: max(step, 1)], *(values[-1:] if step > 1 else ())]
-
-
-def _chart(lines: Sequence[Line], stages: Sequence[StageSpan], at: int | None, theme: Theme, **y: Any) -> Option:
-    series: list[Option] = []
-    for i, line in enumerate(lines):
-        if line.low is not None and line.high is not None:
-            series += band([x for x, _ in line.points], line.low, line.high, line.colour, i)
-        series.append(
-            {
-                "type": "line",
-                "name": line.name,
-                "data": [[x, None if value is None else round(value, 5)] for x, value in line.points],
-                "symbol": line.symbol if len(line.points) > 1 else "circle",
-                "symbolSize": 6,
-                "color": line.colour,
-                "lineStyle": {"width": line.width, "type": line.dash},
-            }
-        )
-    series[0] |= {"markArea": _stages(stages, theme)}
-    if at is not None:
-        here = {"xAxis": at, "lineStyle": {"color": theme.text, "width": 1.2, "type": "solid", "opacity": 0.7}}
-        series[-1] |= {
-            "markLine": {"silent": True, "symbol": "none", "label": {"show": False}, "animation": False, "data": [here]}
-        }
-    end = max(x for line in lines for x, _ in line.points)
-    return {
-        "animation": False,
-        "grid": {"left": 4, "right": 22, "top": 56, "bottom": 24, "containLabel": True},
-        "legend": {
-            "data": [line.name for line in lines],
-            "type": "scroll",
-            "top": 0,
-            "left": 0,
-            "itemWidth": 18,
-            "itemHeight": 9,
-            "itemGap": 10,
-            "textStyle": {"fontSize": 11, "color": theme.text},
-        },
-        "tooltip": {"trigger": "axis", "valueFormatter": "%.3f", "confine": True, "textStyle": {"fontSize": 12}},
-        "xAxis": {
-            "type": "value",
-            "min": 0,
-            "max": max(end, 1),
-            "name": "problems seen in training",
-            "nameLocation": "middle",
-            "nameGap": 26,
-            "nameTextStyle": {"color": theme.muted},
-            "splitLine": {"show": False},
-            "splitNumber": 4,
-        },
-        "yAxis": {"type": "value", "splitLine": {"lineStyle": {"color": theme.faint, "opacity": 0.6}}, **y},
-        "series": series,
-    }
-
-
-def _stages(stages: Sequence[StageSpan], theme: Theme) -> Option:
-    areas = []
-    for span in stages:
-        style = {"color": theme.muted, "opacity": 0.0 if span.stage % 2 == 0 else 0.09}
-        areas.append([{"xAxis": span.start, "name": f"stage {span.stage}", "itemStyle": style}, {"xAxis": span.end}])
-    label = {"show": len(stages) <= 10, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
-    return {"silent": True, "animation": False, "label": label, "data": areas}
+def _thinned(values: Sequence[T]) -> list[T]:
+    step = max(-(-len(values) // MOST), 1)
+    return [*values[::step], *(values[-1:] if step > 1 else ())]

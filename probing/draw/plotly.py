@@ -1,83 +1,107 @@
-"""Scenes as Plotly figures, for the app and for HTML files that need nothing else; every number is in the hover.
+"""Pictures as Plotly figures, for notebooks and for HTML files that need nothing else; every number is in the hover.
 
 Plotly reads a few HTML tags in any text, so every name is escaped: what was typed is what is seen.
 """
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable, Sequence
+from html import escape as _escape
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from probing.draw.marks import LIGHT, Theme
-from probing.draw.of_report import (
-    SOURCES,
-    DagScene,
-    EdgeMark,
-    FrontierScene,
-    HeatmapScene,
-    NodeMark,
-    Role,
-    Scale,
-    short_number,
+from model.files import html
+from probing.draw import html as pages
+from probing.draw.marks import (
+    DASHES,
+    FONT,
+    LIGHT,
+    MANY,
+    MARKERS,
+    SHAPE,
+    SOURCE,
+    Mark,
+    Theme,
+    faded,
+    marks_of,
+    printed,
+    printed_share,
 )
+from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Node, Role, Series, Words
 
-SYMBOLS: dict[Role, str] = {
-    "root": "pentagon",
-    "target": "square",
-    "other candidate": "diamond",
-    "node": "circle",
-}
-FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
-_MARKERS = {"model": "circle", "shuffled": "square", "untrained": "triangle-up"}
-_DASHES = {"model": "solid", "shuffled": "dash", "untrained": "dot"}
-_DAG_NODES = 3
+NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
+ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
 
 
 def escape(text: str) -> str:
-    """A text that Plotly and the browser show as it is."""
-    return html.escape(text, quote=False)
+    """A text that Plotly shows as it is."""
+    return _escape(text, quote=False)
 
 
-def hover(node: NodeMark, scale: Scale) -> str:
+def figure(value: Figure, *, theme: Theme = LIGHT) -> go.Figure:
+    """A picture as a ``plotly.graph_objects.Figure``; several graphs with a slider, several charts side by side."""
+    if isinstance(value, Heatmap):
+        return _heatmap(value, theme)
+    values = [value] if isinstance(value, Graph | Chart) else list(value)
+    graphs = [one for one in values if isinstance(one, Graph)]
+    return _graphs(graphs, theme) if graphs else _charts([one for one in values if isinstance(one, Chart)], theme)
+
+
+def page(value: Figure, *, theme: Theme = LIGHT, more: str = "") -> str:
+    """A page of its own: question, answer, figure, ``more`` HTML, caption; Plotly is inside, nothing is loaded.
+
+    Two graphs of one thought (before and after) stand one above the other.
+    """
+    values: list[Any] = [value] if isinstance(value, Graph | Heatmap | Chart) else list(value)
+    first = values[0]
+    words: Words = first.about() if isinstance(first, Chart) else first.words
+    pair = len(values) == 2 and isinstance(first, Graph) and first.thought == values[1].thought
+    drawn = [figure(one, theme=theme) for one in values] if pair else [figure(value, theme=theme)]
+    config = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+    body = "".join(
+        one.to_html(
+            full_html=False, include_plotlyjs=False if i else "inline", include_mathjax=False,
+            div_id=f"figure{i or ''}", auto_play=False, config=config,
+        )
+        for i, one in enumerate(drawn)
+    )  # fmt: skip
+    return pages.frame(
+        words.title,
+        f"<p>{html(words.answer)}</p>\n<div role='img' aria-label='{html(words.alt)}'>{body}</div>\n{more}"
+        f"<p class='caption'>{html(words.foot)}</p>",
+        theme=theme,
+    )
+
+
+def hover(node: Node) -> str:
     """All that is known of a node at a state, as Plotly's hover text."""
-    at = f"distance {node.distance}" if node.reachable else "not reachable from the root"
-    marks = [at]
-    if node.role != "node":
-        marks.insert(0, node.role)
-    if node.frontier:
-        marks.append("in the true frontier")
-    if node.optimal:
-        marks.append("on a shortest path")
-    interval = "" if node.low is None or node.high is None else f" [{node.low:.3g}, {node.high:.3g}]"
-    n = "1 draw" if node.n == 1 else f"n = {node.n} draws"
-    return f"<b>{escape(node.name)}</b><br>{', '.join(marks)}<br>{scale.value}: {node.value:.3g}{interval}, {n}"
+    n = "1 draw" if node.found.n == 1 else f"n = {node.found.n} draws"
+    at = "" if node.distance is None else f"<br>distance {node.distance}"
+    values = "".join(f"<br>{escape(what)}: {escape(text)}, {n}" for what, text in node.tip)
+    return f"<b>{escape(node.name)}</b><br>{node.meaning}{at}{values}"
 
 
-def dag_figure(scenes: DagScene | Sequence[DagScene], *, theme: Theme = LIGHT, height: int | None = None) -> go.Figure:
+# --- the graph --------------------------------------------------------------------------------------------------------
+
+
+def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
     """The graph at one state, or at several with a slider and a play button. Node i is point i of trace NODE_TRACE."""
-    scenes = [scenes] if isinstance(scenes, DagScene) else list(scenes)
-    first = scenes[0]
+    first = values[0]
     figure = go.Figure([*_edges(first, theme), *_nodes(first, theme), *_keys(first, theme)])
-    if len(scenes) > 1:
+    if len(values) > 1:
         # Only nodes change between states; edges stay, which keeps frames small.
-        moving = [_DAG_NODES]
+        moving = [NODE_TRACE]
         figure.frames = [
             go.Frame(
-                name=str(scene.state),
-                data=_nodes(scene, theme),
-                traces=moving,
-                layout={"title": {"text": _dag_title(scene)}},
-            )
-            for scene in scenes
-        ]
-        figure.update_layout(**_slider(scenes, theme))
-    _style(figure, theme, _dag_title(first), height or int(150 + 62 * first.height + (80 if len(scenes) > 1 else 0)))
+                name=str(value.state), data=_nodes(value, theme), traces=moving,
+                layout={"title": {"text": _title(value)}},
+            ) for value in values
+        ]  # fmt: skip
+        figure.update_layout(**_slider(values, theme))
+    _style(figure, theme, _title(first), int(150 + 62 * first.height + (80 if len(values) > 1 else 0)))
     figure.update_layout(
         xaxis={"visible": False, "range": [-0.6, first.width + 0.6], "fixedrange": True},
         yaxis={"visible": False, "range": [-0.95, first.height + 1.0], "fixedrange": True},
@@ -88,16 +112,11 @@ def dag_figure(scenes: DagScene | Sequence[DagScene], *, theme: Theme = LIGHT, h
     for node in first.nodes:
         name = escape(node.label)
         figure.add_annotation(
-            x=node.x,
-            y=node.y,
-            yshift=-21 if node.role == "other candidate" else -15,
-            yanchor="top",
-            text=f"<b>{name}</b><br>{node.role}" if node.role != "node" else name,
-            showarrow=False,
-            borderpad=0,
-            bgcolor=_see_through(theme.background),
+            x=node.x, y=node.y, yshift=-21 if node.role == "other candidate" else -15, yanchor="top",
+            text=f"<b>{name}</b><br>{node.role}" if node.role != "node" else name, showarrow=False,
+            borderpad=0, bgcolor=faded(theme.background, 0.8),
             font={"size": 11, "color": theme.text if node.reachable else theme.muted},
-        )
+        )  # fmt: skip
     for x, label in first.columns:
         text = f"distance {label}" if label == "0" else label
         figure.add_annotation(
@@ -105,309 +124,19 @@ def dag_figure(scenes: DagScene | Sequence[DagScene], *, theme: Theme = LIGHT, h
         )
     if first.divider is not None:
         figure.add_shape(
-            type="line",
-            x0=-0.6,
-            x1=first.width + 0.6,
-            y0=first.divider,
-            y1=first.divider,
-            line={"color": theme.faint, "dash": "dash", "width": 1},
-            layer="below",
-        )
-        figure.add_annotation(
-            x=-0.58,
-            y=first.divider - 0.02,
-            xanchor="left",
-            yanchor="top",
-            text=escape(first.divider_label),
-            showarrow=False,
-            font={"size": 11, "color": theme.muted},
-        )
-    return figure
-
-
-NODE_TRACE = _DAG_NODES
-
-
-def heatmap_figure(scene: HeatmapScene, *, theme: Theme = LIGHT) -> go.Figure:
-    """Nodes by states with the true frontier outlined; beside it where each state's probability is."""
-    columns, rows, scale = scene.columns, scene.rows, scene.scale
-    figure = make_subplots(1, 2, column_widths=[0.78, 0.22], horizontal_spacing=0.05, shared_yaxes=True)
-    labels = [row.label for row in rows]
-    figure.add_trace(
-        go.Heatmap(
-            z=[[cell.value for cell in row.cells] for row in rows],
-            x=list(range(len(columns))),
-            y=list(range(len(rows))),
-            customdata=[[[cell.node, row.state] for cell in row.cells] for row in rows],
-            zmin=scale.low,
-            zmax=scale.high,
-            colorscale=[list(stop) for stop in theme.stops(scale.low, scale.high)],
-            xgap=1,
-            ygap=1,
-            text=[[hover(cell, scale) for cell in row.cells] for row in rows],
-            hovertemplate="%{text}<br>state h%{customdata[1]}<extra></extra>",
-            colorbar={
-                "title": {"text": escape(scale.label), "side": "top", "font": {"size": 12}},
-                "orientation": "h",
-                "len": 0.28,
-                "x": 0.0,
-                "xanchor": "left",
-                "y": 1.09,
-                "yanchor": "bottom",
-                "tickfont": {"size": 10},
-                "thickness": 9,
-                "outlinewidth": 0.5,
-                "outlinecolor": theme.outline,
-            },
-        ),
-        1, 1,
-    )  # fmt: skip
-    shapes: list[dict[str, Any]] = [
-        {"type": "rect", "x0": -0.5, "x1": len(columns) - 0.5, "y0": -0.5, "y1": len(rows) - 0.5, "layer": "below",
-         "fillcolor": theme.faint, "line": {"width": 0}, "xref": "x", "yref": "y"}
-    ]  # fmt: skip
-    for i, row in enumerate(rows):
-        for j, cell in enumerate(row.cells):
-            if cell.frontier:
-                shapes.append(
-                    {"type": "rect", "x0": j - 0.46, "x1": j + 0.46, "y0": i - 0.45, "y1": i + 0.45,
-                     "line": {"color": theme.frontier, "width": 2.5}, "xref": "x", "yref": "y"}
-                )  # fmt: skip
-            if scale.prints(cell.value):
-                text = short_number(cell.value)
-                fill = theme.colour(cell.value, scale.low, scale.high)
-                figure.add_annotation(
-                    x=j, y=i, text=text, showarrow=False, font={"size": 11, "color": theme.ink(fill)}, row=1, col=1
-                )
-        if row.note:
-            start, stop = row.room(scale)
-            if stop - start >= min(5, len(columns)):
-                figure.add_annotation(
-                    x=(start + stop - 1) / 2, y=i, text=f"<i>{escape(row.note)}</i>", showarrow=False,
-                    font={"size": 12, "color": theme.muted}, bgcolor=theme.background, row=1, col=1,
-                )  # fmt: skip
-    for label, start, stop in scene.spans:
-        text = f"distance {label}" if label.isdigit() and stop - start > 2 else label
-        figure.add_annotation(
-            x=(start + stop - 1) / 2, y=-0.72, text=text, showarrow=False, yanchor="bottom",
-            font={"size": 11, "color": theme.muted}, row=1, col=1,
+            type="line", x0=-0.6, x1=first.width + 0.6, y0=first.divider, y1=first.divider,
+            line={"color": theme.faint, "dash": "dash", "width": 1}, layer="below",
         )  # fmt: skip
-        if start:
-            shapes.append(
-                {"type": "line", "x0": start - 0.5, "x1": start - 0.5, "y0": -0.5, "y1": len(rows) - 0.5,
-                 "line": {"color": theme.muted, "width": 1}, "xref": "x", "yref": "y"}
-            )  # fmt: skip
-    for k, (part, _) in enumerate(rows[0].parts):
-        shares = [row.parts[k][1] for row in rows]
-        figure.add_trace(
-            go.Bar(
-                x=shares,
-                y=list(range(len(rows))),
-                name=part,
-                orientation="h",
-                marker={"color": theme.parts[part], "line": {"width": 0}},
-                text=[f"{100 * share:.0f} %" if share >= 0.15 else "" for share in shares],
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
-                textfont={"color": theme.ink(theme.parts[part]), "size": 11},
-                customdata=[_control_text(row.frontier) if part == "frontier" else "" for row in rows],
-                hovertemplate=f"{part}: %{{x:.3f}}%{{customdata}}<extra></extra>",
-            ),
-            1,
-            2,
-        )
-    whiskers = [(i, e) for i, row in enumerate(rows) for s, e in row.frontier if s == "model" and e.low is not None]
-    if whiskers:
-        figure.add_trace(
-            go.Scatter(
-                x=[e.mean for _, e in whiskers],
-                y=[i for i, _ in whiskers],
-                mode="markers",
-                marker={"size": 0.1, "color": theme.text},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [min(e.high or 1, 1) - e.mean for _, e in whiskers],
-                    "arrayminus": [e.mean - max(e.low or 0, 0) for _, e in whiskers],
-                    "color": theme.text,
-                    "thickness": 1.4,
-                    "width": 4,
-                },
-                name="95 % interval",
-                hoverinfo="skip",
-                showlegend=False,
-            ),
-            1,
-            2,
-        )
-    for source in SOURCES:
-        found = [(i, dict(row.frontier)[source]) for i, row in enumerate(rows) if source in dict(row.frontier)]
-        if source == "model" or not found:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=[e.mean for _, e in found],
-                y=[i for i, _ in found],
-                mode="markers",
-                name=f"frontier, {SOURCES[source]}",
-                marker={
-                    "symbol": _MARKERS[source],
-                    "size": 8,
-                    "color": theme.background,
-                    "line": {"color": theme.text, "width": 1.3},
-                },
-                hovertemplate=f"frontier share, {SOURCES[source]}: %{{x:.3f}}<extra></extra>",
-            ),
-            1,
-            2,
-        )
-    longest = max(len(_tick(node)) for node in columns)
-    _style(figure, theme, "", 150 + 36 * len(rows) + min(40 + 6 * longest, 230))
-    figure.update_layout(margin={"t": 125})
-    figure.update_layout(shapes=shapes, barmode="stack", bargap=0.2, hovermode="closest")
-    figure.update_layout(
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.3, "yanchor": "bottom", "traceorder": "normal"}
-    )
-    figure.update_xaxes(
-        row=1,
-        col=1,
-        tickmode="array",
-        tickvals=list(range(len(columns))),
-        ticktext=[_tick(node) for node in columns],
-        tickangle=-50,
-        showgrid=False,
-        zeroline=False,
-        range=[-0.5, len(columns) - 0.5],
-    )
-    figure.update_xaxes(row=1, col=2, range=[0, 1.001], showgrid=False, tickvals=[0, 0.5, 1], zeroline=False)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(rows))),
-        ticktext=labels,
-        range=[len(rows) - 0.5, -1.15],
-        showgrid=False,
-        zeroline=False,
-    )
+        figure.add_annotation(
+            x=-0.58, y=first.divider - 0.02, xanchor="left", yanchor="top",
+            text=escape(first.divider_label), showarrow=False, font={"size": 11, "color": theme.muted},
+        )  # fmt: skip
     return figure
 
 
-def frontier_figure(scene: FrontierScene, *, theme: Theme = LIGHT) -> go.Figure:
-    """Frontier metrics by thought with 95 % intervals, the model beside its controls."""
-    titles = [panel.label[0].upper() + panel.label[1:] for panel in scene.panels]
-    figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.06)
-    for column, panel in enumerate(scene.panels, start=1):
-        for place, series in enumerate(panel.series):
-            shift = (place - (len(panel.series) - 1) / 2) * 0.13
-            points = [(point.thought, point.estimate) for point in series.points]
-            known = [e for _, e in points if e is not None]
-            error = None
-            if any(e.low is not None for e in known):
-                error = {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [None if e is None or e.high is None else min(e.high, 1) - e.mean for _, e in points],
-                    "arrayminus": [None if e is None or e.low is None else e.mean - max(e.low, 0) for _, e in points],
-                    "thickness": 1.5,
-                    "width": 4,
-                }
-            n = known[0].n if known else 0
-            figure.add_trace(
-                go.Scatter(
-                    x=[t + shift for t, _ in points],
-                    y=[None if e is None else e.mean for _, e in points],
-                    customdata=[
-                        [t, "" if e is None or e.low is None else f" [{e.low:.3f}, {e.high:.3f}]"] for t, e in points
-                    ],
-                    error_y=error,
-                    mode="lines+markers",
-                    name=f"{series.label} (n = {n})",
-                    legendgroup=series.source,
-                    showlegend=column == 1,
-                    line={"color": theme.sources[series.source], "dash": _DASHES[series.source], "width": 2},
-                    marker={"symbol": _MARKERS[series.source], "size": 8},
-                    hovertemplate=(
-                        f"{series.label}, thought %{{customdata[0]}}<br>{panel.label}: %{{y:.3f}}%{{customdata[1]}}, "
-                        f"n = {n}<extra></extra>"
-                    ),
-                ),
-                1,
-                column,
-            )
-        for i, (thought, value) in enumerate(panel.chance):
-            figure.add_trace(
-                go.Scatter(
-                    x=[thought - 0.42, thought + 0.42],
-                    y=[value, value],
-                    mode="lines",
-                    name="chance or base rate",
-                    legendgroup="chance",
-                    showlegend=column == 1 and i == 0,
-                    line={"color": theme.text, "width": 1.5},
-                    hovertemplate=f"{panel.chance_label}: {value:.3f}<extra></extra>",
-                ),
-                1,
-                column,
-            )
-        for thought, why in scene.empty:
-            figure.add_annotation(
-                x=thought, y=0.62, text=f"<i>{why}</i>", textangle=-90, showarrow=False,
-                font={"size": 12, "color": theme.muted}, row=1, col=column,
-            )  # fmt: skip
-    _style(figure, theme, "", 380)
-    figure.update_layout(
-        legend={"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0},
-        margin={"t": 46, "b": 20},
-        hovermode="closest",
-    )
-    ticks = list(range(1, scene.n_thoughts + 1))
-    figure.update_xaxes(
-        title={"text": "thought", "standoff": 4},
-        tickvals=ticks,
-        range=[0.5, scene.n_thoughts + 0.5],
-        showgrid=False,
-        zeroline=False,
-    )
-    figure.update_yaxes(range=[-0.03, 1.06], gridcolor=theme.faint, zeroline=False)
-    return figure
-
-
-def to_html(figure: go.Figure, scene: DagScene | HeatmapScene | FrontierScene, *, theme: Theme = LIGHT) -> str:
-    """A page of its own: question, answer, figure, caption; Plotly is inside, nothing is loaded."""
-    body = figure.to_html(
-        full_html=False,
-        include_plotlyjs="inline",
-        include_mathjax=False,
-        div_id="figure",
-        auto_play=False,
-        config={"displaylogo": False, "displayModeBar": False, "responsive": True},
-    )
-    esc = html.escape
-    more = scene.later if isinstance(scene, DagScene) else scene.undefined if isinstance(scene, FrontierScene) else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{esc(scene.title)}</title>
-<style>
-body {{ margin: 0 auto; max-width: 1280px; padding: 24px; font-family: {FONT};
-  background: {theme.background}; color: {theme.text}; color-scheme: {theme.name}; }}
-h1 {{ font-size: 1.6rem; margin: 0 0 .3rem; }}
-p {{ margin: .3rem 0; color: {theme.muted}; line-height: 1.45; }}
-.caption {{ font-size: .85rem; max-width: 75em; }}
-</style></head><body><main>
-<h1><bdi>{esc(scene.title)}</bdi></h1>
-<p>{esc(scene.answer)}</p>
-<div role="img" aria-label={json.dumps(esc(scene.alt), ensure_ascii=False)}>{body}</div>
-<p class="caption">{esc(f"{more} {scene.caption}".strip())}</p>
-</main></body></html>
-"""
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _edges(scene: DagScene, theme: Theme) -> list[go.Scatter]:
+def _edges(value: Graph, theme: Theme) -> list[go.Scatter]:
     """Three traces: edges out of the root's reach, the others, those on a shortest path; arrowheads past the middle."""
-    kinds: tuple[tuple[str, str, float, Callable[[EdgeMark], bool]], ...] = (
+    kinds: tuple[tuple[str, str, float, Callable[[Edge], bool]], ...] = (
         ("out of reach", theme.away, 1.2, lambda edge: not edge.reachable),
         ("edges", theme.edge, 1.3, lambda edge: edge.reachable and not edge.on_path),
         ("shortest path", theme.path, 3, lambda edge: edge.on_path),
@@ -417,7 +146,7 @@ def _edges(scene: DagScene, theme: Theme) -> list[go.Scatter]:
         x: list[float | None] = []
         y: list[float | None] = []
         sizes: list[float] = []
-        for edge in filter(belongs, scene.edges):
+        for edge in filter(belongs, value.edges):
             a, c, b = edge.start, edge.control, edge.end
             if a[0] == b[0]:
                 # Columns are wider on a screen than in print, so arcs inside one need less of a bow.
@@ -433,107 +162,79 @@ def _edges(scene: DagScene, theme: Theme) -> list[go.Scatter]:
         marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
         traces.append(
             go.Scatter(
-                x=x,
-                y=y,
-                mode="lines+markers",
-                line={"color": colour, "width": width},
-                marker=marker | {"line": {"width": 0}},
-                hoverinfo="skip",
-                showlegend=False,
-                name=name,
+                x=x, y=y, mode="lines+markers", line={"color": colour, "width": width},
+                marker=marker | {"line": {"width": 0}}, hoverinfo="skip", showlegend=False, name=name,
             )
-        )
+        )  # fmt: skip
     return traces
 
 
-def _nodes(scene: DagScene, theme: Theme) -> list[go.Scatter]:
+def _nodes(value: Graph, theme: Theme) -> list[go.Scatter]:
     """One trace, point i for node i."""
-    scale, nodes = scene.scale, scene.nodes
+    scale, nodes = value.scale, value.nodes
     fills = [theme.colour(node.value, scale.low, scale.high) for node in nodes]
-    outlines, widths, texts = [], [], []
-    for node, fill in zip(nodes, fills, strict=True):
-        strong = node.role != "node"
-        outlines.append(
-            theme.frontier
-            if node.frontier
-            else (theme.text if node.reachable else theme.muted)
-            if strong
-            else (theme.outline if node.reachable else theme.away)
-        )
-        widths.append(4 if node.frontier else 2 if strong else 1.3)
-        value = short_number(node.value) if scale.prints(node.value) else " "
-        texts.append(f"<span style='color:{theme.ink(fill)}'>{value}</span>")
-    sizes = [{"node": 27, "root": 31, "target": 26, "other candidate": 28}[node.role] for node in nodes]
+    texts = [
+        f"<span style='color:{theme.ink(fill)}'>{printed(node.value, scale) or ' '}</span>"
+        for node, fill in zip(nodes, fills, strict=True)
+    ]
     return [
         go.Scatter(
-            x=[node.x for node in nodes],
-            y=[node.y for node in nodes],
-            mode="markers+text",
+            x=[node.x for node in nodes], y=[node.y for node in nodes], mode="markers+text",
             marker={
-                "symbol": [SYMBOLS[node.role] for node in nodes],
-                "size": sizes,
-                "color": fills,
-                "opacity": 1,
-                "line": {"color": outlines, "width": widths},
+                "symbol": [SHAPE[node.role].plotly for node in nodes],
+                "size": [27 * SHAPE[node.role].size for node in nodes], "color": fills, "opacity": 1,
+                "line": {
+                    "color": [
+                        theme.frontier if node.frontier else theme.outline_of(node) for node in nodes
+                    ],
+                    "width": [4 if node.frontier else 2 if node.role != "node" else 1.3 for node in nodes],
+                },
             },
-            text=texts,
-            textposition="middle center",
-            textfont={"size": 11},
-            customdata=[[node.node, scene.state] for node in nodes],
-            hovertext=[hover(node, scale) for node in nodes],
-            hovertemplate="%{hovertext}<extra></extra>",
-            showlegend=False,
-            name="nodes",
+            text=texts, textposition="middle center", textfont={"size": 11},
+            customdata=[[node.id, value.state] for node in nodes],
+            hovertext=[hover(node) for node in nodes], hovertemplate="%{hovertext}<extra></extra>",
+            showlegend=False, name="nodes",
         )
-    ]
+    ]  # fmt: skip
 
 
-def _keys(scene: DagScene, theme: Theme) -> list[go.Scatter]:
+def _keys(value: Graph, theme: Theme) -> list[go.Scatter]:
     """The colour bar, and what shapes and outlines mean."""
-    scale = scene.scale
+    scale = value.scale
     bar = go.Scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        showlegend=False,
-        hoverinfo="skip",
+        x=[None], y=[None], mode="markers", showlegend=False, hoverinfo="skip",
         marker={
-            "color": [scale.low],
-            "cmin": scale.low,
-            "cmax": scale.high,
+            "color": [scale.low], "cmin": scale.low, "cmax": scale.high,
             "colorscale": [list(stop) for stop in theme.stops(scale.low, scale.high)],
             "colorbar": {
-                "title": {"text": scale.value, "side": "right", "font": {"size": 11}},
-                "thickness": 9,
-                "len": 0.5,
-                "outlinewidth": 0.5,
-                "outlinecolor": theme.outline,
+                "title": {"text": scale.value, "side": "right", "font": {"size": 11}}, "thickness": 9,
+                "len": 0.5, "outlinewidth": 0.5, "outlinecolor": theme.outline,
             },
         },
-    )
+    )  # fmt: skip
 
     def key(name: str, symbol: str, colour: str, width: float) -> go.Scatter:
         marker = {"symbol": symbol, "size": 13, "color": theme.background, "line": {"color": colour, "width": width}}
         return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
     keys = [key("true frontier: nodes at distance t", "circle", theme.frontier, 3)]
-    keys += [key(role, SYMBOLS[role], theme.text, 1.6) for role in ("root", "target", "other candidate")]
+    keys += [key(role, SHAPE[role].plotly, theme.text, 1.6) for role in ROLES]
     line = {"color": theme.path, "width": 3}
     keys.append(go.Scatter(x=[None], y=[None], mode="lines", line=line, name="shortest path to the target"))
     return [bar, *keys]
 
 
-def _dag_title(scene: DagScene) -> str:
-    return f"<b>{escape(scene.heading)}</b>   {escape('  ·  '.join(scene.subtitle))}"
+def _title(value: Graph) -> str:
+    return f"<b>{escape(value.heading)}</b>   {escape('  ·  '.join(value.subtitle))}"
 
 
-def _slider(scenes: Sequence[DagScene], theme: Theme) -> dict[str, Any]:
+def _slider(values: Sequence[Graph], theme: Theme) -> dict[str, Any]:
     def to(name: str) -> list[Any]:
         return [[name], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}]
 
     steps = [
-        {"label": str(scene.thought) if scene.thought else "answer", "method": "animate", "args": to(str(scene.state))}
-        for scene in scenes
+        {"label": str(value.thought) if value.thought else "answer", "method": "animate", "args": to(str(value.state))}
+        for value in values
     ]
     play = {
         "label": "Play",
@@ -557,22 +258,346 @@ def _slider(scenes: Sequence[DagScene], theme: Theme) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _see_through(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.8)"
+# --- the heatmap ------------------------------------------------------------------------------------------------------
 
 
-def _control_text(frontier: tuple[tuple[str, Any], ...]) -> str:
-    lines = []
-    for source, found in frontier:
-        interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
-        lines.append(f"<br>{SOURCES[source]}: {found.mean:.3f}{interval}, n = {found.n}")
-    return "".join(lines)
+def _heatmap(value: Heatmap, theme: Theme) -> go.Figure:
+    """Nodes down, thoughts across, the true frontier outlined; below, where each state's probability is."""
+    columns, rows, scale = value.columns, value.rows, value.scale
+    stacked = bool(columns[0].parts)
+    above, below = 60 + 21 * len(rows), 170 if stacked else 0
+    figure = make_subplots(
+        2 if stacked else 1, 1, shared_xaxes=True, vertical_spacing=0.04,
+        row_heights=[above / (above + below), below / (above + below)] if stacked else None,
+    )  # fmt: skip
+    nodes = [i for i, row in enumerate(rows) if row.role != "marker"]
+    at = list(range(len(columns)))
+    for part, colours in ((nodes, theme.stops(scale.low, scale.high)), ([len(rows) - 1], _greys(value, theme))):
+        if part == nodes or len(nodes) < len(rows):
+            figure.add_trace(_cells(value, part, colours, theme, show=part == nodes), 1, 1)
+    shapes: list[dict[str, Any]] = []
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(value.cells[i]):
+            if cell.frontier:
+                shapes.append(
+                    {"type": "rect", "x0": j - 0.46, "x1": j + 0.46, "y0": i - 0.45, "y1": i + 0.45,
+                     "line": {"color": theme.frontier, "width": 2.5}, "xref": "x", "yref": "y"}
+                )  # fmt: skip
+            if cell.found is None:
+                continue
+            unit = scale.model_copy(update={"low": 0, "high": 1}) if row.role == "marker" else scale
+            text, ink = printed(cell.found.value, unit), theme.ink(theme.cell(row, cell.found.value, scale))
+            if text:
+                figure.add_annotation(
+                    x=j, y=i, text=text, showarrow=False, font={"size": 11, "color": ink}, row=1, col=1
+                )
+    for _, start, _ in value.spans:
+        if start:
+            line = {"color": theme.muted, "width": 1}
+            shapes.append({"type": "line", "x0": -0.5, "x1": len(columns) - 0.5, "y0": start - 0.5, "y1": start - 0.5,
+                           "line": line, "xref": "x", "yref": "y"})  # fmt: skip
+    if stacked:
+        _stacks(figure, value, theme)
+    _style(figure, theme, "", above + below + 110)
+    figure.update_layout(shapes=shapes, barmode="stack", bargap=0.2, hovermode="closest", margin={"t": 70})
+    figure.update_layout(legend={"y": 0, "yanchor": "bottom", "traceorder": "normal"})
+    heads = [f"{c.label}<br><i>{c.short}</i>" if c.short else c.label for c in columns]
+    across = {"tickvals": at, "ticktext": heads, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(**across, range=[-0.5, len(columns) - 0.5], side="top", showticklabels=True, row=1, col=1)
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=[_tick(row) for row in rows], range=[len(rows) - 0.5, -0.5],
+        showgrid=False, zeroline=False, row=1, col=1,
+    )  # fmt: skip
+    if stacked:
+        figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, row=2, col=1)
+        figure.update_yaxes(range=[0, 1.001], tickvals=[0, 0.5, 1], showgrid=False, zeroline=False, row=2, col=1)
+    return figure
 
 
-def _tick(node: NodeMark) -> str:
-    name = escape(node.label)
-    return f"<b>{name} ({node.role})</b>" if node.role != "node" else name
+def _greys(value: Heatmap, theme: Theme) -> list[tuple[float, str]]:
+    return [(i / 8, theme.cell(value.rows[-1], i / 8, value.scale)) for i in range(9)]
+
+
+def _cells(
+    value: Heatmap, rows: Sequence[int], colours: Sequence[tuple[float, str]], theme: Theme, *, show: bool
+) -> go.Heatmap:
+    cells = [value.cells[i] for i in rows]
+    low, high = (value.scale.low, value.scale.high) if show else (0, 1)
+    bar = {"title": {"text": value.scale.value, "side": "right"}, "thickness": 9, "len": 0.5, "y": 1, "yanchor": "top"}
+    return go.Heatmap(
+        z=[[None if cell.found is None else cell.found.value for cell in line] for line in cells],
+        x=list(range(len(value.columns))),
+        y=list(rows),
+        customdata=[[[value.rows[i].id, column.state] for column in value.columns] for i in rows],
+        zmin=low,
+        zmax=high,
+        colorscale=[list(stop) for stop in colours],
+        xgap=1,
+        ygap=1,
+        text=[
+            [f"<b>{escape(value.rows[i].name)}</b>, thought {c.label}<br>{escape(cell.tip)}" for c, cell in
+             zip(value.columns, line, strict=True)]
+            for i, line in zip(rows, cells, strict=True)
+        ],
+        hovertemplate="%{text}<br>state h%{customdata[1]}, n = " + str(value.n) + "<extra></extra>",
+        showscale=show,
+        colorbar=bar | {"outlinewidth": 0.5, "outlinecolor": theme.outline},
+    )  # fmt: skip
+
+
+def _stacks(figure: go.Figure, value: Heatmap, theme: Theme) -> None:
+    """Where the probability of each state is, the frontier first, with its interval and its controls."""
+    columns = value.columns
+    for k, (part, _) in enumerate(columns[0].parts):
+        shares = [column.parts[k][1] for column in columns]
+        fill = theme.parts[part]
+        figure.add_trace(
+            go.Bar(
+                x=list(range(len(columns))), y=shares, name=part, marker={"color": fill, "line": {"width": 0}},
+                text=[printed_share(share) for share in shares], textposition="inside", insidetextanchor="middle",
+                textangle=0, textfont={"color": theme.ink(fill), "size": 11},
+                customdata=[_controls(c.frontier) if part == "frontier" else "" for c in columns],
+                hovertemplate=f"{part}: %{{y:.3f}}%{{customdata}}<extra></extra>",
+            ), 2, 1,
+        )  # fmt: skip
+    for source in dict.fromkeys(source for column in columns for source, _ in column.frontier):
+        found = [(j, dict(c.frontier)[source]) for j, c in enumerate(columns) if source in dict(c.frontier)]
+        own = source == "model"
+        marker = {"symbol": MARKERS[SOURCE[source][0]].plotly, "size": 0.1 if own else 8, "color": theme.background}
+        figure.add_trace(
+            go.Scatter(
+                x=[j for j, _ in found], y=[e.value for _, e in found], mode="markers", showlegend=not own,
+                name=f"frontier, {source}", marker=marker | {"line": {"color": theme.text, "width": 1.3}},
+                error_y=_errors([e.value for _, e in found], [e.low for _, e in found], [e.high for _, e in found],
+                                color=theme.text) if own else None,
+                hoverinfo="skip" if own else None,
+                hovertemplate=None if own else f"frontier share, {source}: %{{y:.3f}}<extra></extra>",
+            ), 2, 1,
+        )  # fmt: skip
+
+
+def _controls(frontier: tuple[tuple[str, Any], ...]) -> str:
+    return "".join(f"<br>{source}: {found.text(bounds=(0, 1))}, n = {found.n}" for source, found in frontier)
+
+
+def _tick(row: HeatRow) -> str:
+    name = escape(row.label)
+    return name if row.role in ("node", "marker") else f"<b>{name} ({row.role})</b>"
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
+    """Charts side by side; what is drawn the same in all has one entry in the legend."""
+    across = min(len(charts), 3)
+    down = -(-len(charts) // across)
+    titles = [escape(chart.title) for chart in charts] if len(charts) > 1 else None
+    figure = make_subplots(down, across, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.22)
+    named: set[str] = set()
+    for i, chart in enumerate(charts):
+        where = {"row": i // across + 1, "col": i % across + 1}
+        for series, mark in zip(chart.series, marks_of(chart.series, theme), strict=True):
+            for trace in _TRACES.get(chart.kind, _line)(chart, series, mark, theme):
+                shown = trace.showlegend is not False and series.name not in named
+                if shown:
+                    named.add(series.name)
+                trace.update(legendgroup=series.name, showlegend=shown)
+                figure.add_trace(trace, **where)
+        _axes(figure, chart, theme, where)
+    rows = max(len(chart.names()) if chart.kind in _FLAT else len(chart.series) for chart in charts)
+    title = f"<b>{escape(charts[0].title)}</b>" if len(charts) == 1 else ""
+    _style(figure, theme, title, down * (380 if charts[0].kind not in (*_FLAT, "heatmap") else 150 + 26 * rows))
+    legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
+    figure.update_layout(barmode="stack", legend=legend, margin={"t": 50, "b": 20}, hovermode="closest")
+    return figure
+
+
+_FLAT = ("ranked", "strip")
+
+
+def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) -> None:
+    flat = chart.kind in _FLAT
+    across: dict[str, Any] = {
+        "title": {"text": escape(chart.x_label), "standoff": 4},
+        "showgrid": False,
+        "zeroline": False,
+    }
+    up: dict[str, Any] = {"title": {"text": escape(chart.y_label)}, "gridcolor": theme.faint, "zeroline": False}
+    names = list(chart.names())
+    if chart.categories or chart.kind in ("stacked", "bars", "heatmap", *_FLAT):
+        across |= {"tickvals": list(range(len(names))), "ticktext": [escape(name) for name in names]}
+        across |= {"range": [-0.5, len(names) - 0.5]}
+    elif chart.x_range:
+        across["range"] = list(chart.x_range)
+    if chart.kind == "heatmap":
+        rows = [escape(series.name) for series in chart.series]
+        up |= {"tickvals": list(range(len(rows))), "ticktext": rows, "range": [len(rows) - 0.5, -0.5]}
+    elif chart.kind == "tree":
+        up["visible"] = False
+    elif chart.y_range:
+        low, high = chart.y_range
+        up["range"] = [low - 0.02 * (high - low), high + 0.02 * (high - low)]
+    if flat:
+        across["range"] = [len(names) - 0.5, -0.5]
+        across, up = up, across
+        up["title"] = None
+    figure.update_xaxes(**across, **where)
+    figure.update_yaxes(**up, **where)
+    for line in chart.references:
+        down = (line.axis == "x") != flat
+        if line.kind == "stage":
+            opacity = 0.09 * (sum(other.at < line.at for other in chart.references if other.kind == "stage") % 2)
+            figure.add_vrect(x0=line.at, x1=line.to, fillcolor=theme.muted, opacity=opacity, line_width=0, **where)
+        elif line.kind != "cursor":
+            style = {"color": theme.frontier if line.kind == "frontier" else theme.muted, "width": 1.5}
+            style["dash"] = DASHES["dash" if line.kind == "frontier" else "dot"].plotly
+            text = {"annotation_text": escape(line.label)} if line.label else {}
+            draw = figure.add_vline if down else figure.add_hline
+            draw(line.at, line=style, layer="below", **text, **where)
+
+
+def _x(chart: Chart, series: Series) -> list[float]:
+    """Numbers, or places among the categories."""
+    names = {name: i for i, name in enumerate(chart.names())}
+    place = bool(chart.categories) or chart.kind in ("stacked", "bars", "heatmap", *_FLAT)
+    return [names[str(x)] if place else float(x) for x in series.x]
+
+
+def _said(chart: Chart, series: Series) -> list[str]:
+    """The hover of each point."""
+    found = []
+    for i, x in enumerate(series.x):
+        label = f"<br>{escape(series.labels[i])}" if series.labels else ""
+        found.append(
+            f"<b>{escape(series.name)}</b>, {escape(chart.x_label)} {escape(str(x))}<br>{series.said(i)}{label}"
+        )
+    return found
+
+
+def _errors(y: Sequence[Any], low: Sequence[Any] | None, high: Sequence[Any] | None, **more: Any) -> Any:
+    if low is None or high is None or all(end is None for end in low):
+        return None
+    up = [None if a is None or b is None else b - a for a, b in zip(y, high, strict=True)]
+    down = [None if a is None or b is None else a - b for a, b in zip(y, low, strict=True)]
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.5, "width": 4, **more}
+
+
+def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
+    """A line with its interval as a band or as strokes; stepped for a histogram, points alone for points."""
+    x, many = _x(chart, series), len(chart.series) > MANY
+    traces = []
+    if series.shade and series.low is not None and series.high is not None and not many:
+        ends = [
+            (a, b, c) for a, b, c in zip(x, series.low, series.high, strict=True) if b is not None and c is not None
+        ]
+        traces.append(
+            go.Scatter(
+                x=[a for a, *_ in ends] + [a for a, *_ in reversed(ends)],
+                y=[c for *_, c in ends] + [b for _, b, _ in reversed(ends)],
+                fill="toself", fillcolor=faded(mark.colour, 0.18), line={"width": 0}, hoverinfo="skip",
+                showlegend=False,
+            )
+        )  # fmt: skip
+    shown = mark.marker.static and len(x) <= MANY and not many
+    traces.append(
+        go.Scatter(
+            x=x, y=list(series.y), name=escape(series.name), hovertext=_said(chart, series), hoverinfo="text",
+            mode="markers" if chart.kind == "points" else "lines+markers" if shown else "lines",
+            error_y=None if series.shade else _errors(series.y, series.low, series.high),
+            line={"color": mark.colour, "dash": mark.dash.plotly, "width": 2 * mark.width,
+                  "shape": "hv" if chart.kind == "histogram" else "linear"},
+            marker={"symbol": mark.marker.plotly, "size": 8, "color": mark.colour},
+            opacity=0.4 if many else 1, showlegend=not many,
+        )
+    )  # fmt: skip
+    return traces
+
+
+def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]:
+    stacked = chart.kind == "stacked"
+    text = [printed_share(y) for y in series.y] if stacked else list(series.labels or [""] * len(series.y))
+    bar: dict[str, Any] = {
+        "name": escape(series.name),
+        "marker": {"color": mark.colour},
+        "text": [escape(one) for one in text],
+    }
+    bar |= {"hovertext": _said(chart, series), "hoverinfo": "text", "textangle": 0}
+    if chart.kind == "ranked":
+        return [go.Bar(y=_x(chart, series), x=list(series.y), orientation="h", textposition="outside", **bar)]
+    if stacked:
+        bar |= {"textposition": "inside", "insidetextanchor": "middle", "textfont": {"color": theme.ink(mark.colour)}}
+        return [go.Bar(x=_x(chart, series), y=list(series.y), **bar)]
+    n, i = len(chart.series), chart.series.index(series)
+    x = [at + (i - (n - 1) / 2) * 0.8 / n for at in _x(chart, series)]
+    errors = _errors(series.y, series.low, series.high, color=theme.text)
+    return [go.Bar(x=x, y=list(series.y), width=0.74 / n, error_y=errors, **bar)]
+
+
+def _row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
+    strong = [one for one in chart.series if not one.faint]
+    shared = max(sum(name in one.x for one in strong) for name in chart.names())
+    y = _x(chart, series)
+    if not series.faint and shared > 1:
+        before = [sum(x in one.x for one in strong[: strong.index(series)]) for x in series.x]
+        y = [at + (k - (shared - 1) / 2) * 0.75 / shared for at, k in zip(y, before, strict=True)]
+    return [
+        go.Scatter(
+            x=list(series.y), y=y, mode="markers+text" if series.labels else "markers", name=escape(series.name),
+            text=list(series.labels or ()), textposition="middle right", hovertext=_said(chart, series),
+            hoverinfo="text", error_x=None if series.faint else _errors(series.y, series.low, series.high),
+            marker={"symbol": mark.marker.plotly, "size": 6 if series.faint else 10, "color": mark.colour},
+            opacity=0.5 if series.faint else 1, showlegend=not series.faint and shared > 1,
+        )
+    ]  # fmt: skip
+
+
+def _grid_row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Heatmap]:
+    known = [y for one in chart.series for y in one.y if y is not None]
+    low, high = chart.y_range or (min(known, default=0.0), max(known, default=1.0))
+    return [
+        go.Heatmap(
+            z=[list(series.y)], x=_x(chart, series), y=[chart.series.index(series)], zmin=low, zmax=high,
+            colorscale=[list(stop) for stop in theme.stops(low, high)], showscale=False, xgap=1, ygap=1,
+            text=[["–" if y is None else f"{y:.2f}" for y in series.y]], texttemplate="%{text}",
+            hovertext=[_said(chart, series)], hoverinfo="text", showlegend=False,
+        )
+    ]  # fmt: skip
+
+
+def _tree_nodes(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
+    """The nodes of one series, columns by distance and the greatest values on top; edges with the first series."""
+    columns: dict[float, list[tuple[float, str]]] = {}
+    for one in chart.series:
+        for x, y, label in zip(one.x, one.y, one.labels or (), strict=True):
+            columns.setdefault(float(x), []).append((-(y or 0.0), label))
+    place = {}
+    for x, nodes in columns.items():
+        for i, (_, label) in enumerate(sorted(nodes)):
+            place[label.split(" ")[0]] = (x, (len(nodes) - 1) / 2 - i)
+    traces = []
+    if series is chart.series[0]:
+        ends = [(place[a], place[b]) for a, b in chart.edges if a in place and b in place]
+        line = {"color": theme.edge, "width": 1}
+        x_all = [x for (a, _), (b, _) in ends for x in (a, b, None)]
+        y_all = [y for (_, a), (_, b) in ends for y in (a, b, None)]
+        traces.append(go.Scatter(x=x_all, y=y_all, mode="lines", line=line, hoverinfo="skip", showlegend=False))
+    spots = [place[label.split(" ")[0]] for label in series.labels or ()]
+    size = [12 + 26 * (y or 0.0) ** 0.5 for y in series.y]
+    traces.append(
+        go.Scatter(
+            x=[x for x, _ in spots], y=[y for _, y in spots], mode="markers+text", name=escape(series.name),
+            text=[escape(label) for label in series.labels or ()], textposition="bottom center",
+            marker={"symbol": mark.marker.plotly, "size": size, "color": mark.colour},
+            hovertext=_said(chart, series), hoverinfo="text",
+        )
+    )  # fmt: skip
+    return traces
+
+
+_TRACES: dict[str, Callable[[Chart, Series, Mark, Theme], list[Any]]] = {
+    "stacked": _bar, "bars": _bar, "ranked": _bar, "strip": _row, "heatmap": _grid_row, "tree": _tree_nodes,
+}  # fmt: skip
 
 
 def _style(figure: go.Figure, theme: Theme, title: str, height: int) -> None:

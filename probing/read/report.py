@@ -140,6 +140,14 @@ class ProbeReport(Value):
         assert what in VALUES, what
         return getattr(self, what)
 
+    def figure(
+        self, kind: str = "dag", *, state: int | None = None, node: int | None = None, value: str = "probability"
+    ) -> Any:
+        """A ``plotly.graph_objects.Figure``, which a notebook shows; its kinds are ``draw.of_report.KINDS``."""
+        from probing.draw import of_report, plotly  # the one look upward: a report that shows itself
+
+        return plotly.figure(of_report.figure(self, kind, state=state, node=node, value=value, every=True))
+
     @classmethod
     def from_json(cls, text: str, *, where: str = "report") -> ProbeReport:
         """Raises InputError saying which field is wrong, or that the version is another."""

@@ -1,0 +1,49 @@
+"""The one frame of every HTML page that is written, and its tables and inline figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from model.files import html
+from probing.draw.marks import FONT, LIGHT, Theme
+
+__all__ = ["frame", "inline", "table"]
+
+
+def frame(title: str, body: str, *, theme: Theme = LIGHT, style: str = "") -> str:
+    """A page that needs nothing else: ``title`` as text, ``body`` as HTML, ``style`` as further CSS."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html(title)}</title>
+<style>
+body {{ margin: 0 auto; max-width: 1280px; padding: 24px; font-family: {FONT};
+  background: {theme.background}; color: {theme.text}; color-scheme: {theme.name}; line-height: 1.45; }}
+h1 {{ font-size: 1.6rem; margin: 0 0 .3rem; }}
+p {{ margin: .3rem 0; color: {theme.muted}; }}
+.caption {{ font-size: .85rem; max-width: 75em; }}
+table {{ border-collapse: collapse; font-size: .85rem; margin: .6em 0; }}
+th, td {{ text-align: left; vertical-align: top; padding: 4px 10px; border: 1px solid {theme.faint}; }}
+{style}</style></head><body><main>
+<h1><bdi>{html(title)}</bdi></h1>
+{body}
+</main></body></html>
+"""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, name: str = "") -> str:
+    """A table of texts; the first cell of a row is its heading."""
+    head = "".join(f"<th scope='col'>{html(column)}</th>" for column in columns)
+    body = "".join(
+        f"<tr><th scope='row'>{html(first)}</th>{''.join(f'<td>{html(cell)}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return f"<table class='{html(name)}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def inline(svg: str, name: str) -> str:
+    """A figure inside a page: without its XML head, its ids made the page's own by ``name``."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)

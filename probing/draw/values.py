@@ -1,0 +1,317 @@
+"""What a picture says: a Graph, a Heatmap or a Chart, as frozen plain data without colours and without pixels.
+
+Page (``echarts``), HTML and notebook (``plotly``) and files (``static``) draw the same value, so they cannot disagree.
+State h_k is the state after k thoughts; thought t is state h_(t-1) and should hold the nodes at distance t; h_K is the
+state that answers.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from model.stats import Estimate
+from model.values import Number, Value
+from probing.draw.layout import Point
+
+Role = Literal["root", "target", "other candidate", "node"]
+Lines = tuple[tuple[str, str], ...]
+"""What hovering says: (what, text), one a line."""
+LABEL_LENGTH = 20
+
+
+class Words(Value):
+    """What stands around a picture."""
+
+    title: str
+    answer: str = ""
+    caption: str = ""
+    alt: str = ""
+    later: str = ""
+    """What there is to say of the thoughts after the search, or why there is no value."""
+
+    @property
+    def foot(self) -> str:
+        return f"{self.later} {self.caption}".strip()
+
+
+class Scale(Value):
+    """One colour scale, the same for all states of a report; zero is always on it."""
+
+    value: str
+    label: str
+    low: Number
+    high: Number
+    signed: bool = False
+    """Values are differences, printed with their sign."""
+
+
+class Node(Value):
+    """One node at one state."""
+
+    id: int
+    name: str
+    label: str
+    """The name made fit for one line; never markup."""
+    role: Role
+    x: Number
+    y: Number
+    distance: int | None
+    """Hops from the root; None where it cannot reach."""
+    found: Estimate
+    frontier: bool
+    """At distance t, for thought t. False everywhere in the answering state."""
+    optimal: bool
+    """In the frontier and on a shortest path to the target."""
+    passed: bool
+    """Nearer than t."""
+    badge: Literal["", "+", "−"] = ""
+    """Whether an edit puts it into the thought or takes it out."""
+    tip: Lines = ()
+
+    @property
+    def value(self) -> float:
+        return self.found.value
+
+    @property
+    def reachable(self) -> bool:
+        return self.distance is not None
+
+    @property
+    def meaning(self) -> str:
+        """What the node is, in words."""
+        said = {
+            "root": "root: the one asked about",
+            "target": "target: the right answer",
+            "other candidate": "the other candidate: wrong",
+            "node": "reachable from the root" if self.reachable else "not reachable from the root",
+        }[self.role]
+        path = ", on a shortest path" if self.optimal else ""
+        return f"{said}; in the true frontier{path}" if self.frontier else said
+
+
+class Edge(Value):
+    """One edge as a quadratic Bezier curve in layout units."""
+
+    source: int
+    target: int
+    start: Point
+    control: Point
+    end: Point
+    on_path: bool
+    """On a shortest path from the root to the target."""
+    reachable: bool
+    """Both ends can be reached from the root."""
+
+
+class Graph(Value):
+    """The graph as one state sees it; x counts columns, y counts rows upward. Node i is the i-th of ``nodes``."""
+
+    state: int
+    thought: int | None
+    """state + 1; None in the answering state."""
+    heading: str
+    subtitle: tuple[str, ...]
+    """Short lines: the mass on the frontier, then the controls."""
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    scale: Scale
+    columns: tuple[tuple[float, str], ...]
+    """(x, "0"), (x, "1"), ...: distances of the upper block."""
+    width: Number
+    height: Number
+    divider: Number | None
+    divider_label: str
+    words: Words
+
+
+class HeatRow(Value):
+    """A node, or the answer marker, which is last."""
+
+    id: int
+    """The node; -1 for the answer marker."""
+    name: str
+    label: str
+    role: Literal["root", "target", "other candidate", "node", "marker"]
+    distance: int | None
+
+    @property
+    def reachable(self) -> bool:
+        return self.distance is not None
+
+
+class HeatColumn(Value):
+    """A thought, or the answering state, which is last."""
+
+    state: int
+    thought: int | None
+    parts: tuple[tuple[str, Number], ...] = ()
+    """(group, mean probability); they sum to 1."""
+    frontier: tuple[tuple[str, Estimate], ...] = ()
+    """(source, probability on the frontier) of the model and its controls; nothing where the frontier is empty."""
+    note: str = ""
+    """"" or what there is to say where no node stands out."""
+
+    @property
+    def label(self) -> str:
+        return str(self.thought) if self.thought else "answer"
+
+    @property
+    def short(self) -> str:
+        """The note in two words."""
+        return "" if not self.note else "done" if self.note.startswith("done") else "no node"
+
+
+class HeatCell(Value):
+    """The value of a node at a state; None where a run was cut before it."""
+
+    found: Estimate | None
+    frontier: bool = False
+    optimal: bool = False
+    tip: str = ""
+
+
+class Heatmap(Value):
+    """Nodes down, by distance from the root and then from top to bottom of the graph; thoughts across."""
+
+    rows: tuple[HeatRow, ...]
+    columns: tuple[HeatColumn, ...]
+    cells: tuple[tuple[HeatCell, ...], ...]
+    """``cells[row][column]``."""
+    spans: tuple[tuple[str, int, int], ...]
+    """(distance, first row, last row + 1)."""
+    scale: Scale
+    n: int
+    words: Words
+    cursor: int | None = None
+    """The state looked at."""
+
+
+class Series(Value):
+    """One line, one set of bars or points, a histogram, or a row of a heatmap."""
+
+    name: str
+    x: tuple[Number | str, ...]
+    y: tuple[Number | None, ...]
+    low: tuple[Number | None, ...] | None = None
+    high: tuple[Number | None, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    """A text for each point, such as the problem's number."""
+    control: bool = False
+    """Drawn as a control: dashed or dotted."""
+    n: tuple[int | None, ...] | None = None
+    """Cases behind each point."""
+    source: str = ""
+    """Which run it is: a key of ``marks.SOURCE``, drawn the same everywhere."""
+    group: str = ""
+    """What it is about: a key of ``marks.GROUPS`` or of a theme's parts."""
+    faint: bool = False
+    """Background to the others."""
+    shade: bool = True
+    """Intervals as a band; else as strokes."""
+    tint: Number | None = None
+    """A place on the colour scale, 0 to 1, for series that have an order."""
+
+    @classmethod
+    def of(cls, name: str, x: Iterable[float | str], found: Iterable[Estimate | None], **rest: object) -> Series:
+        """A series of estimates."""
+        values = list(found)
+        ends = any(e is not None and e.low is not None for e in values)
+        y, low, high, n = (
+            tuple(None if e is None else getattr(e, field) for e in values) for field in ("value", "low", "high", "n")
+        )
+        data = {"name": name, "x": tuple(x), "y": y, "low": low if ends else None, "high": high if ends else None}
+        return cls.model_validate(data | {"n": n if any(n) else None} | rest)
+
+    def said(self, i: int) -> str:
+        """A value with its interval and n."""
+        y = self.y[i]
+        if y is None:
+            return "not defined"
+        low, high = (None if ends is None else ends[i] for ends in (self.low, self.high))
+        n = None if self.n is None else self.n[i]
+        return Estimate(value=y, low=low, high=high, n=n or 0).text() + (f", n = {n:,}" if n else "")
+
+
+class Reference(Value):
+    """A line, a cursor or a stretch that values are read against."""
+
+    axis: Literal["x", "y"]
+    at: Number
+    """A value of the axis; the number of the category, where it has categories."""
+    label: str = ""
+    kind: Literal["level", "cursor", "stage", "frontier"] = "level"
+    to: Number | None = None
+    """stage: where it ends."""
+    group: str = ""
+    """Coloured as this group, if given."""
+
+
+class Chart(Value):
+    """What is drawn, in data. ``x`` and ``y`` of its series are what the axes say, in their units."""
+
+    name: str
+    """File name without its ending."""
+    title: str
+    kind: Literal["lines", "stacked", "bars", "histogram", "points", "heatmap", "tree", "ranked", "strip"]
+    """heatmap: a series is a row and its x are the columns. stacked: a series is a category. ranked: bars to the right,
+    one a category. strip: points with intervals to the right, a row a category; faint series are single cases."""
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    y_range: tuple[Number, Number] | None = None
+    edges: tuple[tuple[str, str], ...] = ()
+    """tree: the edges, by node name."""
+    note: str = ""
+    x_range: tuple[Number, Number] | None = None
+    references: tuple[Reference, ...] = ()
+    categories: tuple[str, ...] = ()
+    """What x counts, in order, where it is no number."""
+    words: Words | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """The categories in order; of first appearance where they are not given."""
+        return self.categories or tuple(dict.fromkeys(str(x) for series in self.series for x in series.x))
+
+    def about(self) -> Words:
+        return self.words or Words(title=self.title, alt=f"{self.title}: {self.y_label} by {self.x_label}")
+
+    def cursor(self) -> float | None:
+        return next((line.at for line in self.references if line.kind == "cursor"), None)
+
+    def problem(self, series: int, index: int) -> int | None:
+        """The number of the problem that a point stands for, where points are problems."""
+        labels = (self.series[series].labels or ()) if 0 <= series < len(self.series) else ()
+        words = labels[index].split() if 0 <= index < len(labels) else []
+        return int(words[1]) if len(words) == 2 and words[0] == "problem" and words[1].isdecimal() else None
+
+
+Figure = Graph | Heatmap | Chart | Sequence[Graph] | Sequence[Chart]
+
+
+def display_name(name: str, most: int = LABEL_LENGTH) -> str:
+    """A name on one line: control and direction-override characters made visible, long names shortened with …."""
+    shown = "".join(_visible(letter) for letter in name)
+    return shown if len(shown) <= most else shown[: most - 1].rstrip() + "…"
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """A category axis takes each name once: those cut to the same characters get invisible marks."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        found.append(name + "\u200b" * seen[name])
+    return found
+
+
+def _visible(letter: str) -> str:
+    # Cf holds the joiners that emoji and Indic scripts need; only those that turn the direction are replaced.
+    if letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f":
+        return "\ufffd"
+    category = unicodedata.category(letter)
+    if category == "Zs":
+        return " "
+    # Not Cn: letters that this Python does not know yet may be new emoji; only these two are in no XML file.
+    return "\ufffd" if category in ("Cc", "Zl", "Zp", "Cs") or letter in "\ufffe\uffff" else letter
