@@ -3,7 +3,7 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test check train-tiny bench clean
+.PHONY: app test check train-tiny pictures clean
 
 app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
@@ -35,6 +35,9 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goes on where it stopped
 	$(BIN)/python -m model train configs/tiny.yaml --out runs/tiny $$(test -e runs/tiny/config.yaml && echo --resume)
 	$(BIN)/python -m model plot-training runs/tiny --out runs/tiny/emergence.svg
+
+pictures: $(VENV)/.installed-test chromium  ## the README's pictures, from the running app
+	$(BIN)/python docs/pictures.py
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
