@@ -1,4 +1,4 @@
-"""Training steps replayed as CUDA graphs. Used only on one CUDA device; written for it but so far run on none.
+"""Training steps replayed as CUDA graphs. Used only on one CUDA device.
 
 A step is hundreds of small kernels, so launching them one by one is what takes the time. One graph holds a whole
 step (forward, backward, clipping, AdamW) for one shape: (thoughts, continuation length, prompt length).
