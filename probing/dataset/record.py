@@ -14,14 +14,13 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.errors import InputError, OutputError
-from model.files import read_json, write_json
+from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem, digest
+from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import (
     CHUNK,
-    VERSION,
     Recording,
     merge,
     read_recording,
@@ -32,6 +31,8 @@ from probing.dataset.recording import (
 from probing.read.probe import describe
 from probing.read.report import ModelInfo
 
+VERSION = 2
+"""Of what decides a recording; 1 told models apart by a part of their weights and problems without their names."""
 N_SKIPPED_LISTED = 50
 
 
@@ -59,8 +60,8 @@ class Settings:
     seed: int = 0
     n_thoughts: int | None = None
     """Thoughts to give; None: as many as the model was trained for. Models trained without thoughts get none."""
-    fill: bool = True
-    """Bring graphs smaller than any in training up to its size with unrelated facts (``SlotCodec.draw``)."""
+    pad: bool = True
+    """Pad graphs smaller than any in training up to its size with distractor facts (``Codec.prompt``)."""
     n_states: int = 1000
     """Problems, from the start, whose states are kept for probes and geometry."""
     n_control: int = 500
@@ -117,14 +118,14 @@ def record_all(
     models = []
     for source in sources:
         model = source.load(settings.device, settings.seed)
-        job = _Job.open(source, model, problems, out, data=data, settings=settings)
+        job = _Job.open(source, model, problems, out, data, settings)
         if not job.is_merged:
-            if not job.make(model, range(rank, job.n_chunks, world), progress, cancelled):
+            if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
                 return None
             if world > 1:
                 _wait_for_all_ranks()
             if rank == 0:
-                merge(job.folder, job.n_chunks)
+                merge(job.folder, job.chunks)
         if rank == 0:
             models.append(job.result())
     return models if rank == 0 else None
@@ -152,6 +153,7 @@ class _Job:
     source: Source
     problems: tuple[ProsQAProblem, ...]
     folder: Path
+    chunks: Chunks
     settings: Settings
     n_thoughts: int
     info: ModelInfo
@@ -164,25 +166,25 @@ class _Job:
         model: CoconutGPT2,
         problems: Sequence[ProsQAProblem],
         out: Path,
-        *,
         data: str,
         settings: Settings,
     ) -> _Job:
-        job = cls(
-            source,
-            tuple(problems[: settings.n_control] if source.untrained else problems),
-            out / source.folder,
-            settings,
-            settings.thoughts_of(model),
-            describe(model, name=source.name),
-            model.config.c_thought,
-        )
-        job._claim(data)
-        return job
-
-    @property
-    def n_chunks(self) -> int:
-        return -(-len(self.problems) // CHUNK)
+        taken = tuple(problems[: settings.n_control] if source.untrained else problems)
+        folder, info, n_thoughts = out / source.folder, describe(model, name=source.name), settings.thoughts_of(model)
+        header = {
+            "version": VERSION,
+            "model": info.model_dump(mode="json"),
+            "data_hash": digest(taken),
+            "n_problems": len(taken),
+            "n_thoughts": n_thoughts,
+            "seed": settings.seed,
+            "fill": settings.pad,
+            "n_states": settings.n_states,
+        }
+        store = RunStore(folder, header, notes={"data": data})
+        store.claim()
+        chunks = store.chunks(-(-len(taken) // CHUNK), "parquet")
+        return cls(source, taken, folder, chunks, settings, n_thoughts, info, model.config.c_thought)
 
     @property
     def is_merged(self) -> bool:
@@ -191,7 +193,7 @@ class _Job:
     def make(self, model: CoconutGPT2, chunks: Sequence[int], progress: Progress, cancelled: Cancelled) -> bool:
         """Make those of these chunks that are not there yet; False if cancelled."""
         sizes = {chunk: min(CHUNK, len(self.problems) - chunk * CHUNK) for chunk in chunks}
-        waiting = [chunk for chunk in chunks if not self._chunk(chunk, "parquet").exists()]
+        waiting = self.chunks.missing(chunks)
         total, done = sum(sizes.values()), sum(sizes[chunk] for chunk in chunks if chunk not in waiting)
         what = f"record {self.source.name}"
         progress(what, done, total)
@@ -208,12 +210,12 @@ class _Job:
             numbers,
             n_thoughts=self.n_thoughts,
             seed=self.settings.seed,
-            fill=self.settings.fill,
+            pad=self.settings.pad,
             n_states=self.settings.n_states,
         )
-        write_states(self._chunk(chunk, "safetensors"), states)
+        write_states(self.chunks.path(chunk, "safetensors"), states)
         # Rows come last: a chunk is done once they are there.
-        write_rows(self._chunk(chunk, "parquet"), rows)
+        write_rows(self.chunks.path(chunk), rows)
 
     def result(self) -> RunModel:
         """What was recorded. Raises InputError if the model could take no problem."""
@@ -257,37 +259,6 @@ class _Job:
                 if cancelled():
                     pool.shutdown(cancel_futures=True)
                     return
-
-    def _chunk(self, chunk: int, ending: str) -> Path:
-        return self.folder / "chunks" / f"{chunk:05}.{ending}"
-
-    def _claim(self, data: str) -> None:
-        """Make the folder this run's own. Raises InputError if it is another's."""
-        header = {
-            "version": VERSION,
-            "model": self.info.model_dump(mode="json"),
-            "data_hash": digest(self.problems),
-            "n_problems": len(self.problems),
-            "n_thoughts": self.n_thoughts,
-            "seed": self.settings.seed,
-            "fill": self.settings.fill,
-            "n_states": self.settings.n_states,
-        }
-        path = self.folder / "run.json"
-        if path.exists():
-            there = read_json(path)
-            changed = [key for key in header if not isinstance(there, dict) or there.get(key) != header[key]]
-            if changed:
-                raise InputError(
-                    f"{self.folder} holds another run ({', '.join(changed)} differ); choose another folder or remove it"
-                )
-        else:
-            write_json(path, header | {"data": data})
-        if not self.is_merged:
-            try:
-                (self.folder / "chunks").mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
 
 
 _here: tuple[_Job, CoconutGPT2] | None = None
