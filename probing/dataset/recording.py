@@ -27,6 +27,7 @@ from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
 from model.files import atomic_path
+from model.metrics import Bools
 from model.problems.prosqa import ProsQAProblem, graph_json
 from model.readout import forced_answers, generated_answers, key_vectors, node_log_probs, vector_log_probs
 from model.stats import Floats
@@ -41,7 +42,6 @@ BATCH = 32
 N_COPY_MAPS = 256
 """Problems whose layer-1 copy map is recorded."""
 
-Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _FLOATS = pa.list_(pa.float32())
@@ -310,15 +310,22 @@ class Recording:
         """``M N``: False on padding."""
         return np.arange(self._most_nodes) < np.array([problem.n_nodes for problem in self.problems])[:, None]
 
+    def of_nodes(self, facts: Sequence[Sequence[float]]) -> Floats:
+        """``M N``: what is known of each problem's nodes, NaN on padding."""
+        found = np.full((len(self), self._most_nodes), np.nan)
+        for row, values in enumerate(facts):
+            found[row, : len(values)] = values
+        return found
+
     @cached_property
     def distance(self) -> Floats:
         """``M N``: hops from the root, inf where unreachable, NaN on padding."""
-        return self._node_facts([problem.distance for problem in self.problems])
+        return self.of_nodes([problem.distance for problem in self.problems])
 
     @cached_property
     def distance_to_target(self) -> Floats:
         """``M N``: hops to the target, inf where it cannot be reached, NaN on padding."""
-        return self._node_facts([problem.distance_to_target for problem in self.problems])
+        return self.of_nodes([problem.distance_to_target for problem in self.problems])
 
     @cached_property
     def on_path(self) -> Bools:
@@ -329,6 +336,11 @@ class Recording:
     def n_hops(self) -> Ints:
         """``M``: hops from the root to the target."""
         return np.array([problem.n_hops for problem in self.problems])
+
+    def rows_with_states(self) -> list[int]:
+        """Rows of the problems whose states are kept, in the order of ``states``."""
+        place = {number: row for row, number in enumerate(self.numbers.tolist())}
+        return [place[number] for number in self.states["number"].tolist()]
 
     # Edges
 
@@ -364,12 +376,6 @@ class Recording:
         found = np.full((len(self), n_layers, self.n_thoughts + 1, self._most_nodes), np.nan)
         for row, (problem, values) in enumerate(zip(self.problems, self.columns[column], strict=True)):
             found[row, :, :, : problem.n_nodes] = np.reshape(values, (n_layers, self.n_thoughts + 1, problem.n_nodes))
-        return found
-
-    def _node_facts(self, facts: Sequence[Sequence[float]]) -> Floats:
-        found = np.full((len(self), self._most_nodes), np.nan)
-        for row, values in enumerate(facts):
-            found[row, : len(values)] = values
         return found
 
 
