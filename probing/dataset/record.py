@@ -19,17 +19,8 @@ from model.problems.prosqa import ProsQAProblem, digest
 from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
-from probing.dataset.recording import (
-    CHUNK,
-    Recording,
-    merge,
-    read_recording,
-    record_chunk,
-    write_rows,
-    write_states,
-)
+from probing.dataset.recording import CHUNK, Recording, merge, read_recording, record_chunk, write_rows, write_states
 from probing.read.probe import describe
-from probing.read.report import ModelInfo
 
 VERSION = 2
 """Of what decides a recording; 1 told models apart by a part of their weights and problems without their names."""
@@ -119,7 +110,7 @@ def record_all(
     for source in sources:
         model = source.load(settings.device, settings.seed)
         job = _Job.open(source, model, problems, out, data, settings)
-        if not job.is_merged:
+        if not (job.folder / "rows.parquet").exists():
             if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
                 return None
             if world > 1:
@@ -132,15 +123,9 @@ def record_all(
 
 
 def open_recording(out: str | Path, model: RunModel, *, with_states: bool = True) -> Recording:
-    """The recording of one model of a finished run."""
-    return read_recording(
-        Path(out) / model.folder,
-        name=model.info.name,
-        n_thoughts=model.n_thoughts,
-        n_layer=model.info.n_layer,
-        c_thought=model.c_thought,
-        with_states=with_states,
-    )
+    """The recording of one model of a finished run. Raises InputError as ``read_recording``."""
+    sizes = {"n_thoughts": model.n_thoughts, "n_layer": model.info.n_layer, "c_thought": model.c_thought}
+    return read_recording(Path(out) / model.folder, name=model.info.name, with_states=with_states, **sizes)
 
 
 # --- one model ------------------------------------------------------------------------------------------------------
@@ -152,12 +137,11 @@ class _Job:
 
     source: Source
     problems: tuple[ProsQAProblem, ...]
-    folder: Path
+    out: Path
     chunks: Chunks
     settings: Settings
-    n_thoughts: int
-    info: ModelInfo
-    c_thought: int
+    found: RunModel
+    """As ``result`` returns it, with nothing taken yet."""
 
     @classmethod
     def open(
@@ -169,78 +153,62 @@ class _Job:
         data: str,
         settings: Settings,
     ) -> _Job:
+        """Claims the folder. Raises InputError if it holds another run."""
         taken = tuple(problems[: settings.n_control] if source.untrained else problems)
-        folder, info, n_thoughts = out / source.folder, describe(model, name=source.name), settings.thoughts_of(model)
+        found = RunModel(
+            info=describe(model, name=source.name), folder=source.folder, untrained=source.untrained,
+            n_thoughts=settings.thoughts_of(model), c_thought=model.config.c_thought, n_problems=len(taken), n_taken=0,
+            skipped=(),
+        )  # fmt: skip
         header = {
-            "version": VERSION,
-            "model": info.model_dump(mode="json"),
-            "data_hash": digest(taken),
-            "n_problems": len(taken),
-            "n_thoughts": n_thoughts,
-            "seed": settings.seed,
-            "fill": settings.pad,
+            "version": VERSION, "model": found.info.model_dump(mode="json"), "data_hash": digest(taken),
+            "n_problems": len(taken), "n_thoughts": found.n_thoughts, "seed": settings.seed, "fill": settings.pad,
             "n_states": settings.n_states,
-        }
-        store = RunStore(folder, header, notes={"data": data})
+        }  # fmt: skip
+        store = RunStore(out / source.folder, header, notes={"data": data})
         store.claim()
-        chunks = store.chunks(-(-len(taken) // CHUNK), "parquet")
-        return cls(source, taken, folder, chunks, settings, n_thoughts, info, model.config.c_thought)
+        return cls(source, taken, out, store.chunks(-(-len(taken) // CHUNK), "parquet"), settings, found)
 
     @property
-    def is_merged(self) -> bool:
-        return (self.folder / "rows.parquet").exists()
+    def folder(self) -> Path:
+        return self.out / self.source.folder
+
+    def numbers(self, chunk: int) -> range:
+        """The problems of a chunk."""
+        return range(len(self.problems))[chunk * CHUNK : (chunk + 1) * CHUNK]
 
     def make(self, model: CoconutGPT2, chunks: Sequence[int], progress: Progress, cancelled: Cancelled) -> bool:
         """Make those of these chunks that are not there yet; False if cancelled."""
-        sizes = {chunk: min(CHUNK, len(self.problems) - chunk * CHUNK) for chunk in chunks}
         waiting = self.chunks.missing(chunks)
-        total, done = sum(sizes.values()), sum(sizes[chunk] for chunk in chunks if chunk not in waiting)
+        total = sum(len(self.numbers(chunk)) for chunk in chunks)
+        done = total - sum(len(self.numbers(chunk)) for chunk in waiting)
         what = f"record {self.source.name}"
         progress(what, done, total)
         for chunk in self._made(model, waiting, cancelled):
-            done += sizes[chunk]
+            done += len(self.numbers(chunk))
             progress(what, done, total)
         return done == total
 
     def make_one(self, model: CoconutGPT2, chunk: int) -> None:
-        numbers = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.problems)))
+        numbers, settings = self.numbers(chunk), self.settings
         rows, states = record_chunk(
-            model,
-            self.problems[numbers.start : numbers.stop],
-            numbers,
-            n_thoughts=self.n_thoughts,
-            seed=self.settings.seed,
-            pad=self.settings.pad,
-            n_states=self.settings.n_states,
-        )
+            model, [self.problems[number] for number in numbers], numbers, n_thoughts=self.found.n_thoughts,
+            seed=settings.seed, pad=settings.pad, n_states=settings.n_states,
+        )  # fmt: skip
         write_states(self.chunks.path(chunk, "safetensors"), states)
         # Rows come last: a chunk is done once they are there.
         write_rows(self.chunks.path(chunk), rows)
 
     def result(self) -> RunModel:
         """What was recorded. Raises InputError if the model could take no problem."""
-        recording = read_recording(
-            self.folder,
-            name=self.source.name,
-            n_thoughts=self.n_thoughts,
-            n_layer=self.info.n_layer,
-            c_thought=self.c_thought,
-            with_states=False,
-        )
+        recording = open_recording(self.out, self.found, with_states=False)
         if not len(recording):
             raise InputError(
                 f"{self.source.name} can take none of the {len(self.problems):,} problems; the first: "
                 f"{recording.skipped[0][1]}"
             )
-        return RunModel(
-            info=self.info,
-            folder=self.source.folder,
-            untrained=self.source.untrained,
-            n_thoughts=self.n_thoughts,
-            c_thought=self.c_thought,
-            n_problems=len(self.problems),
-            n_taken=len(recording),
-            skipped=recording.skipped[:N_SKIPPED_LISTED],
+        return self.found.model_copy(
+            update={"n_taken": len(recording), "skipped": recording.skipped[:N_SKIPPED_LISTED]}
         )
 
     def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:
