@@ -18,32 +18,20 @@ from model.metrics import group_mean, problem_groups, shuffled
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs
-from probing.dataset.analyses.breakdown import breakdown, compare, groups_of, mcnemar, search_auroc
-from probing.dataset.analyses.common import (
-    GROUPINGS,
-    Runs,
-    node_groups,
-    shuffled_mean,
-    walk_layers,
-)
-from probing.dataset.analyses.geometry import frontier_slots, geometry, rsa
-from probing.dataset.analyses.kswitch import commitment_step, kswitch
-from probing.dataset.analyses.node_values import (
-    cumulative_top,
-    entropy,
-    height,
-    heights,
-    parallelism,
-)
+from probing.dataset.analyses.attention import edge_groups
+from probing.dataset.analyses.breakdown import breakdown, groups_of, search_auroc
+from probing.dataset.analyses.commitment import commitment_step
+from probing.dataset.analyses.common import GROUPINGS, Runs, node_groups, shuffled_mean, walk_layers
+from probing.dataset.analyses.compare import compare, mcnemar
+from probing.dataset.analyses.entropy import entropy
+from probing.dataset.analyses.frontier import FRONTIER_METRICS, frontier, frontier_values
+from probing.dataset.analyses.geometry import frontier_keys, geometry, rsa
+from probing.dataset.analyses.height import height, heights
+from probing.dataset.analyses.kswitch import kswitch
+from probing.dataset.analyses.parallelism import cumulative_top, parallelism
 from probing.dataset.analyses.probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
-from probing.dataset.analyses.superposition import (
-    FRONTIER_METRICS,
-    edge_groups,
-    frontier_over_data,
-    frontier_values,
-    superposition,
-)
-from probing.dataset.cells import mean_cell, over_graphs, share_cell
+from probing.dataset.analyses.superposition import superposition
+from probing.dataset.cells import Cells
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import Recording
 from probing.read.categories import CATEGORIES, walk_end
@@ -110,18 +98,24 @@ def noise(problem: ProsQAProblem, rng: np.random.Generator) -> np.ndarray:
 
 def test_intervals_over_graphs() -> None:
     values = np.random.default_rng(0).normal(3, 2, 400)
-    mean, low, high, n = over_graphs(np.append(values, np.nan))
-    assert (mean, n) == (pytest.approx(values.mean()), 400)
+    what = {"metric": "m", "source": "s"}
+
+    def mean(values) -> tuple:
+        cell = Cells("a").mean(values, **what)
+        return cell.value, cell.low, cell.high, cell.n
+
+    value, low, high, n = mean(np.append(values, np.nan))
+    assert (value, n) == (pytest.approx(values.mean()), 400)
     half = 1.96 * values.std(ddof=1) / 20
     assert low == pytest.approx(values.mean() - half, abs=0.05)
     assert high == pytest.approx(values.mean() + half, abs=0.05)
-    assert over_graphs(np.array([np.nan])) == (None, None, None, 0)
-    assert over_graphs(np.array([2.0])) == (2, None, None, 1)
-    assert over_graphs(np.ones(5)) == (1, 1, 1, 5)
-    what = {"analysis": "a", "metric": "m", "source": "s"}
-    assert mean_cell(values, **what) == mean_cell(values, **what)
-    assert share_cell(np.array([True, False] * 10), **what).value == 0.5
-    assert share_cell(np.array([], dtype=bool), **what).n == 0
+    assert mean(np.array([np.nan])) == (None, None, None, 0)
+    assert mean(np.array([2.0])) == (2, None, None, 1)
+    assert mean(np.ones(5)) == (1, 1, 1, 5)
+    assert mean(values) == mean(values)
+    cells = Cells("a")
+    assert cells.share(np.array([True, False] * 10), **what).value == 0.5
+    assert cells.share(np.array([], dtype=bool), **what).n == 0
 
 
 # --- groups and shuffles --------------------------------------------------------------------------------------------
@@ -140,9 +134,9 @@ def test_groups_are_those_of_the_graph() -> None:
 
             assert nodes(strict["frontier"]) == problem.frontier(t)
             assert nodes(strict["reached"]) == problem.reached(t)
-            assert nodes(strict["earlier"]) == problem.reached(t - 1)
+            assert nodes(strict["passed"]) == problem.reached(t - 1)
             assert nodes(strict["optimal"]) == problem.optimal(t)
-            assert nodes(strict["not reached"]) == set(range(problem.n_nodes)) - problem.reached(t)
+            assert nodes(strict["beyond"]) == set(range(problem.n_nodes)) - problem.reached(t)
             assert nodes(before["frontier"]) == problem.frontier(t - 1)
             assert nodes(walk["frontier"]) == walk_end(problem, t) == frozenset(np.flatnonzero(walks[i, t]).tolist())
             assert nodes(walk["reached"]) == problem.reached(t)  # a walk of t edges ends within t hops
@@ -159,7 +153,7 @@ def test_edges_are_grouped_by_their_source() -> None:
                 at = problem.distance[source] == t - 1
                 best = at and source in problem.shortest_path_nodes and target in problem.optimal(t)
                 assert found["reached"][i, t - 1, e] == behind
-                assert found["not reached"][i, t - 1, e] == (not behind)
+                assert found["beyond"][i, t - 1, e] == (not behind)
                 assert found["frontier"][i, t - 1, e] == at
                 assert found["optimal"][i, t - 1, e] == best
             assert not any(members[i, t - 1, len(problem.edges) :].any() for members in found.values())
@@ -220,7 +214,7 @@ def test_frontier_values_equal_those_of_one_problem_at_a_time() -> None:
 
 
 def test_a_planted_frontier_is_found_and_noise_is_not() -> None:
-    section = frontier_over_data(runs_of(made(planted), made(noise, name="untrained", seed=1), untrained=(1,)))
+    section = frontier(runs_of(made(planted), made(noise, name="untrained", seed=1), untrained=(1,)))
     for t in (1, 2, 3):
         assert section.cell("auroc_all", step=t).value == 1
         assert section.cell("average_precision", step=t).value == 1
@@ -229,7 +223,7 @@ def test_a_planted_frontier_is_found_and_noise_is_not() -> None:
         assert section.cell("auroc_all", source="untrained", step=t).value == pytest.approx(0.5, abs=0.15)
     inner = superposition(runs_of(made(planted)))
     assert inner.cell("inner product", group="strict: frontier", step=2).value == 8
-    assert inner.cell("inner product", group="strict: earlier", step=2).value == 0
+    assert inner.cell("inner product", group="strict: passed", step=2).value == 0
     assert 0 < inner.cell("inner product", group="walk: frontier", step=3).value <= 8
     sizes = np.array([[len(p.frontier(t)) / p.n_nodes for t in range(1, K + 1)] for p in PROBLEMS])
     shuffled = inner.cell("inner product", source="shuffled", group="strict: frontier", step=1).value
@@ -302,7 +296,7 @@ def test_kswitch_shares_add_up_and_the_blind_rule_is_beside() -> None:
         shares = [section.cell("category", group=name, step=k).value for name in CATEGORIES]
         assert sum(shares) == pytest.approx(1)
     assert section.cell("accuracy", step=2).value == 1
-    assert section.cell("accuracy", source="root-blind rule").value == 0.5  # all ties
+    assert section.cell("accuracy", source="shortcut baseline").value == 0.5  # all ties
 
 
 def test_mcnemar_is_the_sign_test_on_disagreements() -> None:
@@ -402,7 +396,7 @@ def test_saved_probes_score_as_their_formula_says(tmp_path) -> None:
 
 def test_rsa_sees_like_frontiers_as_like_thoughts() -> None:
     recording = with_states(lambda problem, k: problem.frontier(k + 1), MANY)
-    frontiers = frontier_slots(recording)
+    frontiers = frontier_keys(recording)
     for i in (0, 5):
         place = recording.columns["slots"][i]
         assert set(np.flatnonzero(frontiers[i, 1])) == {place[v] for v in MANY[i].frontier(2)}

@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,12 +16,15 @@ from model.coconut import CoconutConfig
 from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
+from model.readout import forced_answers, node_log_probs
 from probing.__main__ import app
-from probing.dataset.findings import Chart, DatasetResult, Series
-from probing.dataset.record import Settings, make_sources
+from probing.dataset.findings import DatasetResult
+from probing.dataset.record import Settings, make_sources, open_recording
 from probing.dataset.report_page import COLUMNS, file_name, to_html
 from probing.dataset.run import ANALYSES, choose_analyses, run_dataset
 from probing.draw.static import svg as to_svg
+from probing.draw.values import Chart, Series
+from tests.two_tokens import two_token_model
 
 PROBLEMS = list(generate("public", 24, 3))
 
@@ -139,6 +143,32 @@ def test_running_again_only_analyses_again(run, folders, monkeypatch) -> None:
         again.section("height")
 
 
+def test_a_codec_of_several_tokens_a_node_is_recorded_and_analysed(tmp_path) -> None:
+    """No token id and no slot: values are those that the read-out gives one problem at a time, and sum to at most 1."""
+    model, problems = two_token_model(), PROBLEMS[:6]
+    checkpoint.save(model, tmp_path / "two")
+    chosen = ("kswitch", "height", "frontier")
+    settings = Settings(n_thoughts=2, pad=False)
+    sources = make_sources(tmp_path / "two")
+    result = run_dataset(sources, problems, tmp_path / "out", data="d", settings=settings, analyses=chosen)
+    assert result is not None
+    assert [section.name for section in result.sections] == list(chosen)
+    shares = [cell.value for cell in result.section("kswitch").cells if cell.metric == "category" and cell.step == 1]
+    assert sum(shares) == pytest.approx(2)  # of the model and of its untrained control
+    recording = open_recording(tmp_path / "out", result.models[0])
+    prompt = model.codec.prompt(problems[3], np.random.default_rng([0, 3]))
+    trace = model.think(model.codec.collate([prompt]), 2)
+    found = node_log_probs(model, trace, [prompt])
+    n = problems[3].n_nodes
+    assert recording.value[3, :, :n] == pytest.approx(found.probability[0], abs=1e-5)
+    assert recording.p_target[3] == pytest.approx(forced_answers(model, trace, [prompt]).p_target[0], abs=1e-5)
+    mass = result.section("frontier").cell("mass_frontier", step=1)
+    assert mass.value == pytest.approx(
+        np.mean([np.nansum(recording.value[i, 0][recording.distance[i] == 1]) for i in range(6)])
+    )
+    assert any(cell.group.startswith("longest height") for cell in result.section("height").cells)
+
+
 def test_cancelling_returns_nothing(folders, tmp_path) -> None:
     sources = make_sources(folders / "tiny")
     assert run_dataset(sources, PROBLEMS, tmp_path, data="d", cancelled=lambda: True) is None
@@ -169,7 +199,8 @@ def test_the_command_and_its_refusals(folders, tmp_path) -> None:
     data.write_text(write_problems(PROBLEMS[:4]))
     runner = CliRunner()
     base = ["dataset", "--data", str(data), "--out", str(tmp_path / "out"), "--checkpoint", str(folders / "tiny")]
-    good = runner.invoke(app, [*base, "--analyses", "kswitch,tree", "--first", "3", "--tree-problem", "2"])
+    # --fill is what --pad was called
+    good = runner.invoke(app, [*base, "--analyses", "kswitch,tree", "--first", "3", "--tree-problem", "2", "--fill"])
     assert good.exit_code == 0, good.output
     assert "(n = 3)" in good.stdout
     written = json.loads((tmp_path / "out" / "result.json").read_text())

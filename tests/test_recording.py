@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_attention_and_layers_are_those_of_one_plain_eager_pass(tiny) -> None:
 
 @torch.inference_mode()
 def test_rows_hold_what_the_other_modules_compute(tiny) -> None:
-    rows, states = record_chunk(tiny, PROBLEMS[:5], range(5), n_thoughts=6, seed=0, fill=False, n_states=3)
+    rows, states = record_chunk(tiny, PROBLEMS[:5], range(5), n_thoughts=6, seed=0, pad=False, n_states=3)
     answers = evaluate(tiny, PROBLEMS[:5], seed=0).answers[:, 0]
     for i, prompt in enumerate(prompts_of(tiny, 5)):
         trace = tiny.think(tiny.codec.collate([prompt]), 6)
@@ -159,3 +160,12 @@ def test_what_cannot_be_run_or_read_is_refused(saved, tmp_path) -> None:
 def test_sources_have_names_of_their_own(saved) -> None:
     names = [source.name for source in make_sources(saved, (saved, saved))]
     assert names == ["tiny", "untrained", "tiny-2", "tiny-3"]
+
+
+def test_an_unfinished_recording_of_an_older_version_is_refused(saved, tmp_path) -> None:
+    sources = make_sources(saved, untrained=False)
+    assert record_all(sources, PROBLEMS, tmp_path, data="d", settings=Settings(), cancelled=lambda: True) is None
+    run = tmp_path / "tiny" / "run.json"
+    run.write_text(json.dumps(json.loads(run.read_text()) | {"version": 1}))
+    with pytest.raises(InputError, match="holds a run made by another version; choose another folder or remove it"):
+        record_all(sources, PROBLEMS, tmp_path, data="d", settings=Settings())

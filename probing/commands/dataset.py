@@ -33,8 +33,13 @@ def dataset(
         int, typer.Option(min=0, help="Problems, from the start, whose states are kept for probes and geometry.")
     ] = 1000,
     n_probe: Annotated[int, typer.Option(min=10, help="Problems the linear probes are fitted and scored on.")] = 300,
-    fill: Annotated[
-        bool, typer.Option(help="Fill graphs smaller than any in training with unrelated facts, as Explore does.")
+    pad: Annotated[
+        bool,
+        typer.Option(
+            "--pad/--no-pad",
+            "--fill/--no-fill",
+            help="Pad graphs smaller than any in training with distractor facts, as Explore does.",
+        ),
     ] = True,
     tree_problem: Annotated[int | None, typer.Option(min=0, help="Problem whose search tree is drawn.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that record; changes nothing but the time.")] = 1,
@@ -63,7 +68,7 @@ def dataset(
             settings=Settings(
                 seed=seed,
                 n_thoughts=thoughts,
-                fill=fill,
+                pad=pad,
                 n_states=n_states,
                 n_control=n_control,
                 device=device,

@@ -6,17 +6,16 @@ and the interval is bootstrapped over graphs.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from pydantic import Field
-from scipy.stats import bootstrap
+from numpy.typing import ArrayLike
 
-from model.stats import Floats, wilson
-from model.values import Value
-
-N_RESAMPLES = 999
-Number = Annotated[float, Field(allow_inf_nan=False)]
+from model import stats
+from model.stats import Estimate, Floats, Style
+from model.values import Number, Value
+from probing.draw.values import Series
 
 
 class Cell(Value):
@@ -38,51 +37,65 @@ class Cell(Value):
     """Graphs behind the value."""
     unit: str = ""
 
-
-def over_graphs(values: Floats, *, seed: int = 0) -> tuple[float | None, float | None, float | None, int]:
-    """(mean, low, high, n) of one value per graph, NaN where it is undefined; percentile bootstrap over graphs.
-
-    No interval from fewer than two graphs. Where all values are equal the interval is a point: judge it with n.
-    """
-    defined = values[~np.isnan(values)]
-    n = len(defined)
-    if n == 0:
-        return None, None, None, 0
-    mean = float(defined.mean())
-    if n == 1:
-        return mean, None, None, 1
-    if bool((defined == defined[0]).all()):
-        return mean, mean, mean, n
-    found = bootstrap(
-        (defined,),
-        np.mean,
-        n_resamples=N_RESAMPLES,
-        method="percentile",
-        vectorized=True,
-        batch=max(1, 2_000_000 // n),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return mean, float(found.low), float(found.high), n
+    def text(self, style: Style = "plain") -> str:
+        """The value with its interval, as ``Estimate.text``; "undefined" where there is none."""
+        if self.value is None:
+            return "undefined"
+        return Estimate(value=self.value, low=self.low, high=self.high, n=self.n).text(style)
 
 
-def mean_cell(values: Floats, *, seed: int = 0, **what: str | int | None) -> Cell:
-    """A cell of a mean over graphs."""
-    value, low, high, n = over_graphs(np.asarray(values, float), seed=seed)
-    return Cell.model_validate({**what, "value": value, "low": low, "high": high, "n": n})
+class Cells(list[Cell]):
+    """The cells of one analysis, in the order they are found. ``what`` is metric, source, group, step and unit."""
+
+    def __init__(self, analysis: str) -> None:
+        super().__init__()
+        self.analysis = analysis
+
+    def add(self, value: float | Estimate | None, *, n: int = 0, **what: Any) -> Cell:
+        """An estimate with its own n, or a bare number of n graphs."""
+        low = high = None
+        if isinstance(value, Estimate):
+            value, low, high, n = value.cells()
+        cell = Cell(analysis=self.analysis, value=value, low=low, high=high, n=n, **what)
+        self.append(cell)
+        return cell
+
+    def mean(self, values: ArrayLike, **what: Any) -> Cell:
+        """The mean of one value per graph, NaN where undefined, with a bootstrapped interval."""
+        return self.add(stats.mean(values, how="bootstrap"), **what)
+
+    def means(self, values: Floats, *, first: int, **what: Any) -> list[Cell]:
+        """The mean of each column of ``M S`` values; the columns are steps ``first``, ``first + 1``, ..."""
+        return [self.mean(column, step=step, **what) for step, column in enumerate(values.T, first)]
+
+    def share(self, flags: ArrayLike, **what: Any) -> Cell:
+        """The share of true flags, one a graph, with a Wilson interval."""
+        return self.add(stats.share(flags), **what)
+
+    def shares(self, flags: np.ndarray, **what: Any) -> list[Cell]:
+        """The share of each column of ``M K+1`` flags; the columns are steps 0, 1, ..."""
+        return [self.share(column, step=step, **what) for step, column in enumerate(flags.T)]
+
+    def of(self, metric: str, source: str, group: str = "") -> list[Cell]:
+        """The cells of a metric by step."""
+        return [cell for cell in self if (cell.metric, cell.source, cell.group) == (metric, source, group)]
+
+    def line(
+        self, metric: str, source: str, group: str = "", *, name: str | None = None, control: bool = False
+    ) -> Series:
+        """A line through the cells of a metric, by step."""
+        return line(self.of(metric, source, group), source if name is None else name, control=control)
 
 
-def mean_cells(values: Floats, *, first_step: int, seed: int = 0, **what: str | int | None) -> list[Cell]:
-    """One cell for each column of ``M S`` values; the columns are steps ``first_step``, ``first_step + 1``, ..."""
-    return [
-        mean_cell(values[:, column], seed=seed, step=first_step + column, **what) for column in range(values.shape[1])
-    ]
-
-
-def share_cell(flags: np.ndarray, **what: str | int | None) -> Cell:
-    """A cell of a share of graphs, with a Wilson interval."""
-    n = len(flags)
-    if n == 0:
-        return Cell.model_validate({**what, "value": None, "n": 0})
-    hits = float(np.asarray(flags, float).sum())
-    low, high = wilson(hits, n)
-    return Cell.model_validate({**what, "value": hits / n, "low": low, "high": high, "n": n})
+def line(cells: Sequence[Cell], name: str, *, x: Sequence[float | str] | None = None, control: bool = False) -> Series:
+    """Cells with their intervals, by step or at these places; under words, n is written too."""
+    named = x is not None and any(isinstance(place, str) for place in x)
+    return Series(
+        name=name,
+        x=tuple(float(cell.step) for cell in cells if cell.step is not None) if x is None else tuple(x),
+        y=tuple(cell.value for cell in cells),
+        low=tuple(cell.low for cell in cells),
+        high=tuple(cell.high for cell in cells),
+        labels=tuple(f"n = {cell.n}" for cell in cells) if named else None,
+        control=control,
+    )

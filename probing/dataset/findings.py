@@ -10,8 +10,8 @@ from typing import Literal
 from model.errors import InputError
 from model.values import Value
 from probing.dataset.cells import Cell
-from probing.draw.values import Chart as Chart
-from probing.draw.values import Series as Series
+from probing.draw.values import Chart as Chart  # until step 4
+from probing.draw.values import Series as Series  # until step 4
 from probing.read.report import ModelInfo
 
 
@@ -99,15 +99,3 @@ class DatasetResult(Value):
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(cell for section in self.sections for cell in section.cells)
-
-
-def lines(cells: list[Cell], name: str, *, control: bool = False) -> Series:
-    """A line through cells, by their steps."""
-    return Series(
-        name=name,
-        x=tuple(float(cell.step) for cell in cells if cell.step is not None),
-        y=tuple(cell.value for cell in cells),
-        low=tuple(cell.low for cell in cells),
-        high=tuple(cell.high for cell in cells),
-        control=control,
-    )

@@ -14,24 +14,16 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.errors import InputError, OutputError
-from model.files import read_json, write_json
+from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem, digest
+from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
-from probing.dataset.recording import (
-    CHUNK,
-    VERSION,
-    Recording,
-    merge,
-    read_recording,
-    record_chunk,
-    write_rows,
-    write_states,
-)
+from probing.dataset.recording import CHUNK, Recording, merge, read_recording, record_chunk, write_rows, write_states
 from probing.read.probe import describe
-from probing.read.report import ModelInfo
 
+VERSION = 2
+"""Of what decides a recording; 1 told models apart by a part of their weights and problems without their names."""
 N_SKIPPED_LISTED = 50
 
 
@@ -59,8 +51,8 @@ class Settings:
     seed: int = 0
     n_thoughts: int | None = None
     """Thoughts to give; None: as many as the model was trained for. Models trained without thoughts get none."""
-    fill: bool = True
-    """Bring graphs smaller than any in training up to its size with unrelated facts (``SlotCodec.draw``)."""
+    pad: bool = True
+    """Pad graphs smaller than any in training up to its size with distractor facts (``Codec.prompt``)."""
     n_states: int = 1000
     """Problems, from the start, whose states are kept for probes and geometry."""
     n_control: int = 500
@@ -117,29 +109,23 @@ def record_all(
     models = []
     for source in sources:
         model = source.load(settings.device, settings.seed)
-        job = _Job.open(source, model, problems, out, data=data, settings=settings)
-        if not job.is_merged:
-            if not job.make(model, range(rank, job.n_chunks, world), progress, cancelled):
+        job = _Job.open(source, model, problems, out, data, settings)
+        if not (job.folder / "rows.parquet").exists():
+            if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
                 return None
             if world > 1:
                 _wait_for_all_ranks()
             if rank == 0:
-                merge(job.folder, job.n_chunks)
+                merge(job.folder, job.chunks)
         if rank == 0:
             models.append(job.result())
     return models if rank == 0 else None
 
 
 def open_recording(out: str | Path, model: RunModel, *, with_states: bool = True) -> Recording:
-    """The recording of one model of a finished run."""
-    return read_recording(
-        Path(out) / model.folder,
-        name=model.info.name,
-        n_thoughts=model.n_thoughts,
-        n_layer=model.info.n_layer,
-        c_thought=model.c_thought,
-        with_states=with_states,
-    )
+    """The recording of one model of a finished run. Raises InputError as ``read_recording``."""
+    sizes = {"n_thoughts": model.n_thoughts, "n_layer": model.info.n_layer, "c_thought": model.c_thought}
+    return read_recording(Path(out) / model.folder, name=model.info.name, with_states=with_states, **sizes)
 
 
 # --- one model ------------------------------------------------------------------------------------------------------
@@ -151,11 +137,11 @@ class _Job:
 
     source: Source
     problems: tuple[ProsQAProblem, ...]
-    folder: Path
+    out: Path
+    chunks: Chunks
     settings: Settings
-    n_thoughts: int
-    info: ModelInfo
-    c_thought: int
+    found: RunModel
+    """As ``result`` returns it, with nothing taken yet."""
 
     @classmethod
     def open(
@@ -164,81 +150,65 @@ class _Job:
         model: CoconutGPT2,
         problems: Sequence[ProsQAProblem],
         out: Path,
-        *,
         data: str,
         settings: Settings,
     ) -> _Job:
-        job = cls(
-            source,
-            tuple(problems[: settings.n_control] if source.untrained else problems),
-            out / source.folder,
-            settings,
-            settings.thoughts_of(model),
-            describe(model, name=source.name),
-            model.config.c_thought,
-        )
-        job._claim(data)
-        return job
+        """Claims the folder. Raises InputError if it holds another run."""
+        taken = tuple(problems[: settings.n_control] if source.untrained else problems)
+        found = RunModel(
+            info=describe(model, name=source.name), folder=source.folder, untrained=source.untrained,
+            n_thoughts=settings.thoughts_of(model), c_thought=model.config.c_thought, n_problems=len(taken), n_taken=0,
+            skipped=(),
+        )  # fmt: skip
+        header = {
+            "version": VERSION, "model": found.info.model_dump(mode="json"), "data_hash": digest(taken),
+            "n_problems": len(taken), "n_thoughts": found.n_thoughts, "seed": settings.seed, "fill": settings.pad,
+            "n_states": settings.n_states,
+        }  # fmt: skip
+        store = RunStore(out / source.folder, header, notes={"data": data})
+        store.claim()
+        return cls(source, taken, out, store.chunks(-(-len(taken) // CHUNK), "parquet"), settings, found)
 
     @property
-    def n_chunks(self) -> int:
-        return -(-len(self.problems) // CHUNK)
+    def folder(self) -> Path:
+        return self.out / self.source.folder
 
-    @property
-    def is_merged(self) -> bool:
-        return (self.folder / "rows.parquet").exists()
+    def numbers(self, chunk: int) -> range:
+        """The problems of a chunk."""
+        return range(len(self.problems))[chunk * CHUNK : (chunk + 1) * CHUNK]
 
     def make(self, model: CoconutGPT2, chunks: Sequence[int], progress: Progress, cancelled: Cancelled) -> bool:
         """Make those of these chunks that are not there yet; False if cancelled."""
-        sizes = {chunk: min(CHUNK, len(self.problems) - chunk * CHUNK) for chunk in chunks}
-        waiting = [chunk for chunk in chunks if not self._chunk(chunk, "parquet").exists()]
-        total, done = sum(sizes.values()), sum(sizes[chunk] for chunk in chunks if chunk not in waiting)
+        waiting = self.chunks.missing(chunks)
+        total = sum(len(self.numbers(chunk)) for chunk in chunks)
+        done = total - sum(len(self.numbers(chunk)) for chunk in waiting)
         what = f"record {self.source.name}"
         progress(what, done, total)
         for chunk in self._made(model, waiting, cancelled):
-            done += sizes[chunk]
+            done += len(self.numbers(chunk))
             progress(what, done, total)
         return done == total
 
     def make_one(self, model: CoconutGPT2, chunk: int) -> None:
-        numbers = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.problems)))
+        numbers, settings = self.numbers(chunk), self.settings
         rows, states = record_chunk(
-            model,
-            self.problems[numbers.start : numbers.stop],
-            numbers,
-            n_thoughts=self.n_thoughts,
-            seed=self.settings.seed,
-            fill=self.settings.fill,
-            n_states=self.settings.n_states,
-        )
-        write_states(self._chunk(chunk, "safetensors"), states)
+            model, [self.problems[number] for number in numbers], numbers, n_thoughts=self.found.n_thoughts,
+            seed=settings.seed, pad=settings.pad, n_states=settings.n_states,
+        )  # fmt: skip
+        write_states(self.chunks.path(chunk, "safetensors"), states)
         # Rows come last: a chunk is done once they are there.
-        write_rows(self._chunk(chunk, "parquet"), rows)
+        write_rows(self.chunks.path(chunk), rows)
 
     def result(self) -> RunModel:
         """What was recorded. Raises InputError if the model could take no problem."""
-        recording = read_recording(
-            self.folder,
-            name=self.source.name,
-            n_thoughts=self.n_thoughts,
-            n_layer=self.info.n_layer,
-            c_thought=self.c_thought,
-            with_states=False,
-        )
+        recording = open_recording(self.out, self.found, with_states=False)
         if not len(recording):
             raise InputError(
                 f"{self.source.name} can take none of the {len(self.problems):,} problems; the first: "
                 f"{recording.skipped[0][1]}"
             )
-        return RunModel(
-            info=self.info,
-            folder=self.source.folder,
-            untrained=self.source.untrained,
-            n_thoughts=self.n_thoughts,
-            c_thought=self.c_thought,
-            n_problems=len(self.problems),
-            n_taken=len(recording),
-            skipped=recording.skipped[:N_SKIPPED_LISTED],
+        return self.found.model_copy(
+            update={"n_taken": len(recording), "skipped": recording.skipped[:N_SKIPPED_LISTED]}
         )
 
     def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:
@@ -257,37 +227,6 @@ class _Job:
                 if cancelled():
                     pool.shutdown(cancel_futures=True)
                     return
-
-    def _chunk(self, chunk: int, ending: str) -> Path:
-        return self.folder / "chunks" / f"{chunk:05}.{ending}"
-
-    def _claim(self, data: str) -> None:
-        """Make the folder this run's own. Raises InputError if it is another's."""
-        header = {
-            "version": VERSION,
-            "model": self.info.model_dump(mode="json"),
-            "data_hash": digest(self.problems),
-            "n_problems": len(self.problems),
-            "n_thoughts": self.n_thoughts,
-            "seed": self.settings.seed,
-            "fill": self.settings.fill,
-            "n_states": self.settings.n_states,
-        }
-        path = self.folder / "run.json"
-        if path.exists():
-            there = read_json(path)
-            changed = [key for key in header if not isinstance(there, dict) or there.get(key) != header[key]]
-            if changed:
-                raise InputError(
-                    f"{self.folder} holds another run ({', '.join(changed)} differ); choose another folder or remove it"
-                )
-        else:
-            write_json(path, header | {"data": data})
-        if not self.is_merged:
-            try:
-                (self.folder / "chunks").mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
 
 
 _here: tuple[_Job, CoconutGPT2] | None = None

@@ -9,6 +9,7 @@ where it stopped, and chunks may be made by any number of processes with the sam
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +25,13 @@ from safetensors.numpy import load_file, save_file
 
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
-from model.codec_slots import ANSWER, FIRST_SLOT
 from model.errors import InputError
 from model.files import atomic_path
+from model.metrics import Bools
 from model.problems.prosqa import ProsQAProblem, graph_json
-from model.readout import generated_answers
+from model.readout import forced_answers, generated_answers, key_vectors, node_log_probs, vector_log_probs
 from model.stats import Floats
+from model.store import Chunks
 from probing.read.attention import copy_map, edge_attention, replay
 from probing.read.categories import CATEGORIES, categorise
 from probing.read.probe import blind_rule
@@ -40,7 +42,6 @@ BATCH = 32
 N_COPY_MAPS = 256
 """Problems whose layer-1 copy map is recorded."""
 
-Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _FLOATS = pa.list_(pa.float32())
@@ -84,14 +85,14 @@ def record_chunk(
     *,
     n_thoughts: int,
     seed: int,
-    fill: bool,
+    pad: bool,
     n_states: int,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """Rows of the problems with these numbers, in order, and the states of those numbered below ``n_states``.
 
     A problem's prompt depends on (seed, number) alone. Problems the model cannot take become rows with a reason.
     States: ``number`` (n), ``states`` ``n L+1 K+1 n_embd`` float32 (the residual stream, layer L after ``ln_f``),
-    ``slots`` ``n n_slots``: the node in each slot, -1 for none, and ``embedding`` ``n_slots n_embd``.
+    ``slots`` ``n n_keys``: the node that has each key, -1 for none, and ``embedding`` ``n_keys n_embd``: of each key.
     """
     codec = model.codec
     rows: dict[int, dict[str, Any]] = {}
@@ -100,7 +101,7 @@ def record_chunk(
         row = {name: None for name in SCHEMA.names} | {"number": number, "problem": graph_json(problem)}
         rows[number] = row
         try:
-            size = model.config.padding_for(problem) if fill else None
+            size = model.config.padding_for(problem) if pad else None
             codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts, generates=True)
         except InputError as error:
             row["skipped"] = str(error)
@@ -117,7 +118,7 @@ def record_chunk(
     kept_numbers = sorted(states)
     slots = np.full((len(kept_numbers), codec.n_keys), -1)
     for i, number in enumerate(kept_numbers):
-        slots[i, list(prompts[number].draw.slots)] = np.arange(len(prompts[number].draw.slots))
+        slots[i, list(prompts[number].keys)] = np.arange(len(prompts[number].keys))
     shape = (0, model.config.n_layer + 1, n_thoughts + 1, model.config.n_embd)
     return [rows[number] for number in numbers], {
         "number": np.array(kept_numbers, dtype=np.int64),
@@ -125,7 +126,7 @@ def record_chunk(
         if kept_numbers
         else np.zeros(shape, np.float32),
         "slots": slots.astype(np.int64),
-        "embedding": model.transformer.wte.weight[FIRST_SLOT:].detach().float().cpu().numpy(),
+        "embedding": key_vectors(model).float().cpu().numpy(),
     }
 
 
@@ -140,48 +141,43 @@ def _record_batch(
     batch = model.codec.collate(prompts).to(model.device)
     trace = model.think(batch, n_thoughts)
     replayed = replay(model, batch, trace)
-    logits = model.logits(trace.states).double()
-    log_norm = logits.logsumexp(dim=-1)
-    marker = (logits[..., ANSWER] - log_norm).exp()
-    lens = model.logits(model.transformer.ln_f(replayed.residual)).float().cpu().numpy()
-    forced = model.logits_after(trace, ANSWER).double().softmax(dim=-1).cpu().numpy()
+    found, forced = node_log_probs(model, trace, prompts), forced_answers(model, trace, prompts)
+    marker = found.special[..., list(model.codec.special).index(model.codec.answer_mark)]
+    lens = [vector_log_probs(model, model.transformer.ln_f(layer), prompts).logit for layer in replayed.residual]
     written = generated_answers(model, trace, prompts)
     unit = torch.nn.functional.normalize(trace.states, dim=-1)
     similarity = (unit @ unit.transpose(1, 2)).cpu().numpy()
-    norms = trace.states.norm(dim=-1).cpu().numpy()
-    embedding_norm = float(model.transformer.wte.weight[FIRST_SLOT:].norm(dim=-1).mean())
+    embedding_norm = float(key_vectors(model).norm(dim=-1).mean())
     mapped = [i for i, number in enumerate(numbers) if number < N_COPY_MAPS]
     maps: dict[int, list[float]] = {}
     if mapped:
         index = torch.tensor(mapped, device=batch.input_ids.device)
         part = type(batch)(batch.input_ids[index], batch.attention_mask[index])
-        found = copy_map(model, part, [prompts[i] for i in mapped]).cpu()
-        maps = {i: found[j].flatten().tolist() for j, i in enumerate(mapped)}
-    arrays = logits.cpu().numpy()
+        copied = copy_map(model, part, [prompts[i] for i in mapped]).cpu()
+        maps = {i: copied[j].flatten().tolist() for j, i in enumerate(mapped)}
     rows = []
     for i, prompt in enumerate(prompts):
-        problem, tokens = prompt.problem, list(prompt.node_tokens)
-        texts = written[i]
+        problem, n, texts = prompt.problem, prompt.problem.n_nodes, written[i]
         rows.append(
             {
                 "blind_rule": blind_rule(problem),
-                "slots": list(prompt.draw.slots),
-                "n_filler": len(prompt.draw.filler),
+                "slots": list(prompt.keys),
+                "n_filler": prompt.n_distractors,
                 "category": [
                     CATEGORIES.index(categorise(problem, text, k // model.config.c_thought))
                     for k, text in enumerate(texts)
                 ],
                 "answer": [text.answer for text in texts],
                 "path": [list(text.path) for text in texts],
-                "p_target": forced[i, :, tokens[problem.target]].tolist(),
-                "p_neg_target": forced[i, :, tokens[problem.neg_target]].tolist(),
-                "logit": arrays[i][:, tokens].ravel().tolist(),
-                "log_norm": log_norm[i].tolist(),
+                "p_target": forced.p_target[i].tolist(),
+                "p_neg_target": forced.p_other[i].tolist(),
+                "logit": found.logit[i, :, :n].ravel().tolist(),
+                "log_norm": found.log_norm[i].tolist(),
                 "p_answer_marker": marker[i].tolist(),
-                "norm": norms[i].tolist(),
+                "norm": found.norm[i].tolist(),
                 "embedding_norm": embedding_norm,
                 "similarity": similarity[i].ravel().tolist(),
-                "lens": lens[:, i][:, :, tokens].ravel().tolist(),
+                "lens": np.stack([layer[i, :, :n] for layer in lens]).ravel().tolist(),
                 "edge_attention": edge_attention(replayed, batch, i, prompt).flatten().tolist(),
                 "copy_map": maps.get(i),
             }
@@ -209,22 +205,19 @@ def write_states(path: Path, states: dict[str, np.ndarray]) -> None:
         save_file(states, temporary)
 
 
-def merge(folder: Path, n_chunks: int) -> None:
-    """One ``rows.parquet`` and one ``states.safetensors`` from the chunks in ``folder/chunks``, which are removed."""
-    chunks = folder / "chunks"
+def merge(folder: Path, chunks: Chunks) -> None:
+    """One ``rows.parquet`` and one ``states.safetensors`` of the folder's chunks, which are removed."""
     with atomic_path(folder / "states.safetensors") as temporary:
-        parts = [load_file(chunks / f"{i:05}.safetensors") for i in range(n_chunks)]
+        parts = [load_file(chunks.path(i, "safetensors")) for i in range(chunks.n)]
         whole = {name: np.concatenate([part[name] for part in parts]) for name in ("number", "states", "slots")}
         save_file(whole | {"embedding": parts[0]["embedding"]}, temporary)
     with (
         atomic_path(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        for i in range(n_chunks):
-            writer.write_table(pq.read_table(chunks / f"{i:05}.parquet", schema=SCHEMA))
-    for path in chunks.iterdir():
-        path.unlink()
-    chunks.rmdir()
+        for i in range(chunks.n):
+            writer.write_table(pq.read_table(chunks.path(i), schema=SCHEMA))
+    shutil.rmtree(chunks.folder)
 
 
 # --- reading back ---------------------------------------------------------------------------------------------------
@@ -317,15 +310,22 @@ class Recording:
         """``M N``: False on padding."""
         return np.arange(self._most_nodes) < np.array([problem.n_nodes for problem in self.problems])[:, None]
 
+    def of_nodes(self, facts: Sequence[Sequence[float]]) -> Floats:
+        """``M N``: what is known of each problem's nodes, NaN on padding."""
+        found = np.full((len(self), self._most_nodes), np.nan)
+        for row, values in enumerate(facts):
+            found[row, : len(values)] = values
+        return found
+
     @cached_property
     def distance(self) -> Floats:
         """``M N``: hops from the root, inf where unreachable, NaN on padding."""
-        return self._node_facts([problem.distance for problem in self.problems])
+        return self.of_nodes([problem.distance for problem in self.problems])
 
     @cached_property
     def distance_to_target(self) -> Floats:
         """``M N``: hops to the target, inf where it cannot be reached, NaN on padding."""
-        return self._node_facts([problem.distance_to_target for problem in self.problems])
+        return self.of_nodes([problem.distance_to_target for problem in self.problems])
 
     @cached_property
     def on_path(self) -> Bools:
@@ -336,6 +336,11 @@ class Recording:
     def n_hops(self) -> Ints:
         """``M``: hops from the root to the target."""
         return np.array([problem.n_hops for problem in self.problems])
+
+    def rows_with_states(self) -> list[int]:
+        """Rows of the problems whose states are kept, in the order of ``states``."""
+        place = {number: row for row, number in enumerate(self.numbers.tolist())}
+        return [place[number] for number in self.states["number"].tolist()]
 
     # Edges
 
@@ -371,12 +376,6 @@ class Recording:
         found = np.full((len(self), n_layers, self.n_thoughts + 1, self._most_nodes), np.nan)
         for row, (problem, values) in enumerate(zip(self.problems, self.columns[column], strict=True)):
             found[row, :, :, : problem.n_nodes] = np.reshape(values, (n_layers, self.n_thoughts + 1, problem.n_nodes))
-        return found
-
-    def _node_facts(self, facts: Sequence[Sequence[float]]) -> Floats:
-        found = np.full((len(self), self._most_nodes), np.nan)
-        for row, values in enumerate(facts):
-            found[row, : len(values)] = values
         return found
 
 

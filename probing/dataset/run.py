@@ -7,41 +7,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem, digest
 from model.values import Cancelled, Progress, silent
-from probing.dataset.analyses.breakdown import breakdown, compare
+from probing.dataset.analyses.attention import attention
+from probing.dataset.analyses.breakdown import breakdown
+from probing.dataset.analyses.commitment import commitment
 from probing.dataset.analyses.common import Runs
+from probing.dataset.analyses.compare import compare
+from probing.dataset.analyses.entropy import entropy
+from probing.dataset.analyses.frontier import frontier
 from probing.dataset.analyses.geometry import geometry
-from probing.dataset.analyses.kswitch import commitment, kswitch
-from probing.dataset.analyses.node_values import entropy, height, parallelism, tree
-from probing.dataset.analyses.probes import linear_probes, save_probes
-from probing.dataset.analyses.superposition import attention, frontier_over_data, lens, superposition
+from probing.dataset.analyses.height import height
+from probing.dataset.analyses.kswitch import kswitch
+from probing.dataset.analyses.lens import lens
+from probing.dataset.analyses.parallelism import parallelism
+from probing.dataset.analyses.probes import linear_probes
+from probing.dataset.analyses.superposition import superposition
+from probing.dataset.analyses.tree import tree
 from probing.dataset.findings import DatasetResult, Section
 from probing.dataset.record import Settings, Source, open_recording, record_all
 from probing.dataset.report_page import write_result
 
-ANALYSES: dict[str, Callable[[Runs], Section]] = {
-    "kswitch": kswitch,
-    "tree": tree,
-    "parallelism": parallelism,
-    "height": height,
-    "superposition": superposition,
-    "frontier": frontier_over_data,
-    "attention": attention,
-    "lens": lens,
-    "probes": linear_probes,
-    "geometry": geometry,
-    "entropy": entropy,
-    "commitment": commitment,
-    "breakdown": breakdown,
-    "compare": compare,
+
+@dataclass(frozen=True)
+class Analysis:
+    """One way to look at the recordings of a run."""
+
+    run: Callable[[Runs], Section]
+    without_thoughts: bool = False
+    """It makes sense where the main model has no thoughts."""
+    n_models: int = 1
+    """Models it needs."""
+
+    def fits(self, runs: Runs) -> bool:
+        return len(runs.recordings) >= self.n_models and (self.without_thoughts or runs.main.n_thoughts > 0)
+
+
+ANALYSES: dict[str, Analysis] = {
+    "kswitch": Analysis(kswitch, without_thoughts=True),
+    "tree": Analysis(tree),
+    "parallelism": Analysis(parallelism),
+    "height": Analysis(height),
+    "superposition": Analysis(superposition),
+    "frontier": Analysis(frontier),
+    "attention": Analysis(attention),
+    "lens": Analysis(lens),
+    "probes": Analysis(linear_probes),
+    "geometry": Analysis(geometry),
+    "entropy": Analysis(entropy),
+    "commitment": Analysis(commitment),
+    "breakdown": Analysis(breakdown, without_thoughts=True),
+    "compare": Analysis(compare, without_thoughts=True, n_models=2),
 }
 """Every analysis, in the order of the report."""
-WITHOUT_THOUGHTS = ("kswitch", "breakdown", "compare")
-"""Those that make sense where the main model has no thoughts."""
 
 
 def choose_analyses(text: str) -> tuple[str, ...]:
@@ -82,21 +104,22 @@ def run_dataset(
     models = record_all(sources, problems, out, data=data, settings=settings, progress=progress, cancelled=cancelled)
     if models is None:
         return None
-    runs = Runs(tuple(open_recording(out, model) for model in models), tuple(models), settings.seed)
-    names = [name for name in analyses if runs.main.n_thoughts or name in WITHOUT_THOUGHTS]
-    names = [name for name in names if len(runs.recordings) > 1 or name != "compare"]
+    runs = Runs(
+        tuple(open_recording(out, model) for model in models),
+        tuple(models),
+        settings.seed,
+        tree_problem=tree_problem,
+        n_probe_problems=n_probe_problems,
+        out=Path(out),
+        progress=progress,
+    )
+    names = [name for name in analyses if ANALYSES[name].fits(runs)]
     sections = []
     for i, name in enumerate(names):
         if cancelled():
             return None
         progress("analyses", i, len(names))
-        if name == "probes":
-            sections.append(linear_probes(runs, n_problems=n_probe_problems, progress=progress))
-            for recording, model in zip(runs.recordings, models, strict=True):
-                if recording.n_thoughts:
-                    save_probes(recording, Path(out) / model.folder, n_problems=n_probe_problems)
-        else:
-            sections.append(tree(runs, tree_problem) if name == "tree" else ANALYSES[name](runs))
+        sections.append(ANALYSES[name].run(runs))
     progress("analyses", len(names), len(names))
     result = DatasetResult(
         data=data,

@@ -1,25 +1,45 @@
-"""What all analyses of a data set share: the models side by side, node groups by thought, and the label shuffle."""
+"""What all analyses of a data set share: the models side by side, node groups by thought, and the label shuffle.
+
+An analysis is a function ``Runs -> Section`` in a file of its own, and one row of ``run.ANALYSES``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from model.metrics import group_mean
+from model import metrics
+from model.files import read_json
+from model.metrics import Bools, group_mean
 from model.stats import Floats
-from probing.dataset.findings import RunModel
-from probing.dataset.recording import Bools, Recording
+from model.values import Progress, silent, validated
+from probing.dataset.cells import Cells
+from probing.dataset.findings import Published, RunModel, Section
+from probing.dataset.recording import Recording
+from probing.draw.values import Chart, Series
+
+SHUFFLED = "shuffled"
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The recordings of one data set, the main model's first."""
+    """The recordings of one data set, the main model's first, and what is asked of them."""
 
     recordings: tuple[Recording, ...]
     models: tuple[RunModel, ...]
     seed: int = 0
+    tree_problem: int | None = None
+    """Number of the problem whose search tree is drawn; None: the first."""
+    n_probe_problems: int = 300
+    """Problems that linear probes are fitted and scored on."""
+    out: Path | None = None
+    """Where probes are saved, in each model's folder."""
+    progress: Progress = silent
 
     @property
     def main(self) -> Recording:
@@ -33,9 +53,53 @@ class Runs:
     def is_untrained(self, recording: Recording) -> bool:
         return self.models[self.recordings.index(recording)].untrained
 
+    def lines(
+        self, cells: Cells, metric: str, group: str = "", *, controls: Iterable[str] = (), all_: bool = False
+    ) -> tuple[Series, ...]:
+        """A metric by step: a line for each model that thinks (``all_``: for every model) and for each control."""
+        models = self.recordings if all_ else self.thinking
+        return (
+            *(cells.line(metric, r.name, group, control=self.is_untrained(r)) for r in models),
+            *(cells.line(metric, name, group, control=True) for name in controls),
+        )
 
-GROUPS = ("not reached", "reached", "earlier", "frontier", "optimal")
-"""Node groups of thought t. *reached* holds *earlier* (before the frontier) and *frontier*, which holds *optimal*."""
+    def section(
+        self, cells: Cells, charts: Iterable[Chart], says: Iterable[str], *, n: int | None = None, **texts: str
+    ) -> Section:
+        """The finished analysis; ``texts`` are the other fields of a Section, n is that of the main model."""
+        return Section(
+            name=cells.analysis,
+            n=len(self.main) if n is None else n,
+            says=tuple(says),
+            cells=tuple(cells),
+            charts=tuple(charts),
+            published=published().get(cells.analysis, ()),
+            **texts,
+        )
+
+
+@cache
+def published() -> Mapping[str, tuple[Published, ...]]:
+    """The numbers printed in papers that stand beside each analysis."""
+    path = Path(__file__).parent.parent / "published.json"
+    return validated(dict[str, tuple[Published, ...]], read_json(path), where=str(path))
+
+
+def heat(
+    columns: Iterable[str],
+    rows: Mapping[str, Sequence[float | None]],
+    *,
+    y_range: tuple[float, float] = (0, 1),
+    **what: Any,
+) -> Chart:
+    """A table of numbers in colour: each row's values under the columns."""
+    x = tuple(columns)
+    series = tuple(Series(name=name, x=x, y=tuple(values)) for name, values in rows.items())
+    return Chart(kind="heatmap", y_range=y_range, series=series, **what)
+
+
+GROUPS = ("beyond", "reached", "passed", "frontier", "optimal")
+"""Node groups of thought t: those of ``model.metrics``, and *reached*, which is *passed* and *frontier* together."""
 GROUPINGS = {
     "strict": "breadth-first layers: a node belongs to the thought of its distance from the root",
     "walk": "as in the published notebook: the frontier of thought t is every node at the end of a walk of t edges",
@@ -47,22 +111,15 @@ def node_groups(recording: Recording, grouping: str = "strict", *, first: int = 
 
     With ``first=0`` the groups are those of the position that **produces** thought 1, 2, ...: what is reached before.
     """
-    distance, t = recording.distance[:, None, :], np.arange(first, first + recording.n_thoughts)[:, None]
-    best = recording.on_path[:, None, :] & (distance == t)
-    if grouping == "strict":
-        frontier, reached = distance == t, distance <= t
-    else:
-        assert grouping == "walk", grouping
+    t = np.arange(first, first + recording.n_thoughts)
+    found = metrics.node_groups(recording.distance, t, on_path=recording.on_path)
+    found["reached"] = found["passed"] | found["frontier"]
+    if grouping == "walk":
         walks = walk_layers(recording, first + recording.n_thoughts)
-        frontier = walks[:, first:]
-        reached = np.logical_or.accumulate(walks, axis=1)[:, first:]
-    return {
-        "not reached": recording.is_node[:, None, :] & ~reached,
-        "reached": reached,
-        "earlier": reached & ~frontier,
-        "frontier": frontier,
-        "optimal": best,
-    }
+        frontier, reached = walks[:, first:], np.logical_or.accumulate(walks, axis=1)[:, first:]
+        beyond = recording.is_node[:, None, :] & ~reached
+        found |= {"beyond": beyond, "reached": reached, "passed": reached & ~frontier, "frontier": frontier}
+    return {name: found[name] for name in GROUPS}
 
 
 def walk_layers(recording: Recording, n: int) -> Bools:
@@ -85,9 +142,3 @@ def shuffled_mean(values: Floats, members: Bools, group: Bools) -> Floats:
     The mean over all members, wherever the group is not empty: no shuffle need be drawn.
     """
     return np.where(group.any(axis=-1), group_mean(values, members), np.nan)
-
-
-def mean_of(parts: Sequence[Floats]) -> Floats:
-    """Mean of arrays of one shape; NaN where all are."""
-    total: Floats = np.sum(parts, axis=0)
-    return total / len(parts)

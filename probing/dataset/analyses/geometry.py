@@ -2,106 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 
+from model.metrics import group_mean
 from model.stats import Floats
-from probing.dataset.analyses.common import Runs
-from probing.dataset.analyses.node_values import untrained
-from probing.dataset.analyses.superposition import _plain
-from probing.dataset.cells import Cell, mean_cell, mean_cells
-from probing.dataset.findings import Chart, Published, Section, Series, lines
+from probing.dataset.analyses.common import Runs, heat
+from probing.dataset.cells import Cells
+from probing.dataset.findings import Section
 from probing.dataset.recording import Recording
+from probing.draw.values import Chart, Series
 
 RSA_GROUP = 40
 """Problems in one group for representational similarity; the interval is over groups."""
 N_POINTS = 250
+EMBEDDING = "norm of a node embedding (mean)"
+DIAGONALITY = "RSA diagonality"
 
 
 def geometry(runs: Runs) -> Section:
     """Norms, similarity, PCA and RSA of the states."""
-    cells: list[Cell] = []
+    cells, main = Cells("geometry"), runs.main
     charts: list[Chart] = []
-    for recording in runs.thinking:
-        what: dict[str, Any] = {"analysis": "geometry", "source": recording.name}
-        cells += mean_cells(recording.norm, first_step=0, metric="norm", **what)
-        embedding = np.array(recording.columns["embedding_norm"], float)
-        cells.append(mean_cell(embedding[:1], metric="norm of a node embedding (mean)", **what))
-        similarity = recording.similarity
-        for i in range(recording.n_thoughts + 1):
-            cells += mean_cells(similarity[:, i], first_step=0, metric="cosine", group=f"h{i}, same problem", **what)
+    for r in runs.thinking:
+        ks = range(r.n_thoughts + 1)
+        cells.means(r.norm, first=0, metric="norm", source=r.name)
+        cells.mean(np.array(r.columns["embedding_norm"][:1], float), metric=EMBEDDING, source=r.name)
+        for i in ks:
+            group = f"h{i}, same problem"
+            cells.means(r.similarity[:, i], first=0, metric="cosine", source=r.name, group=group)
+        names = [f"h{i}" for i in ks]
         charts.append(
-            _heat(
-                f"similarity_{recording.name}", f"{recording.name}: cosine between states of one problem",
-                similarity.mean(axis=0), "h", (-1, 1),
+            heat(
+                names, dict(zip(names, r.similarity.mean(axis=0).tolist(), strict=True)), name=f"similarity_{r.name}",
+                title=f"{r.name}: cosine between states of one problem", x_label="state", y_label="state",
+                y_range=(-1, 1),
             )
         )  # fmt: skip
-        if len(recording.states.get("number", ())) > 1:
-            states = _last_layer(recording)
-            cells += [
-                mean_cell(_other_problem(states[:, k]), metric="cosine, other problem", step=k, **what)
-                for k in range(recording.n_thoughts + 1)
-            ]
-            cells += _rsa_cells(recording, states, runs.seed)
-            charts += _pca_charts(recording, states) if recording is runs.main else []
-            grid = [
-                tuple(c.value for c in cells if c.source == recording.name and c.group == f"thought {t}")
-                for t in range(1, recording.n_thoughts + 1)
-            ]
-            if all(grid):
-                charts.append(
-                    Chart(
-                        name=f"rsa_{recording.name}", kind="heatmap", y_range=(-1, 1),
-                        title=f"{recording.name}: RSA of thoughts (rows) with frontier sets (columns), Spearman",
-                        x_label="frontier of hop", y_label="thought",
-                        series=tuple(
-                            Series(name=f"thought {t}", x=tuple(f"hop {s}" for s in range(1, len(row) + 1)), y=row)
-                            for t, row in enumerate(grid, 1)
-                        ),
-                    )
-                )  # fmt: skip
-    off = set(untrained(runs))
+        if len(r.states.get("number", ())) < 2:
+            continue
+        states = r.states["states"][:, -1].astype(float)
+        for k in ks:
+            cells.mean(_other_problem(states[:, k]), metric="cosine, other problem", source=r.name, step=k)
+        charts += _pca_charts(r, states) if r is main else []
+        if rows := _rsa_cells(cells, r, states, runs.seed):
+            charts.append(
+                heat(
+                    (f"hop {s}" for s in ks[1:]), rows, name=f"rsa_{r.name}", y_range=(-1, 1),
+                    title=f"{r.name}: RSA of thoughts (rows) with frontier sets (columns), Spearman",
+                    x_label="frontier of hop", y_label="thought",
+                )
+            )  # fmt: skip
+    embedding = cells.of(EMBEDDING, main.name)[0]
+    ks = range(main.n_thoughts + 1)
+    level = Series(name=f"node embedding, {main.name}", x=tuple(ks), y=(embedding.value,) * len(ks), control=True)
     charts.insert(
         0,
         Chart(
             name="norm_by_k", title="Norm of the state h_k", kind="lines", x_label="thoughts k", y_label="norm",
-            series=(
-                *(
-                    lines(
-                        [c for c in cells if c.source == r.name and c.metric == "norm"], r.name, control=r.name in off
-                    )
-                    for r in runs.thinking
-                ),
-                *(
-                    Series(
-                        name=f"node embedding, {c.source}", x=tuple(range(runs.main.n_thoughts + 1)),
-                        y=(c.value,) * (runs.main.n_thoughts + 1), control=True,
-                    )
-                    for c in cells if c.metric.startswith("norm of a node") and c.source == runs.main.name
-                ),
-            ),
+            series=(*runs.lines(cells, "norm"), level),
         ),
     )  # fmt: skip
-    main = runs.main
-    norms = [c for c in cells if c.source == main.name and c.metric == "norm"]
-    embedding_cell = next(c for c in cells if c.source == main.name and c.metric.startswith("norm of a node"))
-    says = [f"|h_0| is {_plain(norms[0])}; a node embedding has norm {_plain(embedding_cell)} on average."]
-    diagonal = [c for c in cells if c.source == main.name and c.metric == "RSA diagonality"]
-    if diagonal:
-        control = [c for c in cells if c.metric == "RSA diagonality" and c.source in off]
-        beside = f"; untrained {_plain(control[0])}" if control else ""
-        says.append(f"RSA diagonality {_plain(diagonal[0])} ({diagonal[0].n} groups){beside}.")
-    return Section(
-        name="geometry",
+    says = [
+        f"|h_0| is {cells.of('norm', main.name)[0].text()}; a node embedding has norm {embedding.text()} on average."
+    ]
+    for found in cells.of(DIAGONALITY, main.name):
+        controls = [c for r in runs.thinking if runs.is_untrained(r) for c in cells.of(DIAGONALITY, r.name)]
+        beside = "".join(f"; untrained {c.text()}" for c in controls[:1])
+        says.append(f"{DIAGONALITY} {found.text()} ({found.n} groups){beside}.")
+    return runs.section(
+        cells,
+        charts,
+        says,
         title="Geometry of thoughts",
         shows="How long thoughts are beside the embeddings they stand in for, how alike they are, where they lie, and "
         "whether problems with like frontiers have like thoughts.",
         definition="Norms are Euclidean, of h_k after ln_f. Cosine between states of one problem. PCA: two components "
         "of all thoughts of all kept problems together. RSA: over pairs of problems, Spearman correlation of the "
-        "cosine of their thoughts t with the overlap (Jaccard, by slot) of their frontiers at hop s. Diagonality: mean "
+        "cosine of their thoughts t with the overlap (Jaccard, by key) of their frontiers at hop s. Diagonality: mean "
         "RSA with the thought's own hop minus the mean with other hops, over hops with 30 defined pairs or more.",
         interval=f"Bootstrap over problems, 95 %; for RSA over disjoint groups of {RSA_GROUP} problems.",
         control="The untrained model throughout; for similarity, the same thought of the next problem in the file; "
@@ -109,24 +90,11 @@ def geometry(runs: Runs) -> Section:
         does_not_show="Closeness in two components or by cosine says little about what later layers read.",
         paper="Norms: facebookresearch/coconut, issue 29. RSA and diagonality: Cheng and Zhang 2026. PCA: Zhang et "
         "al. 2025 (arXiv 2512.21711).",
-        n=len(main),
-        says=tuple(says),
-        cells=tuple(cells),
-        charts=tuple(charts),
-        published=(
-            Published(
-                what="Norms",
-                source="facebookresearch/coconut, issue 29, confirmed by the first author",
-                columns=("finding",),
-                rows=(("thoughts have much larger norms than embeddings",),),
-                differs="Fine-tuned GPT-2; no number given.",
-            ),
-        ),
     )
 
 
 def rsa(states: Floats, frontiers: np.ndarray) -> tuple[float, int]:
-    """(Spearman, pairs) of the cosines of ``n d`` states with the Jaccard overlaps of ``n slots`` sets, over pairs.
+    """(Spearman, pairs) of the cosines of ``n d`` states with the Jaccard overlaps of ``n keys`` sets, over pairs.
 
     Pairs in which both sets are empty have no overlap and are left out. NaN if either side does not vary.
     """
@@ -145,52 +113,37 @@ def rsa(states: Floats, frontiers: np.ndarray) -> tuple[float, int]:
     return float(np.corrcoef(rankdata(alike), rankdata(overlap))[0, 1]), len(rows)
 
 
-def frontier_slots(recording: Recording) -> np.ndarray:
-    """``n K n_slots`` (bool): which slots the frontier of hop 1..K fills, for the problems whose states are kept."""
+def frontier_keys(recording: Recording) -> np.ndarray:
+    """``n K n_keys`` (bool): keys of the nodes in the frontier of hop 1..K, for the problems whose states are kept."""
     nodes = recording.states["slots"]
-    place = {number: row for row, number in enumerate(recording.numbers.tolist())}
     found = np.zeros((len(nodes), recording.n_thoughts, nodes.shape[1]), dtype=bool)
-    for i, number in enumerate(recording.states["number"].tolist()):
-        distance = np.array([*recording.problems[place[number]].distance, np.inf])
+    for i, row in enumerate(recording.rows_with_states()):
+        distance = np.array([*recording.problems[row].distance, np.inf])
         found[i] = distance[nodes[i]] == np.arange(1, recording.n_thoughts + 1)[:, None]
     return found
 
 
-def _rsa_cells(recording: Recording, states: Floats, seed: int) -> list[Cell]:
-    frontiers = frontier_slots(recording)
-    n_thoughts = recording.n_thoughts
+def _rsa_cells(cells: Cells, recording: Recording, states: Floats, seed: int) -> dict[str, list[float | None]]:
+    """Adds the cells; the mean RSA of each thought with each hop, or nothing where there are too few problems."""
+    frontiers, n_thoughts, name = frontier_keys(recording), recording.n_thoughts, recording.name
     order = np.random.default_rng(seed).permutation(len(states))
     n_groups = len(order) // RSA_GROUP
-    found = np.full((n_groups, n_thoughts, n_thoughts), np.nan)
-    for g in range(n_groups):
-        rows = order[g * RSA_GROUP : (g + 1) * RSA_GROUP]
-        for t in range(n_thoughts):
-            for s in range(n_thoughts):
-                value, n_pairs = rsa(states[rows, t], frontiers[rows, s])
-                found[g, t, s] = value if n_pairs >= 30 else np.nan
     if not n_groups:
-        return []
-    cells = []
+        return {}
+    found = np.full((n_groups, n_thoughts, n_thoughts), np.nan)
+    for g, t, s in np.ndindex(*found.shape):
+        rows = order[g * RSA_GROUP : (g + 1) * RSA_GROUP]
+        value, n_pairs = rsa(states[rows, t], frontiers[rows, s])
+        found[g, t, s] = value if n_pairs >= 30 else np.nan
+    grid = {}
     for t in range(n_thoughts):
-        cells += mean_cells(
-            found[:, t], first_step=1, analysis="geometry", metric="RSA", source=recording.name,
-            group=f"thought {t + 1}",
-        )  # fmt: skip
-    same = np.eye(n_thoughts, dtype=bool)
-    diagonal = np.array(
-        [
-            np.nanmean(grid[same]) - np.nanmean(grid[~same])
-            if np.isfinite(grid[same]).any() and np.isfinite(grid[~same]).any()
-            else np.nan
-            for grid in found
-        ]
-    )
-    cells.append(mean_cell(diagonal, analysis="geometry", metric="RSA diagonality", source=recording.name))
-    return cells
-
-
-def _last_layer(recording: Recording) -> Floats:
-    return recording.states["states"][:, -1].astype(float)
+        group = f"thought {t + 1}"
+        of_thought = cells.means(found[:, t], first=1, metric="RSA", source=name, group=group)
+        grid[group] = [cell.value for cell in of_thought]
+    flat, same = found.reshape(n_groups, -1), np.eye(n_thoughts, dtype=bool).ravel()
+    own, other = (group_mean(flat, np.isfinite(flat) & members) for members in (same, ~same))
+    cells.mean(own - other, metric=DIAGONALITY, source=name)
+    return grid
 
 
 def _other_problem(states: Floats) -> Floats:
@@ -204,8 +157,7 @@ def _pca_charts(recording: Recording, states: Floats) -> list[Chart]:
     pca = PCA(n_components=2, random_state=0).fit(thoughts)
     points = pca.transform(thoughts).reshape(n, n_thoughts, 2)
     explained = " and ".join(f"{100 * share:.1f} %" for share in pca.explained_variance_ratio_)
-    place = {number: row for row, number in enumerate(recording.numbers.tolist())}
-    rows = [place[number] for number in recording.states["number"].tolist()][:N_POINTS]
+    rows = recording.rows_with_states()[:N_POINTS]
     labels = tuple(f"problem {recording.numbers[row]}" for row in rows)
     found = _branches(recording, rows)
 
@@ -215,22 +167,12 @@ def _pca_charts(recording: Recording, states: Floats) -> list[Chart]:
             note=f"the components explain {explained} of the variance",
         )  # fmt: skip
 
-    by_thought = [
-        Series(
-            name=f"thought {t + 1}", x=tuple(points[: len(rows), t, 0].tolist()),
-            y=tuple(points[: len(rows), t, 1].tolist()), labels=labels,
-        )
-        for t in range(n_thoughts)
-    ]  # fmt: skip
-    by_branch = []
-    for name in sorted(set(found)):
-        chosen = [i for i, branch in enumerate(found) if branch == name]
-        by_branch.append(
-            Series(
-                name=name, x=tuple(points[chosen, 0, 0].tolist()), y=tuple(points[chosen, 0, 1].tolist()),
-                labels=tuple(labels[i] for i in chosen),
-            )
-        )  # fmt: skip
+    def cloud(name: str, t: int, chosen: Sequence[int]) -> Series:
+        x, y = points[list(chosen), t].T.tolist()
+        return Series(name=name, x=tuple(x), y=tuple(y), labels=tuple(labels[i] for i in chosen))
+
+    by_thought = [cloud(f"thought {t + 1}", t, range(len(rows))) for t in range(n_thoughts)]
+    by_branch = [cloud(name, 0, [i for i, branch in enumerate(found) if branch == name]) for name in sorted(set(found))]
     return [
         chart("pca_by_thought", f"PCA of thoughts, coloured by distance t (first {len(rows)} problems)", by_thought),
         chart("pca_by_branch", "PCA of thought 1, coloured by the number of branches it should hold", by_branch),
@@ -240,13 +182,3 @@ def _pca_charts(recording: Recording, states: Floats) -> list[Chart]:
 def _branches(recording: Recording, rows: list[int]) -> list[str]:
     sizes = [len(recording.problems[row].frontier(1)) for row in rows]
     return [f"{size} branch{'es' if size > 1 else ''}" if size < 5 else "5 branches or more" for size in sizes]
-
-
-def _heat(name: str, title: str, values: Floats, letter: str, scale: tuple[float, float]) -> Chart:
-    return Chart(
-        name=name, title=title, kind="heatmap", x_label="state", y_label="state", y_range=scale,
-        series=tuple(
-            Series(name=f"{letter}{i}", x=tuple(f"{letter}{j}" for j in range(len(row))), y=tuple(row.tolist()))
-            for i, row in enumerate(values)
-        ),
-    )  # fmt: skip

@@ -24,14 +24,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model.files import atomic_path, write_json
-from model.metrics import auroc, average_precision, shuffled
+from model.metrics import Bools, auroc, average_precision, shuffled
 from model.stats import Floats
-from model.values import Progress, silent
-from probing.dataset.analyses.common import Runs
-from probing.dataset.analyses.superposition import _plain
-from probing.dataset.cells import Cell, mean_cell
-from probing.dataset.findings import Chart, Published, Section, Series
-from probing.dataset.recording import Bools, Recording
+from probing.dataset.analyses.common import Runs, heat
+from probing.dataset.cells import Cells
+from probing.dataset.findings import Section
+from probing.dataset.recording import Recording
 
 N_FOLDS = 5
 ALPHA = 100.0
@@ -74,9 +72,7 @@ class ProbeData:
 
 def probe_data(recording: Recording, n_problems: int) -> ProbeData:
     """From the kept states of the first problems."""
-    numbers = recording.states["number"][:n_problems]
-    place = {number: row for row, number in enumerate(recording.numbers.tolist())}
-    rows = np.array([place[number] for number in numbers.tolist()], dtype=np.int64)
+    rows = np.array(recording.rows_with_states()[:n_problems], dtype=np.int64)
     most = max((recording.problems[row].n_nodes for row in rows), default=0)
     slot = np.full((len(rows), most), -1)
     for i, row in enumerate(rows):
@@ -146,93 +142,61 @@ def fit_scores(data: ProbeData, layer: int, t: int, *, seed: int) -> ProbeScores
     return ProbeScores(score, label)
 
 
-def linear_probes(runs: Runs, *, n_problems: int = 300, progress: Progress = silent) -> Section:
+def linear_probes(runs: Runs) -> Section:
     """Every probe of every layer and thought, with its controls, for the models that have thoughts."""
-    cells: list[Cell] = []
-    charts: list[Chart] = []
+    cells, charts, main = Cells("probes"), [], runs.main
     tests: list[tuple[dict[str, Any], float]] = []
     chosen = [r for r in runs.thinking if len(r.states.get("number", ())) >= 2 * N_FOLDS]
-    total = sum((r.n_layer + 1) * r.n_thoughts for r in chosen)
-    done = 0
-    for recording in chosen:
-        data = probe_data(recording, n_problems)
-        members = data.is_node
-        grids: dict[str, list[list[float | None]]] = {"frontier": [], "path": []}
-        steps: dict[int, list[list[float | None]]] = {}
-        for layer in range(recording.n_layer + 1):
-            for grid in grids.values():
-                grid.append([])
-            for t in range(1, recording.n_thoughts + 1):
-                scores = fit_scores(data, layer, t, seed=runs.seed)
-                what: dict[str, Any] = {
-                    "analysis": "probes",
-                    "source": recording.name,
-                    "group": f"layer {layer}",
-                    "step": t,
-                }
-                found = {column: scores.auroc(column, members) for column in scores.score}
-                for target in TARGETS:
-                    ap = scores.average_precision(target, members)
-                    size = (scores.label[target] & members).sum(axis=1)
-                    base = np.where(size > 0, size / members.sum(axis=1), np.nan)
-                    cells.append(mean_cell(ap, metric=f"average precision: {target}", **what))
-                    cells.append(mean_cell(base, metric=f"base rate: {target}", **what))
-                    change = found[target] - found[f"{target}, shuffled"]
-                    change = change[~np.isnan(change)]
-                    if len(change) >= 10 and bool(np.any(change)):
-                        p = float(wilcoxon(change, alternative="greater").pvalue)
-                        tests.append(({**what, "metric": f"q: {target} above shuffled", "n": len(change)}, p))
-                for column, values in found.items():
-                    cells.append(mean_cell(values, metric=f"AUROC: {column}", **what))
-                cells.append(
-                    mean_cell(found["frontier"] - found["control task"], metric="selectivity: frontier", **what)
-                )
-                for target, grid in grids.items():
-                    grid[-1].append(_mean(found[target]))
-                if layer == recording.n_layer:
-                    steps.setdefault(layer, []).append(
-                        [_mean(found[f"frontier {s}"]) for s in range(1, recording.n_thoughts + 1)]
-                    )
+    total, done = sum((r.n_layer + 1) * r.n_thoughts for r in chosen), 0
+    for r in chosen:
+        data, thoughts = probe_data(r, runs.n_probe_problems), range(1, r.n_thoughts + 1)
+        for layer in range(r.n_layer + 1):
+            for t in thoughts:
+                what: dict[str, Any] = {"source": r.name, "group": f"layer {layer}", "step": t}
+                tests += _score(cells, data, layer, t, what, seed=runs.seed)
                 done += 1
-                progress("linear probes", done, total)
-        thoughts = tuple(f"thought {t}" for t in range(1, recording.n_thoughts + 1))
-        for target, grid in grids.items():
+                runs.progress("linear probes", done, total)
+        layers = [f"layer {i}" for i in range(r.n_layer + 1)]
+        for target in ("frontier", "path"):
+            rows = {layer: [c.value for c in cells.of(f"AUROC: {target}", r.name, layer)] for layer in layers}
             charts.append(
-                Chart(
-                    name=f"probe_{target}_{recording.name}", kind="heatmap", y_range=(0, 1),
-                    title=f"{recording.name}: AUROC of a linear probe for '{target}' ({TARGETS[target]})",
+                heat(
+                    (f"thought {t}" for t in thoughts), rows, name=f"probe_{target}_{r.name}",
+                    title=f"{r.name}: AUROC of a linear probe for '{target}' ({TARGETS[target]})",
                     x_label="thought t", y_label="layer",
-                    series=tuple(
-                        Series(name=f"layer {i}", x=thoughts, y=tuple(row)) for i, row in enumerate(grid)
-                    ),
                 )
             )  # fmt: skip
-        for layer, rows in steps.items():
-            charts.append(
-                Chart(
-                    name=f"probe_steps_{recording.name}", kind="heatmap", y_range=(0, 1),
-                    title=f"{recording.name}, layer {layer}: which hop's frontier each thought tells",
-                    x_label="frontier of hop", y_label="thought",
-                    series=tuple(
-                        Series(name=thoughts[t], x=tuple(f"hop {s + 1}" for s in range(len(row))), y=tuple(row))
-                        for t, row in enumerate(rows)
-                    ),
-                )
-            )  # fmt: skip
+        by_hop = [[c.value for c in cells.of(f"AUROC: frontier {s}", r.name, layers[-1])] for s in thoughts]
+        charts.append(
+            heat(
+                (f"hop {s}" for s in thoughts),
+                {f"thought {t}": row for t, row in zip(thoughts, zip(*by_hop, strict=True), strict=True)},
+                name=f"probe_steps_{r.name}",
+                title=f"{r.name}, {layers[-1]}: which hop's frontier each thought tells",
+                x_label="frontier of hop", y_label="thought",
+            )
+        )  # fmt: skip
     if tests:
         adjusted = false_discovery_control([p for _, p in tests])
-        cells += [
-            Cell.model_validate({**what, "value": float(q)}) for (what, _), q in zip(tests, adjusted, strict=True)
-        ]
-    main = runs.main
-    n = min(n_problems, len(main.states.get("number", ())))
-    top = [c for c in cells if c.source == main.name and c.group == f"layer {main.n_layer}" and c.step == 1]
+        for (what, _), q in zip(tests, adjusted, strict=True):
+            cells.add(float(q), **what)
+    for r, model in zip(runs.recordings, runs.models, strict=True):
+        if runs.out is not None and r.n_thoughts:
+            save_probes(r, runs.out / model.folder, n_problems=runs.n_probe_problems)
+    n = min(runs.n_probe_problems, len(main.states.get("number", ())))
 
-    def of(metric: str) -> str:
-        return next((_plain(c) for c in top if c.metric == metric), "undefined")
+    def of(column: str) -> str:
+        found = cells.of(f"AUROC: {column}", main.name, f"layer {main.n_layer}")
+        return found[0].text() if found else "undefined"
 
-    return Section(
-        name="probes",
+    return runs.section(
+        cells,
+        charts,
+        [
+            f"Thought 1, last layer: frontier AUROC {of('frontier')}; unseen names {of('frontier, unseen names')}; "
+            f"shuffled {of('frontier, shuffled')}; control task {of('control task')} (n = {n})."
+        ],
+        n=n,
         title="Linear probes of states",
         shows="What a fitted linear read-out finds in each layer and thought, beside what it finds where there is "
         "nothing to find.",
@@ -249,24 +213,29 @@ def linear_probes(runs: Runs, *, n_problems: int = 300, progress: Progress = sil
         does_not_show="That the model uses what a probe finds. A probe has as many weights as the state, so it can "
         "learn names by heart: read selectivity and unseen names.",
         paper="Martin 2026 (probes by layer and position, selectivity); Hewitt and Liang 2019.",
-        n=n,
-        says=(
-            f"Thought 1, last layer: frontier AUROC {of('AUROC: frontier')}; unseen names "
-            f"{of('AUROC: frontier, unseen names')}; shuffled {of('AUROC: frontier, shuffled')}; control task "
-            f"{of('AUROC: control task')} (n = {n}).",
-        ),
-        cells=tuple(cells),
-        charts=tuple(charts),
-        published=(
-            Published(
-                what="Selectivity at position 3, points (Coconut / pause), and cells found significant",
-                source="Martin 2026, GPT-2, 13 layers by 6 positions",
-                columns=("selectivity", "cells"),
-                rows=(("+52.0 / +52.3", "29 / 11 of 78"),),
-                differs="Accuracy of multi-class probes on pretrained GPT-2, not AUROC by node.",
-            ),
-        ),
     )
+
+
+def _score(
+    cells: Cells, data: ProbeData, layer: int, t: int, what: dict[str, Any], *, seed: int
+) -> list[tuple[dict[str, Any], float]]:
+    """Adds the cells of one layer and thought; (cell, p) of its tests against shuffled labels."""
+    scores, members, tests = fit_scores(data, layer, t, seed=seed), data.is_node, []
+    found = {column: scores.auroc(column, members) for column in scores.score}
+    for target in TARGETS:
+        size = (scores.label[target] & members).sum(axis=1)
+        base = np.where(size > 0, size / members.sum(axis=1), np.nan)
+        cells.mean(scores.average_precision(target, members), metric=f"average precision: {target}", **what)
+        cells.mean(base, metric=f"base rate: {target}", **what)
+        change = found[target] - found[f"{target}, shuffled"]
+        change = change[~np.isnan(change)]
+        if len(change) >= 10 and bool(np.any(change)):
+            p = float(wilcoxon(change, alternative="greater").pvalue)
+            tests.append(({**what, "metric": f"q: {target} above shuffled", "n": len(change)}, p))
+    for column, values in found.items():
+        cells.mean(values, metric=f"AUROC: {column}", **what)
+    cells.mean(found["frontier"] - found["control task"], metric="selectivity: frontier", **what)
+    return tests
 
 
 def save_probes(recording: Recording, folder: str | Path, *, n_problems: int) -> None:
@@ -313,7 +282,3 @@ def _place(values: np.ndarray, rows: np.ndarray, nodes: np.ndarray, shape: tuple
     found = np.full(shape, np.nan)
     found[rows, nodes] = values
     return found
-
-
-def _mean(values: Floats) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
