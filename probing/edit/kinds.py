@@ -101,7 +101,7 @@ class Context:
     directions: Directions | None
 
     def members(self, sets: Sequence[Members]) -> Tensor:
-        """``B n_slots``: 1 at the slots of the nodes of each row's set."""
+        """``B n_keys``: 1 at the keys of the nodes of each row's set."""
         assert self.directions is not None
         found = torch.zeros(len(sets), next(iter(self.directions.vectors.values())).shape[1])
         for row, (nodes, prompt) in enumerate(zip(sets, self.run.prompts, strict=True)):
@@ -120,11 +120,11 @@ class Site:
     at: int
     """The thought it is fed as: ``t``, but for the control that puts it at another step."""
     out: Tensor
-    """``B n_slots``: 1 at nodes that are taken out; of kinds that take nodes."""
+    """``B n_keys``: 1 at nodes that are taken out; of kinds that take nodes."""
     put: Tensor
-    """``B n_slots``: 1 at nodes that are put in."""
+    """``B n_keys``: 1 at nodes that are put in."""
     reference: Tensor
-    """``B n_slots``: nodes whose mean coefficient nodes put in are given, where coefficients are measured: those that
+    """``B n_keys``: nodes whose mean coefficient nodes put in are given, where coefficients are measured: those that
     the edit itself (not its control) takes out, or the frontier if its kind takes none out."""
     thoughts: tuple[int, ...]
     strength: float
@@ -140,7 +140,7 @@ class Site:
 
     @property
     def vectors(self) -> Tensor:
-        """``n_slots n_embd``: node directions."""
+        """``n_keys n_embd``: node directions."""
         return self.directions.vectors[self.estimator][self.at - 1].to(self.out.device)
 
     def toward(self, new: Change) -> Change:
@@ -316,10 +316,10 @@ def _shifted(site: Site, factor: float) -> Change:
         return lambda thought: thought + change.to(thought)
 
     def measured(thought: Tensor) -> Tensor:
-        held = site.directions.weights(thought.float(), site.at, site.estimator).to(site.out.device)
+        found = site.directions.coefficients(thought.float(), site.at, site.estimator).to(site.out.device)
         n = site.reference.sum(dim=1, keepdim=True).clamp(min=1)
-        mean = (held * site.reference).sum(dim=1, keepdim=True) / n
-        return thought + (factor * ((mean * site.put - held * site.out) @ site.vectors)).to(thought)
+        mean = (found * site.reference).sum(dim=1, keepdim=True) / n
+        return thought + (factor * ((mean * site.put - found * site.out) @ site.vectors)).to(thought)
 
     return measured
 
