@@ -111,7 +111,7 @@ def test_the_answer_state_has_no_weights_and_cut_runs_are_drawn(swapped: Interve
         ("swap:t=1,nodes=a,to=b", "taking a out of thought 1 and putting b in"),
         ("remove:t=1-3", "taking the target's branch out of thoughts 1 to 3"),
         ("write:t=2,nodes=nothing", "writing an empty thought 2"),
-        ("write:t=2,nodes=other-branch/1", "writing thought 2 as a sum of one node of the other branch"),
+        ("write:t=2,nodes=other-branch/1", "writing thought 2 as a sum of one node of the counterfactual branch"),
         (
             "zero:t=1+3&mean:t=2",
             "setting thoughts 1 and 3 to zero and putting the mean over many problems in place of ",

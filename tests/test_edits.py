@@ -583,7 +583,8 @@ def negate(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_new_kind_is_one_row(negate: str, tiny: CoconutGPT2, context: Context) -> None:
     assert (
-        EditPlan.parse("negate:t=2&add:t=2").describe() == "negating thought 2 and adding the other branch to thought 2"
+        EditPlan.parse("negate:t=2&add:t=2").describe()
+        == "negating thought 2 and adding the counterfactual branch to thought 2"
     )
     thought = thought_of(context, 2)
     assert torch.equal(build(EditPlan.parse("negate:t=2"), context).edit(2, thought), -thought)

@@ -70,7 +70,7 @@ def test_the_answer_follows_a_branch_and_no_control(
     for row in swapped:
         assert row["kl"][:2] == [0.0, 0.0]
         assert row["kl"][2] > 0.01
-    # The search goes on from the other question: its next nodes are in the next thought.
+    # The search goes on from the counterfactual question: its next nodes are in the next thought.
     assert np.mean([row["other_mass"][2] for row in swapped]) > 0.8
     assert np.mean([row["mass"][2] for row in swapped]) < 0.6
 
@@ -129,7 +129,7 @@ def test_json_round_trip_is_exact(trained: CoconutGPT2, shipped: Directions, pro
 def test_a_written_thought_is_searched_on_from(
     trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
 ) -> None:
-    """Compose: one node of the other branch, named, and the answer is the other candidate."""
+    """Compose: one node of the counterfactual branch, named, and the answer is the other candidate."""
     problem = problems[2]
     other = problem.counterfactual
     assert other is not None

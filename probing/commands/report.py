@@ -23,8 +23,7 @@ def report(
     candidates: Annotated[tuple[str, str] | None, typer.Option(help="Names of the two candidates.")] = None,
     checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
     samples: Annotated[
-        int,
-        typer.Option("--samples", "--draws", help="Prompt samples (node tokens, edge order, candidate order)."),
+        int, typer.Option("--samples", "--draws", help="Prompt samples (node tokens, edge order, candidate order).")
     ] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the prompt samples and the shuffled control.")] = 0,
     thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,

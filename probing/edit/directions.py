@@ -228,13 +228,7 @@ def collect(
 
 
 def fit(
-    model: CoconutGPT2,
-    sample: Sample,
-    held_out: Sample,
-    *,
-    seed: int,
-    ridge_lambda: float = 1.0,
-    n_bank: int = 64,
+    model: CoconutGPT2, sample: Sample, held_out: Sample, *, seed: int, ridge_lambda: float = 1.0, n_bank: int = 64
 ) -> Directions:
     """Fit all estimators on ``sample`` and score them on ``held_out``.
 

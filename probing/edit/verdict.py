@@ -274,13 +274,10 @@ def _decodable(t: int, runs: _Runs) -> Finding:
     ours, theirs = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
     if len(ours) < MIN_N:
         return _untested("decodable", t, len(ours), "problems with a frontier to decode")
-    value, control, gap = mean(ours), mean(theirs), paired(ours, theirs)
+    value, control = mean(ours), mean(theirs)
     words = f"AUROC {text(value)}; for the counterfactual question's frontier {text(control)}"
-    enough = _ends(value)[0] >= THRESHOLDS["decodable_auroc"]
-    return Finding(
-        claim="decodable", thought=t, outcome=_outcome("decodable", gap, enough=enough), n=len(ours), value=value,
-        control=control, control_name="the counterfactual question's frontier", difference=gap, words=words,
-    )  # fmt: skip
+    enough, name = _ends(value)[0] >= THRESHOLDS["decodable_auroc"], "the counterfactual question's frontier"
+    return _found("decodable", t, value, control, name, paired(ours, theirs), words, enough=enough)
 
 
 def _used(t: int, runs: _Runs) -> Finding:
@@ -291,13 +288,8 @@ def _used(t: int, runs: _Runs) -> Finding:
     gaps = {name: paired(*pair) for name, pair in pairs.items() if len(pair[0]) >= MIN_N}
     name = min(gaps, key=lambda name: _ends(gaps[name])[0])  # the random control exists wherever the edit does
     value, control = share(list(edited.values())), share(pairs[name][1])
-    words = (
-        f"swapping the branches flips {text(value, 'percent')}; the worst control ({name}) {text(control, 'percent')}"
-    )
-    return Finding(
-        claim="used", thought=t, outcome=_outcome("used", gaps[name]), n=len(edited), value=value, control=control,
-        control_name=name, difference=gaps[name], words=words,
-    )  # fmt: skip
+    words = f"swapping the branches flips {_percent(value)}; the worst control ({name}) {_percent(control)}"
+    return _found("used", t, value, control, name, gaps[name], words)
 
 
 def _necessary(t: int, runs: _Runs) -> Finding:
@@ -305,42 +297,51 @@ def _necessary(t: int, runs: _Runs) -> Finding:
     ours, theirs = _both(runs.right(_plan(kind, t)), runs.right(_plan(kind, t), "random"))
     if len(ours) < MIN_N:
         return _untested("necessary", t, len(ours), "problems")
-    value, control, gap = share(ours), share(theirs), paired(theirs, ours)
-    enough = _ends(value)[1] <= THRESHOLDS["necessary_accuracy"]
-    outcome = _outcome("necessary", gap, enough=enough)
+    value, control = share(ours), share(theirs)
     words = (
-        f"accuracy {text(value, 'percent')} with {REMOVALS[kind]} in its place (the mildest removal; chance 50 %), "
-        f"{text(control, 'percent')} after a random change of that length"
+        f"accuracy {_percent(value)} with {REMOVALS[kind]} in its place (the mildest removal; chance 50 %), "
+        f"{_percent(control)} after a random change of that length"
     )
-    return Finding(
-        claim="necessary", thought=t, outcome=outcome, n=len(ours), value=value, control=control,
-        control_name=f"random change as long as {kind}", difference=gap, words=words,
-    )  # fmt: skip
+    enough, name = _ends(value)[1] <= THRESHOLDS["necessary_accuracy"], f"random change as long as {kind}"
+    return _found("necessary", t, value, control, name, paired(theirs, ours), words, enough=enough)
 
 
 def _sufficient(t: int, runs: _Runs) -> Finding:
     ours, theirs = _both(runs.flips(_plan("transplant", t)), runs.flips(_plan("resample", t)))
     if len(ours) < MIN_N:
         return _untested("sufficient", t, len(ours), "rightly answered problems with a counterfactual question")
-    value, control, gap = share(ours), share(theirs), paired(ours, theirs)
-    enough = _ends(value)[0] >= THRESHOLDS["sufficient_rate"]
-    words = (
-        f"the counterfactual question's thought {t} alone flips {text(value, 'percent')}; "
-        f"another problem's {text(control, 'percent')}"
-    )
+    value, control = share(ours), share(theirs)
+    enough, name = _ends(value)[0] >= THRESHOLDS["sufficient_rate"], "another problem's thought"
+    words = f"the counterfactual question's thought {t} alone flips {_percent(value)}; {name} {_percent(control)}"
+    return _found("sufficient", t, value, control, name, paired(ours, theirs), words, enough=enough)
+
+
+def _found(
+    claim: Claim,
+    t: int,
+    value: Estimate | None,
+    control: Estimate | None,
+    control_name: str,
+    gap: Estimate | None,
+    words: str,
+    *,
+    enough: bool = True,
+) -> Finding:
+    """Judged by the difference to the control; ``enough``: the value itself reaches its threshold, without which a
+    claim is shown partly at most."""
+    assert value is not None
+    (low, _), name = _ends(gap), f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
+    outcome: Outcome = "partly" if low >= THRESHOLDS[f"partly_{name}"] else "not shown"
+    if enough and low >= THRESHOLDS[name]:
+        outcome = "shown"
     return Finding(
-        claim="sufficient", thought=t, outcome=_outcome("sufficient", gap, enough=enough), n=len(ours), value=value,
-        control=control, control_name="another problem's thought", difference=gap, words=words,
+        claim=claim, thought=t, outcome=outcome, n=value.n, value=value, control=control, control_name=control_name,
+        difference=gap, words=words,
     )  # fmt: skip
 
 
-def _outcome(claim: Claim, gap: Estimate | None, *, enough: bool = True) -> Outcome:
-    """By the difference to the control; ``enough``: the value itself reaches its threshold, without which it is partly
-    at most."""
-    (low, _), name = _ends(gap), f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
-    if enough and low >= THRESHOLDS[name]:
-        return "shown"
-    return "partly" if low >= THRESHOLDS[f"partly_{name}"] else "not shown"
+def _percent(found: Estimate | None) -> str:
+    return text(found, "percent")
 
 
 def _ends(found: Estimate | None) -> tuple[float, float]:
