@@ -1,7 +1,7 @@
 """Time of 500 problems x 10 edits x all matched controls: ``python -m benchmarks.bench_intervene [--problems N]``.
 
 Measured on N problems and scaled to 500, fitting of directions not included. The reference does the same runs one
-after another without sharing: every edit and control reads the prompt again (and the donor's, where it needs one).
+after another without sharing: every edit and control reads the prompt again (and the source's, where it needs one).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from probing.edit.data_set import run_to_folder
 from probing.edit.directions import Directions
 from probing.edit.one_problem import intervene
 from probing.edit.run import prepare, run_edit
-from probing.edit.spec import Scene, parse_scene, scene_controls
+from probing.edit.spec import EditPlan
 
 EDITS = (
     "swap:t=1,strength=1.5",
@@ -50,9 +50,9 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def unshared(model: CoconutGPT2, problems: list[ProsQAProblem], scenes: list[Scene], fitted: Directions) -> None:
-    for scene in scenes:
-        for each in (scene, *scene_controls(scene).values()):
+def unshared(model: CoconutGPT2, problems: list[ProsQAProblem], plans: list[EditPlan], fitted: Directions) -> None:
+    for plan in plans:
+        for each in (plan, *plan.controls().values()):
             prompts = [draw_prompt(model, problem, seed=0, number=i) for i, problem in enumerate(problems)]
             run_edit(model, prepare(model, prompts, range(len(prompts)), fitted), each)
 
@@ -62,18 +62,16 @@ def main(problems: int = 64, threads: int = 2) -> None:
     model = checkpoint.load()
     fitted = directions_module.load(checkpoint.DEFAULT_CHECKPOINT / directions_module.FILE_NAME)
     data = list(generate("balanced", problems, 1))
-    scenes = [parse_scene(text) for text in EDITS]
-    n_runs = sum(1 + len(scene_controls(scene)) for scene in scenes)
+    plans = [EditPlan.parse(text) for text in EDITS]
+    n_runs = sum(1 + len(plan.controls()) for plan in plans)
     with TemporaryDirectory() as folder:
         shared = timed(
-            lambda: run_to_folder(
-                model, data, scenes, Path(folder), directions=fitted, source="bench", batch_size=BATCH
-            )
+            lambda: run_to_folder(model, data, plans, Path(folder), directions=fitted, source="bench", batch_size=BATCH)
         )
     few = data[:BATCH]
-    reference = timed(lambda: unshared(model, few, scenes, fitted))
-    intervene(model, data[0], scenes[0], directions=fitted)
-    singles = [timed(lambda: intervene(model, data[1], scenes[0], directions=fitted)) for _ in range(5)]
+    reference = timed(lambda: unshared(model, few, plans, fitted))
+    intervene(model, data[0], plans[0], directions=fitted)
+    singles = [timed(lambda: intervene(model, data[1], plans[0], directions=fitted)) for _ in range(5)]
     single = sorted(singles)[2]
     scale = 500 / problems
     rows = {

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import numpy as np
 import pytest
@@ -25,12 +24,12 @@ from probing.draw.of_intervention import (
 )
 from probing.edit import directions
 from probing.edit.one_problem import Intervention, intervene
-from probing.edit.spec import parse_scene
+from probing.edit.spec import EditPlan
 
 
 def made(model: CoconutGPT2, text: str) -> Intervention:
     fitted = directions.load(checkpoint.DEFAULT_CHECKPOINT / directions.FILE_NAME)
-    return intervene(model, example(), parse_scene(text), directions=fitted, n_draws=2)
+    return intervene(model, example(), EditPlan.parse(text), directions=fitted, n_draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_the_answer_stands_beside_every_control(swapped: Intervention) -> None:
 
 def test_files_hold_what_is_drawn(swapped: Intervention) -> None:
     files = {format: export(swapped, format, thought=3) for format in FORMATS}
-    assert json.loads(files["json"]) == swapped.to_json()
+    assert Intervention.parse(files["json"].decode(), where="x").to_json() == swapped.to_json()
     rows = list(csv.DictReader(io.StringIO(files["csv"].decode())))
     (edit,) = (row for row in rows if (row["what"], row["run"]) == ("p_other", "after"))
     assert float(edit["mean"]) == pytest.approx(1 - swapped.edited.p_target[:, -1].mean())
@@ -112,7 +111,7 @@ def test_the_answer_state_has_no_weights_and_cut_runs_are_drawn(swapped: Interve
         ("swap:t=1,nodes=a,to=b", "taking a out of thought 1 and putting b in"),
         ("remove:t=1-3", "taking the target's branch out of thoughts 1 to 3"),
         ("write:t=2,nodes=nothing", "writing an empty thought 2"),
-        ("write:t=2,nodes=other-branch/1", "writing thought 2 as a sum of one node of the other branch"),
+        ("write:t=2,nodes=other-branch/1", "writing thought 2 as a sum of one node of the counterfactual branch"),
         (
             "zero:t=1+3&mean:t=2",
             "setting thoughts 1 and 3 to zero and putting the mean over many problems in place of ",

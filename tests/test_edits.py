@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.commands.edits import register
+from probing.commands.intervene import register
 from probing.edit import directions as directions_module
-from probing.edit.batch import CleanRun, clean_run, draw_prompt, rewritten
+from probing.edit.batch import CleanRun, clean_run, draw_prompt
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, Context, Kind, documented, node_set
 from probing.edit.one_problem import intervene, preview
@@ -42,21 +43,21 @@ def names(nodes: object) -> set[str]:
 def planted_directions(model: CoconutGPT2, n_thoughts: int) -> Directions:
     """Known vectors instead of fitted ones."""
     rng = torch.Generator().manual_seed(3)
-    n_slots, n_embd = model.codec.n_keys, model.config.n_embd
+    n_keys, n_embd = model.codec.n_keys, model.config.n_embd
 
     def each(*shape: int) -> dict[str, torch.Tensor]:
         return {name: torch.randn(*shape, generator=rng) for name in directions_module.ESTIMATORS}
 
     return Directions(
-        fingerprint=directions_module.fingerprint(model),
+        fingerprint=checkpoint.fingerprint(model),
         n_problems=0,
         seed=0,
         ridge_lambda=1.0,
         mean=torch.randn(n_thoughts, n_embd, generator=rng),
         bank=torch.randn(5, n_thoughts, n_embd, generator=rng),
         base=each(n_thoughts, n_embd),
-        vectors=each(n_thoughts, n_slots, n_embd),
-        readers=each(n_thoughts, n_slots, n_embd),
+        vectors=each(n_thoughts, n_keys, n_embd),
+        readout_vectors=each(n_thoughts, n_keys, n_embd),
         thresholds={name: (0.5,) * n_thoughts for name in directions_module.ESTIMATORS},
         scores=(),
         symmetry=(),
@@ -68,7 +69,7 @@ def context(tiny: CoconutGPT2) -> Context:
     problems = [PROBLEM, *generate("balanced", 5, 11)]
     prompts = [draw_prompt(tiny, problem, seed=4, number=i) for i, problem in enumerate(problems)]
     run = clean_run(tiny, prompts, range(len(prompts)))
-    others = [rewritten(tiny, p, p.problem.counterfactual) for p in prompts if p.problem.counterfactual]
+    others = [tiny.codec.rewritten(p, p.problem.counterfactual) for p in prompts if p.problem.counterfactual]
     assert len(others) == len(prompts)
     donor = clean_run(tiny, others, run.ids)
     return Context(tiny, run, donor, (True,) * 6, planted_directions(tiny, run.n_thoughts))
@@ -265,7 +266,7 @@ def written(context: Context, spec: EditSpec, t: int, nodes: str) -> torch.Tenso
     total = torch.zeros_like(thought_of(context, t))
     for row, prompt in enumerate(context.run.prompts):
         for node in node_set(nodes, prompt.problem, t):
-            total[row] += context.directions.vectors[spec.directions][t - 1, prompt.draw.slots[node]]
+            total[row] += context.directions.vectors[spec.directions][t - 1, prompt.keys[node]]
     return total
 
 
@@ -304,24 +305,24 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
     vectors = context.directions.vectors["ridge"]
     # Fewer slots than dimensions, or nothing can be read back: 40 slots need more than the 32 of the tiny model.
     wide = torch.randn(6, 40, 64, generator=torch.Generator().manual_seed(1))
-    readers = torch.linalg.pinv(wide).transpose(1, 2)
+    readout = torch.linalg.pinv(wide).transpose(1, 2)
     directions = replace(
         context.directions,
         base={"ridge": torch.randn(6, 64)},
         vectors={"ridge": wide},
-        readers={"ridge": readers},
+        readout_vectors={"ridge": readout},
     )
     assert vectors.shape[-1] == 32
     there = replace(context, directions=directions)
     thought = torch.randn(6, 64, generator=torch.Generator().manual_seed(2))
-    before = directions.weights(thought, 2)
+    before = directions.coefficients(thought, 2)
     for text in ("swap:t=2,dose=held", "remove:t=2,dose=held", "keep:t=2,dose=held", "scale:t=2,dose=held,strength=3"):
         built = build(EditPlan.parse(text), there)
-        after = directions.weights(built.edit(2, thought), 2)
+        after = directions.coefficients(built.edit(2, thought), 2)
         for row, prompt in enumerate(there.run.prompts):
             if not built.defined[row]:
                 continue
-            slots = prompt.draw.slots
+            slots = prompt.keys
             out = [slots[v] for v in node_set("target-branch", prompt.problem, 2)]
             put = [slots[v] for v in node_set("other-branch", prompt.problem, 2)]
             rest = [slots[v] for v in node_set("rest", prompt.problem, 2)]
@@ -337,11 +338,11 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
             torch.testing.assert_close(after[row], expected, rtol=1e-3, atol=1e-3)
     # A control puts in as much as the edit does.
     control = build(EditPlan(replace(s, control="unreachable") for s in EditPlan.parse("swap:t=2,dose=held")), there)
-    after = directions.weights(control.edit(2, thought), 2)
+    after = directions.coefficients(control.edit(2, thought), 2)
     for row, prompt in enumerate(there.run.prompts):
         if control.defined[row]:
             (touched,) = control.touched[row]
-            slots = prompt.draw.slots
+            slots = prompt.keys
             out = [slots[v] for v in node_set("target-branch", prompt.problem, 2)]
             new = [slots[v] for v in touched.put]
             expected = before[row, new] + before[row, out].mean()
@@ -354,7 +355,7 @@ def test_projection_leaves_nothing_along_the_directions(context: Context) -> Non
     assert context.directions is not None
     for row, prompt in enumerate(context.run.prompts):
         for node in prompt.problem.frontier(1):
-            vector = context.directions.vectors["ridge"][0, prompt.draw.slots[node]]
+            vector = context.directions.vectors["ridge"][0, prompt.keys[node]]
             assert abs(float(edited[row] @ vector)) < 1e-3
     again = build(EditPlan([spec]), context).edit(1, edited)
     torch.testing.assert_close(again, edited, rtol=1e-4, atol=1e-4)
@@ -582,7 +583,8 @@ def negate(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_new_kind_is_one_row(negate: str, tiny: CoconutGPT2, context: Context) -> None:
     assert (
-        EditPlan.parse("negate:t=2&add:t=2").describe() == "negating thought 2 and adding the other branch to thought 2"
+        EditPlan.parse("negate:t=2&add:t=2").describe()
+        == "negating thought 2 and adding the counterfactual branch to thought 2"
     )
     thought = thought_of(context, 2)
     assert torch.equal(build(EditPlan.parse("negate:t=2"), context).edit(2, thought), -thought)
@@ -592,7 +594,7 @@ def test_a_new_kind_is_one_row(negate: str, tiny: CoconutGPT2, context: Context)
     assert "| `negate` | turn it around | t |" in text
     commands = typer.Typer()
     register(commands)
-    shown = CliRunner().invoke(commands, ["intervene", "--help"])
+    shown = CliRunner().invoke(commands, ["--help"])
     assert "negate      turn it around" in shown.output
     result = intervene(tiny, PROBLEM, EditPlan.parse("negate:t=1"), directions=None, n_draws=2)
     assert set(result.controls) == {"identity", "random", "other-step"}

@@ -17,6 +17,7 @@ from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.values import silent
 from probing.draw import of_effects as causal_figures
 from probing.draw.export import export as draw
 from probing.edit import directions as directions_module
@@ -69,7 +70,7 @@ def test_the_answer_follows_a_branch_and_no_control(
     for row in swapped:
         assert row["kl"][:2] == [0.0, 0.0]
         assert row["kl"][2] > 0.01
-    # The search goes on from the other question: its next nodes are in the next thought.
+    # The search goes on from the counterfactual question: its next nodes are in the next thought.
     assert np.mean([row["other_mass"][2] for row in swapped]) > 0.8
     assert np.mean([row["mass"][2] for row in swapped]) < 0.6
 
@@ -97,9 +98,9 @@ def test_one_problem_with_everything_about_it(
     (touched,) = result.touched
     assert touched.t == 1
     for nodes, change in ((list(touched.out), -1.5), (list(touched.put), 1.5)):
-        assert result.edited.weights is not None
-        assert result.clean.weights is not None
-        moved = (result.edited.weights - result.clean.weights)[:, 0, nodes]
+        assert result.edited.coefficients is not None
+        assert result.clean.coefficients is not None
+        moved = (result.edited.coefficients - result.clean.coefficients)[:, 0, nodes]
         np.testing.assert_allclose(moved, change, atol=0.15)
     # The forced answers are those of the model's own read-out.
     prompts = [draw_prompt(trained, problem, seed=3, number=i) for i in range(2)]
@@ -114,21 +115,21 @@ def test_one_problem_with_everything_about_it(
 
 def test_json_round_trip_is_exact(trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]) -> None:
     result = intervene(trained, problems[1], EditPlan.parse("write:t=2,nodes=nothing"), directions=shipped)
-    text = json.dumps(result.to_json(), allow_nan=False)
-    again = Intervention.from_json(json.loads(text))
-    assert json.dumps(again.to_json(), allow_nan=False) == text
+    text = result.to_json()
+    again = Intervention.parse(text, where="x")
+    assert again.to_json() == text
     assert np.array_equal(again.edited.states, result.edited.states)
     assert again.problem == result.problem
-    stranger = {**result.to_json(), "touched": [{"t": 1, "out": ["nobody"], "put": []}]}
+    stranger = {**json.loads(text), "touched": [{"t": 1, "out": ["nobody"], "put": []}]}
     for wrong in ({}, {"version": 2}, [], {"version": 1, "problem": 3}, stranger):
-        with pytest.raises(InputError):
-            Intervention.from_json(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="x: not a saved intervention"):
+            Intervention.parse(json.dumps(wrong), where="x")
 
 
 def test_a_written_thought_is_searched_on_from(
     trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
 ) -> None:
-    """Compose: one node of the other branch, named, and the answer is the other candidate."""
+    """Compose: one node of the counterfactual branch, named, and the answer is the other candidate."""
     problem = problems[2]
     other = problem.counterfactual
     assert other is not None
@@ -138,7 +139,7 @@ def test_a_written_thought_is_searched_on_from(
     )
     assert result.edited.p_target[0, -1] < 0.5
     assert any("not reachable from the root" in warning for warning in result.warnings)
-    assert result.to_json()["touched"] == [{"t": 1, "out": [], "put": [name]}]
+    assert json.loads(result.to_json())["touched"] == [{"t": 1, "out": [], "put": [name]}]
     assert result.touched == preview(result.plan, problem)
 
 
@@ -161,9 +162,9 @@ def test_identity_is_exactly_zero_with_pauses_too(tiny: CoconutGPT2, problems: l
 def test_draws_share_the_nodes_and_not_the_noise(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
     prompts = [draw_prompt(tiny, problems[0], seed=0, number=i) for i in range(3)]
     prepared = prepare(tiny, prompts, [0] * 3, None, noise_ids=range(3))
-    rewired = run_edit(tiny, prepared, EditPlan.parse("rewire:t=2,depth=2")).host.context.run.prompts
+    rewired = run_edit(tiny, prepared, EditPlan.parse("rewire:t=2,depth=2")).base.context.run.prompts
     assert len({prompt.problem for prompt in rewired}) == 1
-    noise = run_edit(tiny, prepared, EditPlan.parse("noise:t=1")).trace.thoughts[:, 0]
+    noise = run_edit(tiny, prepared, EditPlan.parse("noise:t=1")).seen.trace.thoughts[:, 0]
     cosine = torch.nn.functional.cosine_similarity(noise[0], noise[1], dim=0)
     assert abs(float(cosine)) < 0.8
 
@@ -179,16 +180,16 @@ def test_patching_the_last_block_is_transplanting_the_next_thought(
     prepared = prepare(tiny, prompts, range(4), None)
     last = tiny.config.n_layer
     for t in (1, 3):
-        patched = run_edit(tiny, prepared, EditPlan.parse(f"patch:t={t},layer={last}")).trace
-        transplanted = run_edit(tiny, prepared, EditPlan.parse(f"transplant:t={t + 1}")).trace
+        patched = run_edit(tiny, prepared, EditPlan.parse(f"patch:t={t},layer={last}")).seen.trace
+        transplanted = run_edit(tiny, prepared, EditPlan.parse(f"transplant:t={t + 1}")).seen.trace
         torch.testing.assert_close(patched.thoughts[:, t], transplanted.thoughts[:, t], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(patched.states[:, t + 1 :], transplanted.states[:, t + 1 :], rtol=1e-3, atol=1e-4)
     asked = run_edit(tiny, prepared, EditPlan.parse(f"patch:t=0,layer={last}"))
-    source = asked.host.context.source
+    source = asked.base.context.source
     assert source is not None
-    torch.testing.assert_close(asked.trace.states[:, 0], source.trace.states[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(asked.seen.trace.states[:, 0], source.trace.states[:, 0], rtol=1e-4, atol=1e-5)
     identity = run_edit(tiny, prepared, EditPlan.parse("patch:t=2,layer=1").controls()["identity"])
-    assert torch.equal(identity.trace.states, identity.host.context.run.trace.states)
+    assert torch.equal(identity.seen.trace.states, identity.base.context.run.trace.states)
 
 
 def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:
@@ -215,8 +216,8 @@ def test_rewired_graphs_turn_the_answer_by_two_edges() -> None:
 def test_truncation_is_a_shorter_run(tiny: CoconutGPT2, problems: list[ProsQAProblem]) -> None:
     prepared = prepare(tiny, [draw_prompt(tiny, problems[0], seed=0, number=0)], [0], None)
     outcome = run_edit(tiny, prepared, EditPlan.parse("truncate:k=2"))
-    assert outcome.trace.n_thoughts == 2
-    assert (outcome.states.kl == 0).all()
+    assert outcome.seen.trace.n_thoughts == 2
+    assert (outcome.seen.kl(outcome.base.clean) == 0).all()
 
 
 # --- data sets ------------------------------------------------------------------------------------------------------
@@ -227,14 +228,14 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 ) -> None:
     scenes = [EditPlan.parse("zero:t=2"), EditPlan.parse("transplant:t=1")]
 
-    def go(out: str, progress: object = lambda done, total: None) -> None:
+    def go(out: str, progress: object = silent) -> None:
         run_to_folder(
             tiny, problems, scenes, tmp_path / out, directions=None, source="x", batch_size=4, progress=progress
         )  # type: ignore[arg-type]
 
     go("whole")
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         if done == 8:
             raise KeyboardInterrupt
 
@@ -260,7 +261,7 @@ def test_edits_that_do_not_exist_are_counted(tiny: CoconutGPT2) -> None:
     rows = [r for b in dataset_rows(tiny, problems, [EditPlan.parse("transplant:t=1")], directions=None) for r in b]
     (summary,) = [s for s in summarise(rows) if s.edit == "transplant:t=1" and not s.control]
     assert (summary.n, summary.n_undefined) == (3, 1)
-    assert '"transplant:t=1",,3,1,' in summary_csv(summarise(rows))
+    assert "transplant:t=1,,3,1," in summary_csv(summarise(rows))
     with pytest.raises(InputError, match="no other root makes the other candidate right"):
         intervene(tiny, lonely, EditPlan.parse("transplant:t=1"), directions=None)
 
@@ -329,8 +330,8 @@ def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGP
     common = ["intervene", "--data", str(data), "--checkpoint", str(tmp_path / "ours"), "--edit", "transplant:t=1"]
     done = CliRunner().invoke(app, [*common, "--row", "1", "--draws", "2", "--out", str(tmp_path / "one.json")])
     assert done.exit_code == 0, done.exception
-    result = Intervention.from_json(json.loads((tmp_path / "one.json").read_text()))
-    assert (result.n_draws, result.edits) == (2, ("transplant:t=1",))
+    result = Intervention.load(tmp_path / "one.json")
+    assert (result.n_draws, str(result.plan)) == (2, "transplant:t=1")
     assert "other-step" in done.output
     pair = [*common, "--compare", str(tmp_path / "theirs"), "--controls", "random", "--out", str(tmp_path / "both")]
     done = CliRunner().invoke(app, pair)
@@ -386,7 +387,7 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path) -> None:
         ([*base, "--edit", "write:t=1,nodes=nobody", "--row", "0"], "not in the graph"),
         ([*base, "--edit", "zero:t=1", "--row", "6"], "rows 0 to 5"),
         ([*base, "--edit", "zero:t=1", "--controls", "magic"], "control 'magic' is unknown"),
-        ([*base, "--edit", "zero:t=1", "--directions", "nowhere"], "no write directions"),
+        ([*base, "--edit", "zero:t=1", "--directions", "nowhere"], "no node directions"),
         ([*base, "--edit", "zero:t=1", "--checkpoint", "nowhere"], "no such folder"),
         (["intervene", "--data", "nowhere", "--out", out, "--edit", "zero:t=1"], "cannot be read"),
         ([*base, "--edit", "zero:t=1", "--data", str(large)], "problem 0 of large.json: the graph has 42 nodes"),

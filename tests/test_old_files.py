@@ -27,8 +27,8 @@ from probing.draw.values import Chart
 from probing.edit import directions
 from probing.edit.data_set import read_rows, read_summaries
 from probing.edit.one_problem import Intervention
-from probing.edit.spec import parse_scene, scene_text
-from probing.edit.verdict import Sheet
+from probing.edit.spec import EditPlan
+from probing.edit.verdict import read_sheets
 from probing.read.report import ProbeReport
 
 approx = pytest.approx
@@ -121,13 +121,13 @@ def test_a_probe_report_of_a_pause_model() -> None:
 
 
 def test_an_intervention() -> None:
-    found = Intervention.from_json(json.loads((OLD / "intervention.json").read_text(encoding="utf-8")))
-    assert list(map(str, found.edits)) == ["swap:t=1,strength=1.5"]
+    found = Intervention.load(OLD / "intervention.json")
+    assert list(map(str, found.plan)) == ["swap:t=1,strength=1.5"]
     assert asked(found.problem) == ("Bob", "felpus", "yumpus")
     assert (found.n_thoughts, found.n_draws, found.seed) == (2, 2, 0)
     assert found.clean.log_odds[:, -1] == approx([10.318708419799805, 9.988987922668457])
     assert found.edited.log_odds[:, -1] == approx([-6.291451454162598, -8.511314392089844])
-    assert found.edited.weights[0, 0, 1] == approx(1.4219083786010742)
+    assert found.edited.coefficients[0, 0, 1] == approx(1.4219083786010742)
     assert found.edited.p_target[:, -1].max() < 0.002
     assert list(found.controls) == ["identity", "random", "other-step"]
     np.testing.assert_array_equal(found.controls["identity"].log_odds, found.clean.log_odds)
@@ -159,18 +159,18 @@ def test_edits_over_a_data_set() -> None:
 
 
 def interval(found) -> tuple[float, float]:
-    return found.ci95 if hasattr(found, "ci95") else (found.low, found.high)
+    return found.low, found.high
 
 
 def test_a_verdict() -> None:
-    sheets = [Sheet.from_json(entry) for entry in json.loads((OLD / "verdict.json").read_text(encoding="utf-8"))]
+    sheets = read_sheets(OLD / "verdict.json")
     tiny, pause = sheets
     assert [(s.name, s.method, s.n_problems) for s in sheets] == [
         ("prosqa-tiny", "coconut", 160),
         ("prosqa-tiny-pause", "pause_as_thought", 160),
     ]
     outcomes = [
-        [list(sheet.outcomes(claim)) for claim in ("decodable", "used", "needed", "sufficient")] for sheet in sheets
+        [list(sheet.outcomes(claim)) for claim in ("decodable", "used", "necessary", "sufficient")] for sheet in sheets
     ]
     assert outcomes == [
         [["shown", "not tested"], ["shown", "shown"], ["partly", "partly"], ["shown", "shown"]],
@@ -179,7 +179,7 @@ def test_a_verdict() -> None:
     assert (pause.accuracy.value, *interval(pause.accuracy)) == approx((0.44375, 0.36898269, 0.52115500))
     assert tiny.without["no thoughts"].value == 0.575
     assert tiny.lens_auroc[1].value == approx(0.97586803)
-    needed = tiny.finding("needed", 1)
+    needed = tiny.finding("necessary", 1)
     assert (needed.n, needed.value.value, needed.control.value, needed.difference.value) == (
         160,
         0.54375,
@@ -284,11 +284,13 @@ def test_what_lies_beside_the_shipped_checkpoints() -> None:
 
 @pytest.mark.parametrize("text", (OLD / "edits.txt").read_text(encoding="utf-8").split())
 def test_edits_as_text(text: str) -> None:
-    assert scene_text(parse_scene(text)) == text
+    assert str(EditPlan.parse(text)) == text
 
 
 def test_an_edit_as_text_is_what_it_says() -> None:
-    (spec,) = parse_scene("swap:t=1,nodes=target-branch+felpus,to=other-rest/2,strength=1.5,dose=held,norm=keep,seed=3")
+    (spec,) = EditPlan.parse(
+        "swap:t=1,nodes=target-branch+felpus,to=other-rest/2,strength=1.5,dose=held,norm=keep,seed=3"
+    )
     assert (spec.kind, spec.thoughts, spec.strength, spec.dose, spec.keep_norm, spec.seed) == (
         "swap",
         (1,),
@@ -361,7 +363,7 @@ def test_links_to_intervene() -> None:
     )
     problem = read_graph(lab.view.text).ask(lab.view.root, lab.view.candidates)
     assert (named_edges(problem), asked(problem)) == (EDGES, QUESTION)
-    (spec,) = parse_scene(lab.edit)
+    (spec,) = EditPlan.parse(lab.edit)
     assert (spec.kind, spec.nodes.names, spec.to.names, spec.dose) == ("swap", ("warm grey",), ("x->y",), "held")
     lab = intervene.decode(link("intervene: beside untrained weights"))
     assert (lab.view.source, lab.view.seed, lab.view.checkpoint) == ("generated", 9, "prosqa-tiny")

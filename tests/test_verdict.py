@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.verdict_page import summary_sentences, to_html, write_sheets
 from probing.edit import directions as d
-from probing.edit.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet
+from probing.edit.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet, read_sheets
 
 THOUGHTS = 3
 
@@ -43,22 +42,22 @@ def none_used(problems: list[ProsQAProblem], tmp_path_factory: pytest.TempPathFa
 def test_a_model_that_reads_thought_2_only(second_only: Sheet) -> None:
     assert second_only.accuracy.value == 1
     assert second_only.outcomes("decodable") == ("shown", "shown", "shown")
-    for claim in ("used", "needed", "sufficient"):
+    for claim in ("used", "necessary", "sufficient"):
         assert second_only.outcomes(claim) == ("not shown", "shown", "not shown"), claim
     sentences = summary_sentences(second_only)
     assert sentences[0] == "Content of thought 2 is used: editing one branch inside it turns the answer."
-    assert "Needed: thought 2." in sentences
+    assert "Necessary: thought 2." in sentences
     assert "Decodable, but not shown to be used: thoughts 1 and 3." in sentences
     assert second_only.finding("sufficient", 2).value.value == 1  # type: ignore[union-attr]
     assert second_only.finding("sufficient", 1).value.value == 0  # type: ignore[union-attr]
-    assert second_only.without["no thoughts"].ci95[0] < 0.5 < second_only.without["no thoughts"].ci95[1]
+    assert second_only.without["no thoughts"].low < 0.5 < second_only.without["no thoughts"].high
 
 
 def test_a_model_that_ignores_its_thoughts(none_used: Sheet) -> None:
     """Decodable to the last node and not used: the case this sheet exists for."""
     assert none_used.accuracy.value == 1
     assert none_used.outcomes("decodable") == ("shown", "shown", "shown")
-    for claim in ("used", "needed", "sufficient"):
+    for claim in ("used", "necessary", "sufficient"):
         assert none_used.outcomes(claim) == ("not shown",) * 3, claim
     sentences = summary_sentences(none_used)
     assert sentences[0] == "No thought is shown to be used: editing branches does no more than the controls do."
@@ -70,7 +69,7 @@ def test_a_model_that_ignores_its_thoughts(none_used: Sheet) -> None:
 
 def test_an_untrained_model(tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:
     sheet = sheet_of(tiny, problems, tmp_path, "untrained")
-    assert sheet.accuracy.ci95[0] < 0.5 < sheet.accuracy.ci95[1]
+    assert sheet.accuracy.low < 0.5 < sheet.accuracy.high
     for claim in CLAIMS:
         assert set(sheet.outcomes(claim)) <= {"not shown", "not tested"}, claim
     assert any("not answer better than chance" in sentence for sentence in summary_sentences(sheet))
@@ -78,8 +77,9 @@ def test_an_untrained_model(tiny: CoconutGPT2, problems: list[ProsQAProblem], tm
 
 def test_sheets_round_trip_and_are_pages(second_only: Sheet, none_used: Sheet, tmp_path: Path) -> None:
     write_sheets([second_only, none_used], tmp_path)
-    again = [Sheet.from_json(entry) for entry in json.loads((tmp_path / "verdict.json").read_text())]
-    assert [sheet.to_json() for sheet in again] == [second_only.to_json(), none_used.to_json()]
+    again = read_sheets(tmp_path / "verdict.json")
+    assert again == [second_only, none_used]
+    assert Sheet.parse(second_only.to_json(), where="x") == second_only
     assert again[0].finding("used", 2) == second_only.finding("used", 2)
     assert second_only.thresholds == THRESHOLDS
     page = (tmp_path / "verdict.html").read_text(encoding="utf-8")
@@ -94,11 +94,11 @@ def test_sheets_round_trip_and_are_pages(second_only: Sheet, none_used: Sheet, t
     assert found.count("section") == 3
     assert "script" not in found
     assert "n = 170" in page or "n = 1" in page
-    odd = Sheet(**{**vars(none_used), "name": "<b>&x</b>"})
+    odd = none_used.model_copy(update={"name": "<b>&x</b>"})
     assert "<b>&x" not in to_html([odd])
-    for wrong in ({}, {"version": 9}, [1]):
-        with pytest.raises(InputError):
-            Sheet.from_json(wrong)  # type: ignore[arg-type]
+    for wrong in ("{}", '{"version": 9}', "[1]"):
+        with pytest.raises(InputError, match="x: not a verdict sheet"):
+            Sheet.parse(wrong, where="x")
 
 
 def test_too_few_problems_and_foreign_directions(

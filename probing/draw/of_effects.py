@@ -8,18 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from model.stats import Estimate
 from probing.draw.values import Chart, Reference, Series
-from probing.edit.data_set import CLEAN, EffectSummary
-from probing.edit.spec import Scene, parse_scene, scene_text
+from probing.edit.data_set import EffectSummary
+from probing.edit.kinds import CONTROLS
+from probing.edit.spec import EditPlan
 
-LABELS = {
-    "": "the edit",
-    "identity": "identity",
-    "random": "random direction",
-    "unreachable": "unreachable nodes",
-    "neither": "leads to neither",
-    "other-step": "other step",
-}
 MIN_DOSES = 3
 FOLLOWS = "answers with the other candidate"
 COIN = (Reference(axis="y", at=0.5),)
@@ -35,8 +29,9 @@ def families(summaries: Sequence[EffectSummary]) -> dict[str, list[EffectSummary
     """Edits that differ in strength alone, at MIN_DOSES strengths or more: name without strength -> summaries."""
     groups: dict[str, list[EffectSummary]] = {}
     for summary in summaries:
-        if summary.edit != CLEAN:
-            groups.setdefault(scene_text(_at(parse_scene(summary.edit), 1.0)), []).append(summary)
+        if summary.plan is not None:
+            name = str(EditPlan(replace(spec, strength=1.0) for spec in summary.plan))
+            groups.setdefault(name, []).append(summary)
     return {name: members for name, members in groups.items() if len({one.edit for one in members}) >= MIN_DOSES}
 
 
@@ -46,15 +41,18 @@ def dose_response(summaries: Sequence[EffectSummary]) -> tuple[Chart, ...]:
     for number, (name, members) in enumerate(families(summaries).items(), 1):
         n = [member.n for member in members if not member.control]
         sizes = f"n = {min(n):,}" + (f"-{max(n):,}" if max(n) > min(n) else "")
-        members.sort(key=lambda one: parse_scene(one.edit)[0].strength)
-        series = _series(members, lambda one: parse_scene(one.edit)[0].strength)
         found.append(
             Chart(
                 name=f"dose-{number}", title=name, kind="lines", x_label="strength (1: as fitted)", y_label=FOLLOWS,
-                series=series, y_range=(0, 1), references=COIN, note=f"{sizes}; bands: Wilson 95 %",
+                series=_series(sorted(members, key=_strength), _strength), y_range=(0, 1), references=COIN,
+                note=f"{sizes}; bands: Wilson 95 %",
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _strength(summary: EffectSummary) -> float:
+    return summary.plan[0].strength if summary.plan else 0.0
 
 
 def effects(summaries: Sequence[EffectSummary]) -> Chart:
@@ -70,22 +68,14 @@ def effects(summaries: Sequence[EffectSummary]) -> Chart:
 
 def _series(summaries: Sequence[EffectSummary], x: Callable[[EffectSummary], float | str]) -> tuple[Series, ...]:
     """One series for the edits and one for each control."""
-    groups: dict[str, list[EffectSummary]] = {}
+    groups: dict[str, list[tuple[EffectSummary, Estimate]]] = {}
     for summary in summaries:
         if summary.follows is not None:
-            groups.setdefault(summary.control, []).append(summary)
-    found = []
-    for control, members in groups.items():
-        rates = [one.follows for one in members if one.follows is not None]
-        found.append(
-            Series(
-                name=LABELS[control], x=tuple(map(x, members)), y=tuple(rate.value for rate in rates),
-                low=tuple(rate.ci95[0] for rate in rates), high=tuple(rate.ci95[1] for rate in rates),
-                source=control or "after",
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
-def _at(scene: Scene, strength: float) -> Scene:
-    return tuple(replace(spec, strength=strength) for spec in scene)
+            groups.setdefault(summary.control, []).append((summary, summary.follows))
+    return tuple(
+        Series.of(
+            CONTROLS[control].label if control else "the edit", [x(summary) for summary, _ in members],
+            [follows for _, follows in members], source=control or "after",
+        )
+        for control, members in groups.items()
+    )  # fmt: skip

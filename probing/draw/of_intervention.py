@@ -6,7 +6,6 @@ same object, so they cannot disagree. "Before" is the clean run, "after" the edi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -415,7 +414,7 @@ def export(
         raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS)}")
     colours = theme_of(theme)
     if format == "json":
-        return json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False).encode()
+        return result.to_json().encode()
     if format == "csv":
         return table(result).encode()
     graphs = pair(result, thought, value=value)

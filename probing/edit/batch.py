@@ -1,4 +1,4 @@
-"""A clean run: some problems, how they were written, and what the model thought and answered when left alone.
+"""A clean run: some problems, how they were written, and what the model thought when left alone.
 
 Every measurement of an intervention is a difference from a clean run, and shares with it the prompt pass and all
 thoughts before the first one that is edited.
@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt, PromptBatch
-from model.codec_slots import ANSWER
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
 
@@ -51,20 +49,15 @@ def n_thoughts_of(model: CoconutGPT2) -> int:
 
 
 def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int, fill: bool = False) -> Prompt:
-    """The problem under one random draw, which depends on (seed, number) alone.
+    """One prompt sample of the problem, which depends on (seed, number) alone.
 
-    ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts. Raises
+    ``fill`` pads a graph smaller than any in training to the training size with distractor facts. Raises
     ProblemTooLargeError if the model cannot take it.
     """
     codec = model.codec
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
     size = model.config.padding_for(problem) if fill else None
     return codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
-
-
-def rewritten(model: CoconutGPT2, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
-    """Another problem over the same nodes, written with the same slots, edge order and candidate order."""
-    return model.codec.rewritten(prompt, problem)
 
 
 @torch.inference_mode()
@@ -83,20 +76,3 @@ def clean_run(
 def start_before(model: CoconutGPT2, run: CleanRun, t: int) -> ThoughtTrace | PromptBatch:
     """What to think on from so that thought t comes next; for t = 0 the prompts, to be read anew."""
     return run.trace.upto(t - 1) if t else model.codec.collate(run.prompts).to(model.device)
-
-
-@torch.inference_mode()
-def final_answer(model: CoconutGPT2, trace: ThoughtTrace) -> Tensor:
-    """``B vocab``: log-probabilities (nats) of the token after an ``[A]`` forced after the last thought."""
-    tokens = torch.full((trace.batch_size, 2), ANSWER, device=trace.states.device)
-    return model.continuation_logits(trace, tokens)[:, 1].log_softmax(dim=-1)
-
-
-def candidate_tokens(prompts: Sequence[Prompt]) -> Tensor:
-    """``B 2``: token ids of the target and of the other candidate."""
-    return torch.tensor(
-        [
-            [prompt.node_tokens[prompt.problem.target], prompt.node_tokens[prompt.problem.neg_target]]
-            for prompt in prompts
-        ]
-    )

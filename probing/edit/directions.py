@@ -1,59 +1,61 @@
-"""Write directions: how a node is written in thought t, fitted on many problems.
+"""Node directions: how a node is written in thought t, fitted on many problems.
 
-The model of a thought is additive over slots (the notation of ``model.codec``)::
+The model of a thought is additive over keys (what the model knows a node by, ``model.codec.Prompt.keys``)::
 
-    thought t  ~  base_t + sum over slots s in the frontier of w_t(s)
+    thought t  ~  base_t + sum over keys s in the frontier of w_t(s)
 
 where the frontier is the set of nodes at distance t from the root. Three estimators of ``w_t(s)``, all of shape
-``n_thoughts n_slots n_embd``:
+``n_thoughts n_keys n_embd``:
 
-- ``ridge``: ridge regression of the thought on the 0/1 membership of the slots, with one direction shared by all
-  slots beside the slots' own. Slots are exchangeable, so what they have in common is estimated from all of them.
-- ``difference``: mean thought with the slot in the frontier minus mean thought without it.
-- ``unembedding``: the slot's row of the unembedding matrix (what the logit lens reads), times one length per thought
-  fitted by least squares. No direction is fitted at all.
+- ``ridge``: ridge regression of the thought on the 0/1 membership of the keys, with one direction shared by all
+  keys beside the keys' own. Keys are exchangeable, so what they have in common is estimated from all of them.
+- ``difference``: mean thought with the key in the frontier minus mean thought without it.
+- ``unembedding``: the key's vector (``model.readout.key_vectors``: what the logit lens reads), times one length per
+  thought fitted by least squares. No direction is fitted at all.
 
 The same directions **read**: with the residual covariance ``C`` (Ledoit-Wolf) the generalised least-squares estimate
-of the membership weights of a thought ``y`` is ``(W C^-1 W^T)^-1 W C^-1 (y - base)``; a node counts as held when its
-weight exceeds one threshold per thought. Fit and threshold come from one set of problems, every score from another.
+of the coefficients of a thought ``y`` is ``(W C^-1 W^T)^-1 W C^-1 (y - base)``; a node counts as active when its
+coefficient exceeds one threshold per thought. Fit and threshold come from one set of problems, scores from another.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from model.checkpoint import fingerprint as fingerprint
+from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2
-from model.codec_slots import FIRST_SLOT
+from model.codec import Prompt
 from model.errors import InputError
 from model.files import atomic_path
 from model.problems.prosqa import ProsQAProblem
-from model.stats import wilson
+from model.readout import key_vectors
+from model.stats import Estimate, Floats, share
+from model.values import Progress, Value, silent
 from probing.edit.batch import clean_run, draw_prompt, n_thoughts_of
 
 ESTIMATORS = ("ridge", "difference", "unembedding")
 FILE_NAME = "directions.safetensors"
-VERSION = 1
+HOW_TO_FIT = "fit with: python -m probing directions --checkpoint DIR --data FILE"
 MIN_FIT = 200
 """Problems with a node at distance t that a fit of thought t needs; with fewer, its directions are not defined."""
 
 
-@dataclass(frozen=True)
-class ReadingScore:
+class ReadingScore(Value):
     """How well one estimator describes and reads one thought, on problems that were not fitted on."""
 
     estimator: str
@@ -64,41 +66,62 @@ class ReadingScore:
     """Held-out problems with a node at distance t."""
     r2: float
     """Share of the held-out thoughts' variance (about the fitted mean) that base + sum of directions explains."""
-    exact: float
-    """Share of held-out thoughts whose decoded node set is exactly the true frontier."""
-    exact_ci95: tuple[float, float]
-    """Wilson interval of ``exact``."""
+    exact: Estimate
+    """Share of held-out thoughts whose active nodes are exactly the true frontier."""
     exact_other: float
-    """The control: the decoded set is exactly the frontier of the other question about the same graph."""
+    """The control: they are exactly the frontier of the counterfactual question about the same graph."""
     chance: float
     """Mean probability that a random set of the right size is exactly the frontier."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pair(cls, values: Any) -> Any:
+        """``exact`` as a number beside ``exact_ci95``, as older files have it."""
+        if not isinstance(values, dict) or "exact_ci95" not in values:
+            return values
+        rest = {key: value for key, value in values.items() if key != "exact_ci95"}
+        return rest | {"exact": {"value": values.get("exact"), "ci95": values["exact_ci95"], "n": values.get("n")}}
 
-@dataclass(frozen=True)
-class SymmetryScore:
-    """Are slots exchangeable in thought t? Then the Gram matrix of the directions has one diagonal and one
+
+class SymmetryScore(Value):
+    """Are keys exchangeable in thought t? Then the Gram matrix of the directions has one diagonal and one
     off-diagonal value, and these spreads are sampling error only."""
 
     thought: int
     norm_mean: float
     norm_spread: float
-    """Standard deviation of the 40 norms over their mean."""
+    """Standard deviation of the norms over their mean."""
     cosine_mean: float
     cosine_spread: float
-    """Standard deviation of the cosine between two slots' directions."""
+    """Standard deviation of the cosine between two keys' directions."""
     common_share: float
-    """Share of the directions' squared length that lies in their mean; 1 / n_slots for orthogonal directions."""
+    """Share of the directions' squared length that lies in their mean; 1 / n_keys for orthogonal directions."""
     to_unembedding: float
-    """Mean cosine of a slot's direction with its own unembedding row."""
+    """Mean cosine of a key's direction with its own unembedding vector."""
     to_other_unembedding: float
-    """The control: mean cosine with another slot's row."""
+    """The control: mean cosine with another key's vector."""
+
+
+class _Header(Value):
+    """What a file of directions holds beside tensors."""
+
+    called: ClassVar[str] = "node directions"
+
+    version: Literal[1] = 1
+    fingerprint: str
+    n_problems: int
+    seed: int
+    ridge_lambda: float
+    thresholds: dict[str, tuple[float | None, ...]]
+    scores: tuple[ReadingScore, ...]
+    symmetry: tuple[SymmetryScore, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Directions:
     """Everything fitted on one checkpoint. Tensors are float32 on the CPU, rounded to what is stored (float16).
 
-    T thoughts, S slots: ``mean`` is ``T n_embd``; ``base`` is ``T n_embd`` and ``vectors``, ``readers`` are
+    T thoughts, S keys: ``mean`` is ``T n_embd``; ``base`` is ``T n_embd`` and ``vectors``, ``readout_vectors`` are
     ``T S n_embd`` per estimator; ``bank`` is ``N T n_embd``, the thoughts of some problems, to resample from.
     """
 
@@ -111,8 +134,9 @@ class Directions:
     bank: Tensor
     base: dict[str, Tensor]
     vectors: dict[str, Tensor]
-    readers: dict[str, Tensor]
-    thresholds: dict[str, tuple[float, ...]]
+    readout_vectors: dict[str, Tensor]
+    thresholds: dict[str, tuple[float | None, ...]]
+    """Per estimator and thought; None where not defined."""
     scores: tuple[ReadingScore, ...]
     symmetry: tuple[SymmetryScore, ...]
 
@@ -137,32 +161,41 @@ class Directions:
     def check_fits(self, model: CoconutGPT2) -> None:
         """Raise InputError unless these were fitted on this very model."""
         if self.fingerprint != fingerprint(model):
-            raise InputError(
-                "the write directions were fitted on another checkpoint; "
-                "fit this one with: python -m probing directions --checkpoint DIR --data FILE"
-            )
+            raise InputError(f"the node directions were fitted on another checkpoint; for this one, {HOW_TO_FIT}")
 
-    def weights(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
-        """``... n_slots``: how much of each slot's direction thoughts t (``... n_embd``) hold; 1 is as fitted."""
-        return (thoughts.cpu() - self.base[estimator][t - 1]) @ self.readers[estimator][t - 1].T
+    def coefficients(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
+        """``... n_keys``: how much of each key's direction is in thoughts t (``... n_embd``); 1 is as fitted."""
+        return (thoughts.cpu() - self.base[estimator][t - 1]) @ self.readout_vectors[estimator][t - 1].T
 
-    def held(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
-        """``... n_slots`` (bool): slots whose weight exceeds the threshold of thought t."""
-        return self.weights(thoughts, t, estimator) > self.thresholds[estimator][t - 1]
+    def active(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
+        """``... n_keys`` (bool): keys whose coefficient exceeds the threshold of thought t."""
+        threshold = self.thresholds[estimator][t - 1]
+        return self.coefficients(thoughts, t, estimator) > (math.inf if threshold is None else threshold)
+
+    def of_nodes(self, thoughts: Tensor, prompts: Sequence[Prompt]) -> Floats:
+        """``B K N``: coefficients of each problem's nodes in thoughts 1..K (``B K n_embd``); NaN where not defined."""
+        size = (len(prompts), thoughts.shape[1], max(prompt.problem.n_nodes for prompt in prompts))
+        found = np.full(size, np.nan)
+        for t in self.defined:
+            if t <= thoughts.shape[1]:
+                of_keys = self.coefficients(thoughts[:, t - 1], t).double().numpy()
+                for row, prompt in enumerate(prompts):
+                    found[row, t - 1, : len(prompt.keys)] = of_keys[row, list(prompt.keys)]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Thoughts of N problems with the sets they should hold. K thoughts, S slots."""
+    """Thoughts of N problems with the sets they should hold. K thoughts, S keys."""
 
     thoughts: np.ndarray
     """``N K n_embd``: h_0..h_(K-1)."""
     frontier: np.ndarray
-    """``N K S`` (bool): slots at distance t from the root."""
+    """``N K S`` (bool): keys at distance t from the root."""
     other: np.ndarray
-    """``N K S`` (bool): the same for the other question about the same graph; empty where there is none."""
+    """``N K S`` (bool): the same for the counterfactual question about the same graph; empty where there is none."""
     present: np.ndarray
-    """``N S`` (bool): slots that are nodes of the graph."""
+    """``N S`` (bool): keys that are nodes of the graph."""
 
 
 def collect(
@@ -171,69 +204,60 @@ def collect(
     *,
     seed: int,
     batch_size: int = 64,
-    progress: Callable[[Iterable[range]], Iterable[range]] = iter,
+    progress: Progress = silent,
+    what: str = "thoughts",
 ) -> Sample:
-    """Clean thoughts of every problem under one draw each (draw i from (seed, i)), and their frontiers."""
-    n_thoughts, n_slots = n_thoughts_of(model), model.codec.n_keys
-    shape = (len(problems), n_thoughts, n_slots)
-    frontier, other = np.zeros(shape, bool), np.zeros(shape, bool)
-    present = np.zeros((len(problems), n_slots), bool)
+    """Clean thoughts of every problem under one prompt sample each (sample i from (seed, i)), and their frontiers."""
+    n_thoughts, n_keys = n_thoughts_of(model), model.codec.n_keys
+    frontier, other = (np.zeros((len(problems), n_thoughts, n_keys), bool) for _ in range(2))
+    present = np.zeros((len(problems), n_keys), bool)
     thoughts = np.zeros((len(problems), n_thoughts, model.config.n_embd), np.float32)
-    for rows in progress(list(batches(len(problems), batch_size))):
+    for rows in batches(len(problems), batch_size):
         prompts = [draw_prompt(model, problems[row], seed=seed, number=row) for row in rows]
         run = clean_run(model, prompts, rows)
         thoughts[rows] = run.trace.states[:, :-1].float().cpu().numpy()
         for row, prompt in zip(rows, prompts, strict=True):
-            slots = np.array(prompt.draw.slots)
-            present[row, slots] = True
+            keys = np.array(prompt.keys)
+            present[row, keys] = True
             for problem, members in ((prompt.problem, frontier), (prompt.problem.counterfactual, other)):
                 if problem is not None:
                     for t in range(1, n_thoughts + 1):
-                        members[row, t - 1, slots[sorted(problem.frontier(t))]] = True
+                        members[row, t - 1, keys[sorted(problem.frontier(t))]] = True
+        progress(what, rows.stop, len(problems))
     return Sample(thoughts, frontier, other, present)
 
 
 def fit(
-    model: CoconutGPT2,
-    sample: Sample,
-    held_out: Sample,
-    *,
-    seed: int,
-    ridge_lambda: float = 1.0,
-    n_bank: int = 64,
+    model: CoconutGPT2, sample: Sample, held_out: Sample, *, seed: int, ridge_lambda: float = 1.0, n_bank: int = 64
 ) -> Directions:
     """Fit all estimators on ``sample`` and score them on ``held_out``.
 
     Raises InputError if not even thought 1 has MIN_FIT problems with a node at its distance.
     """
-    n_problems, n_thoughts, n_slots = sample.frontier.shape
+    n_problems, n_thoughts, n_keys = sample.frontier.shape
     counts = sample.frontier.any(axis=2).sum(axis=0)
     if counts[0] < MIN_FIT:
-        raise InputError(f"write directions need at least {MIN_FIT} problems to fit on; got {counts[0]}")
-    unembedding = model.lm_head.weight[FIRST_SLOT : FIRST_SLOT + n_slots].detach().float().cpu().numpy()
-    n_embd = sample.thoughts.shape[2]
+        raise InputError(f"node directions need at least {MIN_FIT} problems to fit on; got {counts[0]}")
+    unembedding, n_embd = key_vectors(model).float().cpu().numpy(), sample.thoughts.shape[2]
     base = {name: np.full((n_thoughts, n_embd), np.nan, np.float32) for name in ESTIMATORS}
-    vectors = {name: np.full((n_thoughts, n_slots, n_embd), np.nan, np.float32) for name in ESTIMATORS}
-    readers = {name: np.full((n_thoughts, n_slots, n_embd), np.nan, np.float32) for name in ESTIMATORS}
-    thresholds = {name: [math.nan] * n_thoughts for name in ESTIMATORS}
+    vectors, readout_vectors = (
+        {name: np.full((n_thoughts, n_keys, n_embd), np.nan, np.float32) for name in ESTIMATORS} for _ in range(2)
+    )
+    thresholds: dict[str, list[float | None]] = {name: [None] * n_thoughts for name in ESTIMATORS}
     scores = []
     for t in range(1, n_thoughts + 1):
         some = sample.frontier[:, t - 1].any(axis=1)
         if some.sum() < MIN_FIT:
             continue
         x, y = sample.frontier[some, t - 1].astype(np.float32), sample.thoughts[some, t - 1]
-        new: np.ndarray = np.asarray(held_out.frontier[:, t - 1].any(axis=1))
         for name in ESTIMATORS:
-            w, b = _estimate(name, x, y, unembedding, ridge_lambda)
-            w, b = _stored(w), _stored(b)
-            reader = _stored(_reader(w, y - b - x @ w))
-            threshold = _best_threshold((y - b) @ reader.T, sample.frontier[some, t - 1], sample.present[some])
-            base[name][t - 1], vectors[name][t - 1], readers[name][t - 1] = b, w, reader
+            w, b = map(_stored, _estimate(name, x, y, unembedding, ridge_lambda))
+            readout = _stored(_readout_vectors(w, y - b - x @ w))
+            threshold = _best_threshold((y - b) @ readout.T, sample.frontier[some, t - 1], sample.present[some])
+            base[name][t - 1], vectors[name][t - 1], readout_vectors[name][t - 1] = b, w, readout
             thresholds[name][t - 1] = threshold
-            if not new.any():
-                continue
-            mean = y.mean(axis=0)
-            scores.append(_score(name, t, int(some.sum()), held_out, new, w, b, reader, threshold, mean))
+            if held_out.frontier[:, t - 1].any():
+                scores.append(_score(name, t, y, held_out, w, b, readout, threshold))
     symmetry = tuple(
         _symmetry(t, vectors["ridge"][t - 1], unembedding)
         for t in range(1, n_thoughts + 1)
@@ -249,7 +273,7 @@ def fit(
         bank=torch.from_numpy(_stored(sample.thoughts[np.sort(keep)])),
         base={name: torch.from_numpy(value) for name, value in base.items()},
         vectors={name: torch.from_numpy(value) for name, value in vectors.items()},
-        readers={name: torch.from_numpy(value) for name, value in readers.items()},
+        readout_vectors={name: torch.from_numpy(value) for name, value in readout_vectors.items()},
         thresholds={name: tuple(value) for name, value in thresholds.items()},
         scores=tuple(scores),
         symmetry=symmetry,
@@ -259,29 +283,15 @@ def fit(
 def save(directions: Directions, path: str | Path) -> None:
     """Write a safetensors file, whole or not at all."""
     tensors = {"mean": directions.mean, "bank": directions.bank}
-    for name in ESTIMATORS:
-        tensors |= {
-            f"base.{name}": directions.base[name],
-            f"vectors.{name}": directions.vectors[name],
-            f"readers.{name}": directions.readers[name],
-        }
-    header = {
-        "version": VERSION,
-        "fingerprint": directions.fingerprint,
-        "n_problems": directions.n_problems,
-        "seed": directions.seed,
-        "ridge_lambda": directions.ridge_lambda,
-        "thresholds": {
-            name: [None if math.isnan(v) else v for v in values] for name, values in directions.thresholds.items()
-        },
-        "scores": [asdict(score) for score in directions.scores],
-        "symmetry": [asdict(score) for score in directions.symmetry],
-    }
+    for key, of_name in _TENSORS.items():
+        tensors |= {f"{key}.{name}": tensor for name, tensor in getattr(directions, of_name).items()}
+    fields = (name for name in _Header.model_fields if name != "version")
+    header = _Header(**{name: getattr(directions, name) for name in fields})
     with atomic_path(path) as temporary:
         save_file(
             {name: tensor.half().contiguous() for name, tensor in tensors.items()},
             temporary,
-            metadata={"directions": json.dumps(header, allow_nan=False)},
+            metadata={"directions": header.model_dump_json()},
         )
 
 
@@ -289,43 +299,27 @@ def load(path: str | Path) -> Directions:
     """Directions as ``save`` wrote them. Raises InputError if the file is missing, damaged or something else."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(
-            f"{path}: no write directions there; "
-            "fit them with: python -m probing directions --checkpoint DIR --data FILE"
-        )
+        raise InputError(f"{path}: no node directions there; {HOW_TO_FIT}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get("directions")
+            metadata = (file.metadata() or {}).get("directions", "null")
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged or not safetensors ({error})") from None
+    header = _Header.parse(metadata, where=str(path))
+    fields: dict[str, Any] = {name: value for name, value in header if name != "version"}
     try:
-        header = json.loads(metadata or "null")
-        if header["version"] != VERSION:
-            raise InputError(f"{path}: write directions of version {header['version']}; this program reads {VERSION}")
-        return Directions(
-            fingerprint=header["fingerprint"],
-            n_problems=header["n_problems"],
-            seed=header["seed"],
-            ridge_lambda=header["ridge_lambda"],
-            mean=tensors["mean"],
-            bank=tensors["bank"],
-            base={name: tensors[f"base.{name}"] for name in ESTIMATORS},
-            vectors={name: tensors[f"vectors.{name}"] for name in ESTIMATORS},
-            readers={name: tensors[f"readers.{name}"] for name in ESTIMATORS},
-            thresholds={
-                name: tuple(math.nan if v is None else v for v in header["thresholds"][name]) for name in ESTIMATORS
-            },
-            scores=tuple(
-                ReadingScore(**{**score, "exact_ci95": tuple(score["exact_ci95"])}) for score in header["scores"]
-            ),
-            symmetry=tuple(SymmetryScore(**score) for score in header["symmetry"]),
-        )
-    except (KeyError, TypeError, json.JSONDecodeError):
-        raise InputError(f"{path}: safetensors, but not write directions") from None
+        for key, field in _TENSORS.items():
+            fields[field] = {name: tensors[f"{key}.{name}"] for name in ESTIMATORS}
+        return Directions(mean=tensors["mean"], bank=tensors["bank"], **fields)
+    except KeyError as error:
+        raise InputError(f"{path}: not node directions (no tensor {error})") from None
 
 
 # --- private --------------------------------------------------------------------------------------------------------
+
+_TENSORS = {"base": "base", "vectors": "vectors", "readers": "readout_vectors"}
+"""Name in the file to field."""
 
 
 def _stored(values: np.ndarray) -> np.ndarray:
@@ -335,7 +329,7 @@ def _stored(values: np.ndarray) -> np.ndarray:
 def _estimate(
     name: str, x: np.ndarray, y: np.ndarray, unembedding: np.ndarray, ridge_lambda: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors ``n_slots n_embd``, base ``n_embd``) from membership ``N n_slots`` and thoughts ``N n_embd``."""
+    """(vectors ``n_keys n_embd``, base ``n_embd``) from membership ``N n_keys`` and thoughts ``N n_embd``."""
     if name == "ridge":
         design = np.concatenate([x, x.sum(axis=1, keepdims=True)], axis=1)
         ridge = Ridge(alpha=ridge_lambda).fit(design, y)
@@ -343,31 +337,28 @@ def _estimate(
     elif name == "difference":
         n_with = x.sum(axis=0)[:, None]
         total = y.sum(axis=0)
-        with_slot = x.T @ y
-        # A slot that was never (or always) in the frontier has nothing to compare: no direction.
+        with_key = x.T @ y
+        # A key that was never (or always) in the frontier has nothing to compare: no direction.
         both = (n_with > 0) & (n_with < len(x))
-        w = np.where(
-            both, with_slot / np.maximum(n_with, 1) - (total - with_slot) / np.maximum(len(x) - n_with, 1), 0.0
-        )
+        w = np.where(both, with_key / np.maximum(n_with, 1) - (total - with_key) / np.maximum(len(x) - n_with, 1), 0.0)
     else:
         spread, centred = (x - x.mean(axis=0)) @ unembedding, y - y.mean(axis=0)
         w = unembedding * float((spread * centred).sum() / (spread * spread).sum())
     return w.astype(np.float32), (y.mean(axis=0) - x.mean(axis=0) @ w).astype(np.float32)
 
 
-def _reader(w: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Generalised least-squares reading vectors, ``n_slots n_embd``."""
+def _readout_vectors(w: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Generalised least-squares reading vectors, ``n_keys n_embd``."""
     covariance, _ = ledoit_wolf(residual.astype(np.float64))
-    covariance += 1e-6 * np.trace(covariance) / len(covariance) * np.eye(len(covariance)) + 1e-9 * np.eye(
-        len(covariance)
-    )
+    covariance += (1e-6 * np.trace(covariance) / len(covariance) + 1e-9) * np.eye(len(covariance))
     whitened = np.linalg.solve(covariance, w.T.astype(np.float64)).T
-    return (np.linalg.pinv(w @ whitened.T) @ whitened).astype(np.float32)
+    # Keys that share tokens have dependent directions up to rounding: what cannot be told apart is not told apart.
+    return (np.linalg.pinv(w @ whitened.T, rcond=1e-6) @ whitened).astype(np.float32)
 
 
-def _best_threshold(weights: np.ndarray, members: np.ndarray, present: np.ndarray) -> float:
+def _best_threshold(coefficients: np.ndarray, members: np.ndarray, present: np.ndarray) -> float:
     grid = np.linspace(0.2, 0.8, 61)
-    exact = [float((((weights > level) & present) == members).all(axis=1).mean()) for level in grid]
+    exact = [float((((coefficients > level) & present) == members).all(axis=1).mean()) for level in grid]
     best = np.flatnonzero(np.array(exact) == max(exact))
     return float(grid[best[len(best) // 2]])
 
@@ -375,34 +366,31 @@ def _best_threshold(weights: np.ndarray, members: np.ndarray, present: np.ndarra
 def _score(
     name: str,
     t: int,
-    n_fit: int,
+    fitted: np.ndarray,
     held_out: Sample,
-    new: np.ndarray,
     w: np.ndarray,
     b: np.ndarray,
-    reader: np.ndarray,
+    readout: np.ndarray,
     threshold: float,
-    mean: np.ndarray,
 ) -> ReadingScore:
-    y, members, present = held_out.thoughts[new, t - 1], held_out.frontier[new, t - 1], held_out.present[new]
-    n = len(y)
-    decoded = ((y - b) @ reader.T > threshold) & present
-    exact = (decoded == members).all(axis=1)
-    chance = [
-        1 / math.comb(int(size), int(k)) for size, k in zip(present.sum(axis=1), members.sum(axis=1), strict=True)
-    ]
-    total = float(((y - mean) ** 2).sum())
+    """``fitted``: the thoughts fitted on, ``n_fit n_embd``."""
+    some = held_out.frontier[:, t - 1].any(axis=1)
+    y, members, present = held_out.thoughts[some, t - 1], held_out.frontier[some, t - 1], held_out.present[some]
+    active = ((y - b) @ readout.T > threshold) & present
+    exact = share((active == members).all(axis=1))
+    assert exact is not None
+    sizes = zip(present.sum(axis=1).tolist(), members.sum(axis=1).tolist(), strict=True)
+    total = float(((y - fitted.mean(axis=0)) ** 2).sum())
     return ReadingScore(
         estimator=name,
         thought=t,
-        n_fit=n_fit,
-        n=n,
+        n_fit=len(fitted),
+        n=len(y),
         r2=1 - float(((y - b - members.astype(np.float32) @ w) ** 2).sum()) / total if total > 0 else 0.0,
-        exact=float(exact.mean()),
-        exact_ci95=wilson(int(exact.sum()), n),
-        exact_other=float((decoded == held_out.other[new, t - 1]).all(axis=1).mean()),
-        chance=float(np.mean(chance)),
-    )
+        exact=exact,
+        exact_other=float((active == held_out.other[some, t - 1]).all(axis=1).mean()),
+        chance=float(np.mean([1 / math.comb(n, k) for n, k in sizes])),
+    )  # fmt: skip
 
 
 def _symmetry(t: int, w: np.ndarray, unembedding: np.ndarray) -> SymmetryScore:

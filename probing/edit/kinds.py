@@ -63,11 +63,11 @@ NODE_SETS: dict[str, NodeSet] = {row.name: row for row in (
     NodeSet("rest", "those of the frontier that lead to neither candidate", "the rest of the frontier",
             lambda problem, t: problem.frontier(t) - problem.leads_to(problem.target)),
     NodeSet("other-frontier", "the frontier of the counterfactual question about the same graph",
-            "the other question's frontier", _of_other("frontier")),
+            "the counterfactual frontier", _of_other("frontier")),
     NodeSet("other-branch", "those of the counterfactual frontier that lead to the other candidate",
-            "the other branch", _of_other("target-branch")),
+            "the counterfactual branch", _of_other("target-branch")),
     NodeSet("other-rest", "those of the counterfactual frontier that lead to neither candidate",
-            "the rest of the other frontier", _of_other("rest")),
+            "the rest of the counterfactual frontier", _of_other("rest")),
     NodeSet("toward-target",
             "nodes that the root reaches and that lead to the target, at any distance, both ends included",
             "the nodes between root and target",
@@ -101,7 +101,7 @@ class Context:
     directions: Directions | None
 
     def members(self, sets: Sequence[Members]) -> Tensor:
-        """``B n_slots``: 1 at the slots of the nodes of each row's set."""
+        """``B n_keys``: 1 at the keys of the nodes of each row's set."""
         assert self.directions is not None
         found = torch.zeros(len(sets), next(iter(self.directions.vectors.values())).shape[1])
         for row, (nodes, prompt) in enumerate(zip(sets, self.run.prompts, strict=True)):
@@ -120,11 +120,11 @@ class Site:
     at: int
     """The thought it is fed as: ``t``, but for the control that puts it at another step."""
     out: Tensor
-    """``B n_slots``: 1 at nodes that are taken out; of kinds that take nodes."""
+    """``B n_keys``: 1 at nodes that are taken out; of kinds that take nodes."""
     put: Tensor
-    """``B n_slots``: 1 at nodes that are put in."""
+    """``B n_keys``: 1 at nodes that are put in."""
     reference: Tensor
-    """``B n_slots``: nodes whose mean coefficient nodes put in are given, where coefficients are measured: those that
+    """``B n_keys``: nodes whose mean coefficient nodes put in are given, where coefficients are measured: those that
     the edit itself (not its control) takes out, or the frontier if its kind takes none out."""
     thoughts: tuple[int, ...]
     strength: float
@@ -140,7 +140,7 @@ class Site:
 
     @property
     def vectors(self) -> Tensor:
-        """``n_slots n_embd``: node directions."""
+        """``n_keys n_embd``: node directions."""
         return self.directions.vectors[self.estimator][self.at - 1].to(self.out.device)
 
     def toward(self, new: Change) -> Change:
@@ -316,10 +316,10 @@ def _shifted(site: Site, factor: float) -> Change:
         return lambda thought: thought + change.to(thought)
 
     def measured(thought: Tensor) -> Tensor:
-        held = site.directions.weights(thought.float(), site.at, site.estimator).to(site.out.device)
+        found = site.directions.coefficients(thought.float(), site.at, site.estimator).to(site.out.device)
         n = site.reference.sum(dim=1, keepdim=True).clamp(min=1)
-        mean = (held * site.reference).sum(dim=1, keepdim=True) / n
-        return thought + (factor * ((mean * site.put - held * site.out) @ site.vectors)).to(thought)
+        mean = (found * site.reference).sum(dim=1, keepdim=True) / n
+        return thought + (factor * ((mean * site.put - found * site.out) @ site.vectors)).to(thought)
 
     return measured
 

@@ -2,63 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from model.coconut import CoconutGPT2
-from model.codec_slots import ANSWER
+from model.codec import Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.edit.batch import candidate_tokens, draw_prompt, n_thoughts_of
+from model.readout import forced_answers, vector_log_probs
+from model.values import Value
+from probing.edit.batch import draw_prompt, n_thoughts_of
 from probing.edit.directions import Directions
-from probing.edit.effects import state_effects
+from probing.edit.effects import Seen
 from probing.edit.kinds import CONTROLS
-from probing.edit.run import Outcome, Touched, prepare, run_edit, touched_by
+from probing.edit.run import Touched, prepare, run_edit, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
 
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One run of a problem, under R draws. K thoughts, n nodes; log-probabilities in nats."""
+def _read_array(value: Any) -> np.ndarray:
+    found = np.asarray(value)
+    return found if found.dtype == bool else found.astype(float)  # None: NaN
 
-    states: np.ndarray
-    """``R K+1 n``: log-probability of each node as next token, from states h_0..h_K as the model produced them."""
-    fed: np.ndarray
+
+def _write_array(value: np.ndarray) -> list[Any]:
+    plain = value.astype(object)
+    plain[value != value] = None  # NaN
+    found: list[Any] = plain.tolist()
+    return found
+
+
+def _read_problem(value: Any) -> ProsQAProblem:
+    return value if isinstance(value, ProsQAProblem) else ProsQAProblem.from_row(value)
+
+
+def _read_plan(value: Any) -> EditPlan:
+    return value if isinstance(value, EditPlan) else EditPlan(map(EditSpec.parse, value))
+
+
+Array = Annotated[np.ndarray, PlainValidator(_read_array), PlainSerializer(_write_array)]
+"""Numbers, in JSON nested lists with null for NaN; or truth values."""
+
+
+class Side(Value):
+    """One run of a problem, under R prompt samples. K thoughts, n nodes; log-probabilities in nats."""
+
+    renamed: ClassVar[dict[str, str]] = {"weights": "coefficients"}
+
+    states: Array
+    """``R K+1 n``: log-probability of each node as the next step, from states h_0..h_K as the model produced them."""
+    fed: Array
     """``R K n``: the same read from thoughts 1..K as they were fed, edits included."""
-    weights: np.ndarray | None
-    """``R K n``: weight of each node's write direction in the thoughts fed (1: as fitted; NaN where not defined);
+    coefficients: Array | None
+    """``R K n``: coefficient of each node's direction in the thoughts fed (1: as fitted; NaN where not defined);
     None without fitted directions."""
-    log_odds: np.ndarray
+    log_odds: Array
     """``R K+1``: log P(target) - log P(other candidate) when the answer is forced after k = 0..K thoughts."""
-    neither: np.ndarray
+    neither: Array
     """``R K+1`` (bool): the most probable answer is neither candidate."""
-    kl: np.ndarray
+    kl: Array
     """``R K+1``: KL(clean || this run) of each state's next-token distribution."""
-    mass: np.ndarray
+    mass: Array
     """``R K+1``: probability on the nodes at distance k + 1."""
-    other_mass: np.ndarray
-    """``R K+1``: probability on the nodes at distance k + 1 in the other question's search."""
+    other_mass: Array
+    """``R K+1``: probability on the nodes at distance k + 1 in the counterfactual question's search."""
 
     @property
     def p_target(self) -> np.ndarray:
         """``R K+1``: P(target) of the two candidates."""
         return 1 / (1 + np.exp(-self.log_odds))
 
+    @property
+    def weights(self) -> np.ndarray | None:  # until step 4: coefficients
+        return self.coefficients
 
-@dataclass(frozen=True, eq=False)
-class Intervention:
+
+class Intervention(Value):
     """One problem before and after some edits, with the edits' matched controls."""
 
-    problem: ProsQAProblem
+    model_config = ConfigDict(serialize_by_alias=True)
+    called: ClassVar[str] = "a saved intervention"
+    renamed: ClassVar[dict[str, str]] = {"edits": "plan"}
+
+    version: Literal[1] = 1
+    problem: Annotated[ProsQAProblem, PlainValidator(_read_problem), PlainSerializer(ProsQAProblem.to_row)]
     """As the edited run read it (``rewire`` changes it)."""
-    plan: EditPlan
+    plan: Annotated[EditPlan, PlainValidator(_read_plan), PlainSerializer(lambda plan: list(map(str, plan)))] = Field(
+        serialization_alias="edits"
+    )
     n_thoughts: int
     n_draws: int
+    """Prompt samples."""
     seed: int
     clean: Side
     edited: Side
@@ -72,51 +117,25 @@ class Intervention:
     def edits(self) -> tuple[str, ...]:  # until step 4: plan
         return tuple(map(str, self.plan))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; ``from_json`` gives it back exactly."""
-        names = self.problem.idx_to_symbol
-        return {
-            "version": 1,
-            "problem": self.problem.to_row(),
-            "edits": [str(spec) for spec in self.plan],
-            "n_thoughts": self.n_thoughts,
-            "n_draws": self.n_draws,
-            "seed": self.seed,
-            "clean": _side_json(self.clean),
-            "edited": _side_json(self.edited),
-            "controls": {name: _side_json(side) for name, side in self.controls.items()},
-            "touched": [
-                {"t": entry.t, "out": [names[v] for v in entry.out], "put": [names[v] for v in entry.put]}
-                for entry in self.touched
-            ],
-            "warnings": list(self.warnings),
-        }
-
+    @field_validator("touched", mode="before")
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Intervention:
-        """From what ``to_json`` gave. Raises InputError for anything else."""
-        try:
-            if value["version"] != 1:
-                raise InputError(f"an intervention of version {value['version']}; this program reads version 1")
-            problem = ProsQAProblem.from_row(value["problem"])
-            node = {name: v for v, name in enumerate(problem.idx_to_symbol)}.__getitem__
-            return cls(
-                problem=problem,
-                plan=EditPlan(map(EditSpec.parse, value["edits"])),
-                n_thoughts=value["n_thoughts"],
-                n_draws=value["n_draws"],
-                seed=value["seed"],
-                clean=_side_from(value["clean"]),
-                edited=_side_from(value["edited"]),
-                controls={name: _side_from(side) for name, side in value["controls"].items()},
-                touched=tuple(
-                    Touched(entry["t"], tuple(map(node, entry["out"])), tuple(map(node, entry["put"])))
-                    for entry in value["touched"]
-                ),
-                warnings=tuple(value["warnings"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"not a saved intervention ({error!r:.80})") from None
+    def _from_names(cls, touched: Any, info: ValidationInfo) -> Any:
+        names = info.data["problem"].idx_to_symbol if "problem" in info.data else ()
+
+        def node(name: Any) -> int:
+            if name not in names:
+                raise ValueError(f"{name!r:.40} is no node of the problem")
+            return names.index(name)
+
+        if not isinstance(touched, list) or not all(isinstance(entry, dict) for entry in touched):
+            return touched
+        sides = ("out", "put")
+        return [entry | {side: tuple(map(node, entry.get(side, ()))) for side in sides} for entry in touched]
+
+    @field_serializer("touched")
+    def _to_names(self, touched: tuple[Touched, ...]) -> list[dict[str, Any]]:
+        names = self.problem.idx_to_symbol
+        return [{"t": e.t, "out": [names[v] for v in e.out], "put": [names[v] for v in e.put]} for e in touched]
 
 
 @torch.inference_mode()
@@ -131,39 +150,35 @@ def intervene(
     seed: int = 0,
     fill: bool = False,
 ) -> Intervention:
-    """One problem with a plan's edits, and each matched control, under ``n_draws`` draws in one batch.
+    """One problem with a plan's edits, and each matched control, under ``n_draws`` prompt samples in one batch.
 
-    ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
-    (``SlotCodec.draw``), without which such graphs are answered at chance. Raises InputError if the edits contradict
-    each other, do not fit the checkpoint, or do not exist for this problem.
+    ``fill`` pads a graph smaller than any in training to the training size with distractor facts, without which such
+    graphs are answered at chance. Raises InputError if the edits contradict each other, do not fit the checkpoint, or
+    do not exist for this problem.
     """
     plan = EditPlan(plan)
     plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
     prompts = [draw_prompt(model, problem, seed=seed, number=i, fill=fill) for i in range(n_draws)]
-    # One problem: the same nodes, steps and graph in every draw, but noise of its own.
+    # One problem: the same nodes, steps and graph in every sample, but noise of its own.
     prepared = prepare(model, prompts, [0] * n_draws, directions, noise_ids=range(n_draws))
     outcome = run_edit(model, prepared, plan)
     if not all(outcome.built.defined):
         raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
+    run, clean = outcome.base.context.run, outcome.base.clean
+
+    def side(seen: Seen) -> Side:
+        return _side(model, seen, clean, run.prompts, directions)
+
     beside = {name: run_edit(model, prepared, each) for name, each in plan.controls().items() if name in controls}
-    host = outcome.host
-    before = replace(
-        outcome,
-        trace=host.context.run.trace,
-        log_probs=host.log_probs,
-        states=state_effects(host.log_probs, host.log_probs, host.sets),
-    )
     return Intervention(
-        problem=host.context.run.problems[0],
+        problem=run.problems[0],
         plan=plan,
-        n_thoughts=host.context.run.n_thoughts,
+        n_thoughts=run.n_thoughts,
         n_draws=n_draws,
         seed=seed,
-        clean=_side(model, before, directions),
-        edited=_side(model, outcome, directions),
-        controls={
-            name: _side(model, result, directions) for name, result in beside.items() if all(result.built.defined)
-        },
+        clean=side(clean),
+        edited=side(outcome.seen),
+        controls={name: side(result.seen) for name, result in beside.items() if all(result.built.defined)},
         touched=tuple(dict.fromkeys(outcome.built.touched[0])),
         warnings=plan.warnings(problem),
     )
@@ -183,37 +198,19 @@ def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _side(model: CoconutGPT2, outcome: Outcome, directions: Directions | None) -> Side:
-    prompts, trace = outcome.host.context.run.prompts, outcome.trace
-    n_thoughts, n_draws, n_nodes = trace.n_thoughts, len(prompts), prompts[0].problem.n_nodes
-    tokens = torch.tensor([prompt.node_tokens for prompt in prompts], device=outcome.log_probs.device)
-    slots = torch.tensor([prompt.keys for prompt in prompts])
-
-    def of_nodes(log_probs: Tensor) -> np.ndarray:
-        index = tokens[:, None].expand(-1, log_probs.shape[1], -1)
-        return log_probs.gather(2, index).double().cpu().numpy()
-
-    forced = model.logits_after(trace, ANSWER).log_softmax(dim=-1)
-    pair_tokens = candidate_tokens(prompts).to(forced.device)
-    pair = forced.gather(2, pair_tokens[:, None].expand(-1, forced.shape[1], -1))
-    neither = (forced.argmax(dim=-1, keepdim=True) != pair_tokens[:, None]).all(dim=-1)
-    weights = None
-    if directions is not None:
-        weights = np.full((n_draws, n_thoughts, n_nodes), np.nan)
-        for t in directions.defined:
-            if t <= n_thoughts:
-                found = directions.weights(trace.thoughts[:, t - 1], t)
-                weights[:, t - 1] = found.gather(1, slots).double().numpy()
-    states = outcome.states
+def _side(
+    model: CoconutGPT2, seen: Seen, clean: Seen, prompts: Sequence[Prompt], directions: Directions | None
+) -> Side:
+    answers, thoughts = forced_answers(model, seen.trace, prompts), seen.trace.thoughts
     return Side(
-        states=of_nodes(outcome.log_probs),
-        fed=of_nodes(model.logits(trace.thoughts).log_softmax(dim=-1)),
-        weights=weights,
-        log_odds=(pair[..., 0] - pair[..., 1]).double().cpu().numpy(),
-        neither=neither.cpu().numpy(),
-        kl=states.kl,
-        mass=states.mass,
-        other_mass=states.other_mass,
+        states=seen.nodes.nodes,
+        fed=vector_log_probs(model, thoughts, prompts).nodes,
+        coefficients=None if directions is None else directions.of_nodes(thoughts, prompts),
+        log_odds=answers.log_odds,
+        neither=answers.neither,
+        kl=seen.kl(clean),
+        mass=seen.mass,
+        other_mass=seen.other_mass,
     )
 
 
@@ -225,25 +222,3 @@ def _why_not(plan: EditPlan, problem: ProsQAProblem) -> str:
     if plan.source == "rewired":
         return f"no exchange of two edges at depth {plan[0].depth} makes the other candidate right"
     return "a set of nodes it names is empty at that thought (the search may be over by then)"
-
-
-def _side_json(side: Side) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in vars(side).items():
-        if value is None:
-            found[name] = None
-        elif value.dtype == bool:
-            found[name] = value.tolist()
-        else:
-            plain = value.astype(object)
-            plain[np.isnan(value)] = None
-            found[name] = plain.tolist()
-    return found
-
-
-def _side_from(value: Mapping[str, Any]) -> Side:
-    entries: dict[str, Any] = {
-        name: None if entry is None else np.array(entry, dtype=bool if name == "neither" else float)
-        for name, entry in value.items()
-    }
-    return Side(**entries)

@@ -19,8 +19,8 @@ def rewire(problem: ProsQAProblem, depth: int, *, rng: np.random.Generator) -> P
     """The problem with the ends of two edges exchanged so that the other candidate is right; None if no pair does it.
 
     One edge enters distance ``depth`` from the root on a path to the target, the other enters distance ``depth`` of
-    the other question's search on a path to the other candidate. Of all pairs that leave exactly the other candidate
-    reachable at the same number of hops, one is drawn at random. Edges keep their places in the list.
+    the counterfactual question's search on a path to the other candidate. Of all pairs that leave exactly the other
+    candidate reachable at the same number of hops, one is drawn at random. Edges keep their places in the list.
     """
     other = problem.counterfactual
     if other is None or not 1 <= depth <= problem.n_hops:

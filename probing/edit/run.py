@@ -6,7 +6,7 @@ branches off at the first edited thought: all edits and controls share the promp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.coconut import CoconutGPT2, ThoughtTrace
+from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.edit.batch import CleanRun, clean_run, rewritten, start_before
+from probing.edit.batch import CleanRun, clean_run, start_before
 from probing.edit.directions import Directions
-from probing.edit.effects import Answers, FrontierSets, StateEffects, answers_of, frontier_sets, state_effects
+from probing.edit.effects import Seen, see
 from probing.edit.kinds import CONTROLS, Change, Context, Members, Site, put_in
 from probing.edit.rewire import rewire
 from probing.edit.spec import EditPlan, EditSpec
@@ -159,84 +159,69 @@ def _other_steps(spec: EditSpec, context: Context) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Host:
-    """A batch that edits are made on: its base run and what may be put into it, what it answers and holds."""
+class Base:
+    """A batch that edits are made on: its base run, what may be put into it, and what it says unedited."""
 
     context: Context
-    answers: Answers
-    log_probs: Tensor
-    """``B K+1 vocab``: next-token log-probabilities of the clean states, nats."""
-    sets: FrontierSets
+    clean: Seen
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one plan made of a batch."""
 
-    host: Host
+    base: Base
     built: Built
-    trace: ThoughtTrace
-    answers: Answers
-    states: StateEffects
-    log_probs: Tensor
-    """``B K+1 vocab``."""
+    seen: Seen
 
 
 class Prepared:
-    """Hosts of one batch, each run once, when the first plan asks for it."""
+    """Base runs of one batch, each made once, when the first plan asks for it."""
 
     def __init__(self, model: CoconutGPT2, run: CleanRun, directions: Directions | None) -> None:
         self._model, self._run, self._directions = model, run, directions
-        self._hosts: dict[tuple[object, ...], Host] = {}
+        self._bases: dict[tuple[object, ...], Base] = {}
 
-    @property
-    def plain(self) -> Host:
-        """The problems as asked, with nothing to take from."""
-        return self._cached(("plain",), lambda: self._host(self._run, None, ()))
+    def base(self, plan: EditPlan | None = None) -> Base:
+        """The base that a plan needs (``Kind.source``): the problems as asked, or rewired; with the right source."""
+        source = "plain" if plan is None else plan.source
+        rewired = plan[0] if plan is not None and source == "rewired" else None
+        key = (source, rewired and rewired.depth, rewired and rewired.seed)
+        if key not in self._bases:
+            if rewired is not None:
+                self._bases[key] = self._rewired(rewired)
+            elif source == "counterfactual":
+                self._bases[key] = self._with_counterfactual()
+            else:
+                self._bases[key] = self._base(self._run, None, ())
+        return self._bases[key]
 
-    def host(self, plan: EditPlan) -> Host:
-        """The host that a plan needs (``Kind.source``): the problems as asked, or rewired; with the right source."""
-        if plan.source == "rewired":
-            return self._cached(("rewired", plan[0].depth, plan[0].seed), lambda: self._rewired(plan[0]))
-        return self._cached((plan.source,), self._with_counterfactual) if plan.source != "plain" else self.plain
-
-    def _cached(self, key: tuple[object, ...], make: Callable[[], Host]) -> Host:
-        if key not in self._hosts:
-            self._hosts[key] = make()
-        return self._hosts[key]
-
-    def _with_counterfactual(self) -> Host:
+    def _with_counterfactual(self) -> Base:
         source, rows = self._run_on([problem.counterfactual for problem in self._run.problems])
-        return replace(self.plain, context=replace(self.plain.context, source=source, source_rows=rows))
+        plain = self.base()
+        return Base(replace(plain.context, source=source, source_rows=rows), plain.clean)
 
-    def _rewired(self, spec: EditSpec) -> Host:
+    def _rewired(self, spec: EditSpec) -> Base:
         depth = spec.depth
         assert depth is not None
-        base, rows = self._run_on(
-            [
-                rewire(problem, depth, rng=np.random.default_rng([spec.seed, number, depth, 6]))
-                for number, problem in zip(self._run.ids, self._run.problems, strict=True)
-            ]
-        )
-        return self._host(base, self._run, rows)
+        rewired = [
+            rewire(problem, depth, rng=np.random.default_rng([spec.seed, number, depth, 6]))
+            for number, problem in zip(self._run.ids, self._run.problems, strict=True)
+        ]
+        run, rows = self._run_on(rewired)
+        return self._base(run, self._run, rows)
 
     def _run_on(self, problems: Sequence[ProsQAProblem | None]) -> tuple[CleanRun, tuple[bool, ...]]:
         """The batch with other problems over the same nodes, as given where there is none; and where there is one."""
         prompts = [
-            prompt if problem is None else rewritten(self._model, prompt, problem)
+            prompt if problem is None else self._model.codec.rewritten(prompt, problem)
             for prompt, problem in zip(self._run.prompts, problems, strict=True)
         ]
         run = clean_run(self._model, prompts, self._run.ids, self._run.noise_ids)
         return run, tuple(problem is not None for problem in problems)
 
-    def _host(self, run: CleanRun, source: CleanRun | None, rows: tuple[bool, ...]) -> Host:
-        log_probs = self._model.logits(run.trace.states).log_softmax(dim=-1)
-        return Host(
-            Context(self._model, run, source, rows, self._directions),
-            answers_of(self._model, run.trace, run.prompts),
-            log_probs,
-            frontier_sets(run.prompts, run.n_thoughts + 1, log_probs.shape[-1]),
-        )
+    def _base(self, run: CleanRun, source: CleanRun | None, rows: tuple[bool, ...]) -> Base:
+        return Base(Context(self._model, run, source, rows, self._directions), see(self._model, run.trace, run.prompts))
 
 
 @torch.inference_mode()
@@ -255,24 +240,12 @@ def prepare(
 @torch.inference_mode()
 def run_edit(model: CoconutGPT2, prepared: Prepared, plan: EditPlan) -> Outcome:
     """The batch with a plan's edits. Callers have checked it (``EditPlan.check_fits``)."""
-    host = prepared.host(plan)
-    run, built = host.context.run, build(plan, host.context)
-    trace, log_probs = run.trace, host.log_probs
+    base = prepared.base(plan)
+    run, built, seen = base.context.run, build(plan, base.context), base.clean
     if built.changes:
         stream = built.stream if any(spec.layer is not None for spec in plan) else None
         start, n = start_before(model, run, built.first), run.n_thoughts - max(built.first - 1, 0)
-        trace = model.think(start, n, edit=built.edit, stream=stream)
-        log_probs = model.logits(trace.states).log_softmax(dim=-1)
-    for spec in plan:
-        if spec.k is not None and not spec.control:
-            trace = trace.upto(spec.k)
-    n_states = trace.n_thoughts + 1
-    log_probs, sets = log_probs[:, :n_states], FrontierSets(host.sets.own[:, :n_states], host.sets.other[:, :n_states])
-    return Outcome(
-        host,
-        built,
-        trace,
-        answers_of(model, trace, run.prompts),
-        state_effects(host.log_probs[:, :n_states], log_probs, sets),
-        log_probs,
-    )
+        seen = see(model, model.think(start, n, edit=built.edit, stream=stream), run.prompts)
+    elif plan[0].k is not None and not plan[0].control:
+        seen = seen.upto(model, plan[0].k, run.prompts)
+    return Outcome(base, built, seen)

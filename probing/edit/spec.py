@@ -410,16 +410,11 @@ class EditPlan(tuple[EditSpec, ...]):
         return tuple(dict.fromkeys(found))
 
 
-Scene = tuple[EditSpec, ...]  # until step 4, with the three below: EditPlan
-parse_scene = EditPlan.parse
+parse_scene, scene_text = EditPlan.parse, str  # until step 4: app/ and draw/of_intervention, with the one below
 
 
-def scene_text(scene: Scene) -> str:
-    return str(EditPlan(scene))
-
-
-def scene_controls(scene: Scene) -> dict[str, EditPlan]:
-    return EditPlan(scene).controls()
+def scene_controls(plan: Iterable[EditSpec]) -> dict[str, EditPlan]:
+    return EditPlan(plan).controls()
 
 
 # --- private --------------------------------------------------------------------------------------------------------

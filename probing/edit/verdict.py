@@ -1,4 +1,4 @@
-"""The verdict sheet: for each thought of a checkpoint, is it decodable, used, needed, sufficient?
+"""The verdict sheet: for each thought of a checkpoint, is it decodable, used, necessary, sufficient?
 
 Four different claims that are easily taken for one another. Each is measured on held-out problems against its own
 control, and each gets one of four words: **shown**, **partly**, **not shown**, **not tested**. "Not shown" is a normal
@@ -8,39 +8,44 @@ printed on every sheet; a threshold is met by the unfavourable end of the 95 % i
 decodable
     A linear read-out fitted on other problems (``probing.edit.directions``) tells the frontier of thought t from the
     nodes farther away or unreachable: AUROC per problem. Control: the same thoughts scored for the frontier of the
-    *other question* about the same graph. Selectivity is the difference.
+    *counterfactual question* about the same graph. Selectivity is the difference.
 used
     Taking the target's branch out of the thought and putting the other candidate's in (``swap``, strength 1.5) turns
     the answer over, where the clean answer was right. Control: the worst of a random direction of equal length, the
     same edit on unreachable nodes, and the same edit on frontier nodes that lead to neither candidate.
-needed
+necessary
     The answer is at chance when something else stands in the thought's place: zeros, the mean thought, or another
     problem's thought; the mildest of the three counts. Control: a random direction as long as that change.
 sufficient
-    The thought of the other question's run, put in alone (``transplant``), turns the answer over, where the clean
-    answer was right. Control: another problem's thought in its place.
+    The thought of the counterfactual question's run, put in alone (``transplant``), turns the answer over, where the
+    clean answer was right. Control: another problem's thought in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
+from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
+from model.files import read_json
 from model.problems.prosqa import ProsQAProblem
+from model.stats import Estimate, mean, paired, share, text
+from model.store import read_rows
+from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
-from probing.edit.data_set import CLEAN, Row, read_rows, run_to_folder
-from probing.edit.directions import Directions, fingerprint
-from probing.edit.effects import Mean, Rate, difference, mean, percent, plain, rate
-from probing.edit.spec import EditSpec, Scene, scene_text
+from probing.edit.data_set import CLEAN, Row, run_to_folder
+from probing.edit.directions import Directions
+from probing.edit.spec import EditPlan, EditSpec
 
 Outcome = Literal["shown", "partly", "not shown", "not tested"]
-CLAIMS = ("decodable", "used", "needed", "sufficient")
+Claim = Literal["decodable", "used", "necessary", "sufficient"]
+CLAIMS: tuple[Claim, ...] = ("decodable", "used", "necessary", "sufficient")
 
 MIN_N = 100
 """Fewest problems for a claim to be tested at one thought, and for a control to count."""
@@ -51,45 +56,48 @@ THRESHOLDS = {
     "partly_decodable_selectivity": 0.10,
     "used_difference": 0.50,
     "partly_used_difference": 0.05,
-    "needed_accuracy": 0.60,
-    "needed_difference": 0.25,
-    "partly_needed_difference": 0.05,
+    "necessary_accuracy": 0.60,
+    "necessary_difference": 0.25,
+    "partly_necessary_difference": 0.05,
     "sufficient_rate": 0.90,
     "sufficient_difference": 0.25,
     "partly_sufficient_difference": 0.05,
 }
-RULES = {
+RULES: dict[Claim, str] = {
     "decodable": "shown: AUROC >= .90 and selectivity >= .25; partly: selectivity >= .10",
     "used": "shown: flips minus the worst control >= 50 points; partly: >= 5 points",
-    "needed": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
+    "necessary": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
     "sufficient": "shown: flips >= 90 % and minus control >= 25 points; partly: minus control >= 5 points",
 }
-REMOVALS = ("zero", "mean", "resample")
+REMOVALS = {"zero": "zeros", "mean": "the mean thought", "resample": "another problem's thought"}
+"""Kind of edit to what it puts in a thought's place."""
 SWAP_CONTROLS = ("random", "unreachable", "neither")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Value):
     """One claim about one thought."""
 
-    claim: str
+    claim: Annotated[Claim, BeforeValidator(lambda claim: "necessary" if claim == "needed" else claim)]
+    """"needed" in older files."""
     thought: int
     outcome: Outcome
     n: int
     """Problems it was measured on."""
-    value: Rate | Mean | None
-    """decodable: AUROC; used, sufficient: share of flips; needed: accuracy left."""
-    control: Rate | Mean | None
-    control_name: str
-    difference: Mean | None
-    """In favour of the claim: value minus control (needed: control minus value), paired by problem."""
+    value: Estimate | None = None
+    """decodable: AUROC; used, sufficient: share of flips; necessary: accuracy left."""
+    control: Estimate | None = None
+    control_name: str = ""
+    difference: Estimate | None = None
+    """In favour of the claim: value minus control (necessary: control minus value), paired by problem."""
     words: str
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Value):
     """Everything on a verdict sheet."""
 
+    called: ClassVar[str] = "a verdict sheet"
+
+    version: Literal[1] = 1
     name: str
     checkpoint: str
     """Fingerprint of the weights."""
@@ -98,58 +106,43 @@ class Sheet:
     n_problems: int
     seed: int
     n_thoughts: int
-    accuracy: Rate
-    without: dict[str, Rate]
+    accuracy: Estimate
+    without: dict[str, Estimate]
     """Accuracy with no thoughts, and with all of them replaced."""
     findings: tuple[Finding, ...]
     thresholds: dict[str, float]
-    lens_auroc: tuple[Mean | None, ...]
-    """AUROC of the logit lens per thought, which fits nothing."""
-    propagation: tuple[tuple[Mean | None, ...], ...]
+    lens_auroc: tuple[Estimate | None, ...]
+    """AUROC (beyond, logit lens, which fits nothing) per thought."""
+    propagation: tuple[tuple[Estimate | None, ...], ...]
     """Row t, column k: KL(clean || swapped in thought t) of state h_k, nats."""
 
-    def finding(self, claim: str, thought: int) -> Finding:
+    def finding(self, claim: Claim, thought: int) -> Finding:
         return next(f for f in self.findings if f.claim == claim and f.thought == thought)
 
-    def outcomes(self, claim: str) -> tuple[Outcome, ...]:
+    def outcomes(self, claim: Claim) -> tuple[Outcome, ...]:
         """The outcome for thoughts 1..K."""
         return tuple(self.finding(claim, t).outcome for t in range(1, self.n_thoughts + 1))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Sheet:
-        """From what ``to_json`` gave. Raises InputError for anything else."""
-        try:
-            if value["version"] != 1:
-                raise InputError(f"a verdict sheet of version {value['version']}; this program reads version 1")
-            entries = {key: entry for key, entry in value.items() if key != "version"}
-            entries["accuracy"] = _number(entries["accuracy"])
-            entries["without"] = {name: _number(entry) for name, entry in entries["without"].items()}
-            entries["lens_auroc"] = tuple(_number(entry) for entry in entries["lens_auroc"])
-            entries["propagation"] = tuple(tuple(_number(cell) for cell in row) for row in entries["propagation"])
-            entries["findings"] = tuple(
-                Finding(**{**f, **{key: _number(f[key]) for key in ("value", "control", "difference")}})
-                for f in entries["findings"]
-            )
-            return cls(**entries)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"not a verdict sheet ({error!r:.80})") from None
+    def thoughts(self, claim: Claim, outcome: Outcome) -> list[int]:
+        """Thoughts of which the claim has this outcome."""
+        return [t for t, found in enumerate(self.outcomes(claim), 1) if found == outcome]
 
 
-def scenes_for(n_thoughts: int, directions: Directions) -> list[Scene]:
+def read_sheets(path: str | Path) -> list[Sheet]:
+    """The sheets of a ``verdict.json``. Raises InputError for another file."""
+    sheets: list[Sheet] = validated(list[Sheet], read_json(path), where=f"{path}: not verdict sheets")
+    return sheets
+
+
+def plans_for(n_thoughts: int, directions: Directions) -> list[EditPlan]:
     """Every edit that a sheet is made from."""
-    scenes: list[Scene] = []
-    for t in range(1, n_thoughts + 1):
-        scenes += [(EditSpec(kind, (t,)),) for kind in REMOVALS]
-        scenes.append((EditSpec("transplant", (t,)),))
-        if t in directions.defined:
-            scenes.append((_swap(t),))
     everything = tuple(range(1, n_thoughts + 1))
-    scenes += [(EditSpec(kind, everything),) for kind in REMOVALS]
-    scenes.append((EditSpec("truncate", k=0),))
-    return scenes
+    plans = []
+    for t in everything:
+        plans += [_plan(kind, t) for kind in (*REMOVALS, "transplant")]
+        if t in directions.defined:
+            plans.append(_swap(t))
+    return [*plans, *(_plan(kind, *everything) for kind in REMOVALS), _NO_THOUGHTS]
 
 
 def make_sheet(
@@ -162,7 +155,7 @@ def make_sheet(
     source: str,
     seed: int = 0,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Sheet:
     """Run every edit of a sheet on ``problems`` (not those the directions were fitted on) and judge.
 
@@ -175,7 +168,7 @@ def make_sheet(
     run_to_folder(
         model,
         problems,
-        scenes_for(n_thoughts, directions),
+        plans_for(n_thoughts, directions),
         out,
         directions=directions,
         source=source,
@@ -183,6 +176,7 @@ def make_sheet(
         seed=seed,
         batch_size=batch_size,
         progress=progress,
+        what=f"verdict, {name}",
     )
     return judge(
         read_rows(Path(out) / "rows.jsonl"),
@@ -199,183 +193,165 @@ def judge(
     rows: Iterable[Row], *, n_thoughts: int, name: str, checkpoint: str, method: str, data: str, seed: int
 ) -> Sheet:
     """The sheet of finished rows."""
-    table: dict[tuple[str, str], dict[int, Row]] = {}
-    for row in rows:
-        if row["defined"]:
-            table.setdefault((row["edit"], row["control"]), {})[row["row"]] = row
-    clean = table[CLEAN, ""]
-    findings: list[Finding] = []
-    for t in range(1, n_thoughts + 1):
-        findings += [
-            _decodable(t, clean),
-            _used(t, table, clean),
-            _needed(t, table, clean),
-            _sufficient(t, table, clean),
-        ]
+    runs = _Runs(rows)
     everything = tuple(range(1, n_thoughts + 1))
-    without = {"no thoughts": _accuracy(table, EditSpec("truncate", k=0))}
-    for kind, words in zip(REMOVALS, ("zeros", "their mean", "another problem's"), strict=True):
-        without[f"all {words}"] = _accuracy(table, EditSpec(kind, everything))
-    accuracy = rate(np.array([row["log_odds"] > 0 for row in clean.values()]))
-    assert accuracy is not None
+    without = {"no thoughts": _NO_THOUGHTS} | {
+        f"all {words}": _plan(kind, *everything)
+        for kind, words in zip(REMOVALS, ("zeros", "their mean", "another problem's"), strict=True)
+    }
     return Sheet(
         name=name,
         checkpoint=checkpoint,
         method=method,
         data=data,
-        n_problems=len(clean),
+        n_problems=len(runs.clean),
         seed=seed,
         n_thoughts=n_thoughts,
-        accuracy=accuracy,
-        without=without,
-        findings=tuple(findings),
+        accuracy=runs.accuracy(CLEAN),
+        without={words: runs.accuracy(plan) for words, plan in without.items()},
+        findings=tuple(judged(t, runs) for t in everything for judged in (_decodable, _used, _necessary, _sufficient)),
         thresholds=dict(THRESHOLDS),
-        lens_auroc=tuple(mean(_column(clean, "lens_auroc", t)[1]) for t in everything),
+        lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values())) for t in everything),
         propagation=tuple(
-            tuple(
-                mean(np.array([row["kl"][k] for row in table.get((scene_text((_swap(t),)), ""), {}).values()]))
-                for k in range(n_thoughts + 1)
-            )
+            tuple(mean([row["kl"][k] for row in runs.of(_swap(t)).values()]) for k in range(n_thoughts + 1))
             for t in everything
         ),
     )
 
 
-def _swap(t: int) -> EditSpec:
-    return EditSpec("swap", (t,), strength=SWAP_STRENGTH)
+class _Runs:
+    """Rows by run, then by problem."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._of: dict[tuple[str, str], dict[int, Row]] = {}
+        for row in rows:
+            if row["defined"]:
+                self._of.setdefault((row["edit"], row["control"]), {})[row["row"]] = row
+        self.clean = self._of[CLEAN, ""]
+
+    def of(self, plan: EditPlan | str, control: str = "") -> dict[int, Row]:
+        return self._of.get((str(plan), control), {})
+
+    def right(self, plan: EditPlan | str, control: str = "") -> dict[int, bool]:
+        """Whether the answer is the target, by problem."""
+        return {number: row["log_odds"] > 0 for number, row in self.of(plan, control).items()}
+
+    def flips(self, plan: EditPlan, control: str = "") -> dict[int, bool]:
+        """Whether the answer is flipped, by problem whose clean answer is right: only there can it be."""
+        clean = self.right(CLEAN)
+        return {number: not right for number, right in self.right(plan, control).items() if clean[number]}
+
+    def accuracy(self, plan: EditPlan | str) -> Estimate:
+        found = share(list(self.right(plan).values()))
+        assert found is not None
+        return found
+
+    def auroc(self, name: str, t: int) -> dict[int, float]:
+        """By problem where it is defined."""
+        return {number: row[name][t - 1] for number, row in self.clean.items() if row[name][t - 1] is not None}
 
 
-def _decodable(t: int, clean: dict[int, Row]) -> Finding:
-    rows, ours = _column(clean, "auroc", t)
-    other_rows, other = _column(clean, "auroc_other", t)
-    both = sorted(set(rows) & set(other_rows))
-    if len(both) < MIN_N:
-        return _untested("decodable", t, len(both), "problems with a frontier to decode")
-    at, at_other = dict(zip(rows, ours, strict=True)), dict(zip(other_rows, other, strict=True))
-    value, control = mean(np.array([at[row] for row in both])), mean(np.array([at_other[row] for row in both]))
-    gap = difference(np.array([at[row] for row in both]), np.array([at_other[row] for row in both]))
-    assert value is not None
-    assert gap is not None
-    low = gap.ci95[0]
-    outcome: Outcome = "not shown"
-    if value.ci95[0] >= THRESHOLDS["decodable_auroc"] and low >= THRESHOLDS["decodable_selectivity"]:
-        outcome = "shown"
-    elif low >= THRESHOLDS["partly_decodable_selectivity"]:
-        outcome = "partly"
-    words = f"AUROC {plain(value)}; for the other question's frontier {plain(control)}"
-    return Finding("decodable", t, outcome, len(both), value, control, "the other question's frontier", gap, words)
+def _plan(kind: str, *thoughts: int) -> EditPlan:
+    return EditPlan([EditSpec(kind, thoughts)])
 
 
-def _used(t: int, table: dict[tuple[str, str], dict[int, Row]], clean: dict[int, Row]) -> Finding:
-    edit = scene_text((_swap(t),))
-    edited = _right(table.get((edit, ""), {}), clean)
+def _swap(t: int) -> EditPlan:
+    return EditPlan([EditSpec("swap", (t,), strength=SWAP_STRENGTH)])
+
+
+_NO_THOUGHTS = EditPlan([EditSpec("truncate", k=0)])
+
+Numbers = dict[int, float] | dict[int, bool]
+
+
+def _both(ours: Numbers, control: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the problems that have both, in one order."""
+    both = sorted(ours.keys() & control.keys())
+    return np.array([ours[number] for number in both], float), np.array([control[number] for number in both], float)
+
+
+def _decodable(t: int, runs: _Runs) -> Finding:
+    ours, theirs = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
+    if len(ours) < MIN_N:
+        return _untested("decodable", t, len(ours), "problems with a frontier to decode")
+    value, control = mean(ours), mean(theirs)
+    words = f"AUROC {text(value)}; for the counterfactual question's frontier {text(control)}"
+    enough, name = _ends(value)[0] >= THRESHOLDS["decodable_auroc"], "the counterfactual question's frontier"
+    return _found("decodable", t, value, control, name, paired(ours, theirs), words, enough=enough)
+
+
+def _used(t: int, runs: _Runs) -> Finding:
+    edited = runs.flips(_swap(t))
     if len(edited) < MIN_N:
         return _untested("used", t, len(edited), "rightly answered problems where the branches can be swapped")
-    worst: tuple[Mean, Rate, str, Rate] | None = None
-    for name in SWAP_CONTROLS:
-        control = _right(table.get((edit, name), {}), clean)
-        both = sorted(edited.keys() & control.keys())
-        if len(both) < MIN_N:
-            continue
-        ours, theirs = _flips(edited, both), _flips(control, both)
-        gap, ours_rate, theirs_rate = difference(ours, theirs), rate(ours), rate(theirs)
-        assert gap is not None
-        assert ours_rate is not None
-        assert theirs_rate is not None
-        if worst is None or gap.ci95[0] < worst[0].ci95[0]:
-            worst = (gap, theirs_rate, name, ours_rate)
-    assert worst is not None, "the random control exists wherever the edit does"
-    gap, control_rate, name, _ = worst
-    outcome = _by_difference(gap, "used")
-    value = rate(_flips(edited, sorted(edited)))
-    words = f"swapping the branches flips {percent(value)}; the worst control ({name}) {percent(control_rate)}"
-    return Finding("used", t, outcome, len(edited), value, control_rate, name, gap, words)
+    pairs = {name: _both(edited, runs.flips(_swap(t), name)) for name in SWAP_CONTROLS}
+    gaps = {name: paired(*pair) for name, pair in pairs.items() if len(pair[0]) >= MIN_N}
+    name = min(gaps, key=lambda name: _ends(gaps[name])[0])  # the random control exists wherever the edit does
+    value, control = share(list(edited.values())), share(pairs[name][1])
+    words = f"swapping the branches flips {_percent(value)}; the worst control ({name}) {_percent(control)}"
+    return _found("used", t, value, control, name, gaps[name], words)
 
 
-def _needed(t: int, table: dict[tuple[str, str], dict[int, Row]], clean: dict[int, Row]) -> Finding:
-    options: list[tuple[float, str]] = []
-    for kind in REMOVALS:
-        left = _accuracy(table, EditSpec(kind, (t,)))
-        options.append((left.value, kind))
-    _, kind = max(options)
-    edit = str(EditSpec(kind, (t,)))
-    removed, control = table[edit, ""], table[edit, "random"]
-    both = sorted(removed.keys() & control.keys())
-    if len(both) < MIN_N:
-        return _untested("needed", t, len(both), "problems")
-    ours = np.array([removed[row]["log_odds"] > 0 for row in both])
-    theirs = np.array([control[row]["log_odds"] > 0 for row in both])
-    value, control_rate, gap = rate(ours), rate(theirs), difference(theirs, ours)
-    assert value is not None
-    assert gap is not None
-    outcome: Outcome = "not shown"
-    if value.ci95[1] <= THRESHOLDS["needed_accuracy"] and gap.ci95[0] >= THRESHOLDS["needed_difference"]:
-        outcome = "shown"
-    elif gap.ci95[0] >= THRESHOLDS["partly_needed_difference"]:
-        outcome = "partly"
+def _necessary(t: int, runs: _Runs) -> Finding:
+    kind = max(REMOVALS, key=lambda kind: (runs.accuracy(_plan(kind, t)).value, kind))
+    ours, theirs = _both(runs.right(_plan(kind, t)), runs.right(_plan(kind, t), "random"))
+    if len(ours) < MIN_N:
+        return _untested("necessary", t, len(ours), "problems")
+    value, control = share(ours), share(theirs)
     words = (
-        f"accuracy {percent(value)} with {_STANDS_IN[kind]} in its place (the mildest removal; chance 50 %), "
-        f"{percent(control_rate)} after a random change of that length"
+        f"accuracy {_percent(value)} with {REMOVALS[kind]} in its place (the mildest removal; chance 50 %), "
+        f"{_percent(control)} after a random change of that length"
     )
-    return Finding("needed", t, outcome, len(both), value, control_rate, f"random change as long as {kind}", gap, words)
+    enough, name = _ends(value)[1] <= THRESHOLDS["necessary_accuracy"], f"random change as long as {kind}"
+    return _found("necessary", t, value, control, name, paired(theirs, ours), words, enough=enough)
 
 
-def _sufficient(t: int, table: dict[tuple[str, str], dict[int, Row]], clean: dict[int, Row]) -> Finding:
-    edited = _right(table.get((str(EditSpec("transplant", (t,))), ""), {}), clean)
-    control = _right(table.get((str(EditSpec("resample", (t,))), ""), {}), clean)
-    both = sorted(edited.keys() & control.keys())
-    if len(both) < MIN_N:
-        return _untested("sufficient", t, len(both), "rightly answered problems with another question")
-    ours, theirs = _flips(edited, both), _flips(control, both)
-    value, control_rate, gap = rate(ours), rate(theirs), difference(ours, theirs)
+def _sufficient(t: int, runs: _Runs) -> Finding:
+    ours, theirs = _both(runs.flips(_plan("transplant", t)), runs.flips(_plan("resample", t)))
+    if len(ours) < MIN_N:
+        return _untested("sufficient", t, len(ours), "rightly answered problems with a counterfactual question")
+    value, control = share(ours), share(theirs)
+    enough, name = _ends(value)[0] >= THRESHOLDS["sufficient_rate"], "another problem's thought"
+    words = f"the counterfactual question's thought {t} alone flips {_percent(value)}; {name} {_percent(control)}"
+    return _found("sufficient", t, value, control, name, paired(ours, theirs), words, enough=enough)
+
+
+def _found(
+    claim: Claim,
+    t: int,
+    value: Estimate | None,
+    control: Estimate | None,
+    control_name: str,
+    gap: Estimate | None,
+    words: str,
+    *,
+    enough: bool = True,
+) -> Finding:
+    """Judged by the difference to the control; ``enough``: the value itself reaches its threshold, without which a
+    claim is shown partly at most."""
     assert value is not None
-    assert gap is not None
-    outcome: Outcome = _by_difference(gap, "sufficient")
-    if outcome == "shown" and value.ci95[0] < THRESHOLDS["sufficient_rate"]:
-        outcome = "partly"
-    words = f"the other question's thought {t} alone flips {percent(value)}; another problem's {percent(control_rate)}"
-    return Finding("sufficient", t, outcome, len(both), value, control_rate, "another problem's thought", gap, words)
+    (low, _), name = _ends(gap), f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
+    outcome: Outcome = "partly" if low >= THRESHOLDS[f"partly_{name}"] else "not shown"
+    if enough and low >= THRESHOLDS[name]:
+        outcome = "shown"
+    return Finding(
+        claim=claim, thought=t, outcome=outcome, n=value.n, value=value, control=control, control_name=control_name,
+        difference=gap, words=words,
+    )  # fmt: skip
 
 
-def _by_difference(gap: Mean, claim: str) -> Outcome:
-    if gap.ci95[0] >= THRESHOLDS[f"{claim}_difference"]:
-        return "shown"
-    return "partly" if gap.ci95[0] >= THRESHOLDS[f"partly_{claim}_difference"] else "not shown"
+def _percent(found: Estimate | None) -> str:
+    return text(found, "percent")
 
 
-def _untested(claim: str, t: int, n: int, what: str) -> Finding:
-    words = f"only {n} {what}; at least {MIN_N} are needed"
-    return Finding(claim, t, "not tested", n, None, None, "", None, words)
-
-
-def _right(rows: dict[int, Row], clean: dict[int, Row]) -> dict[int, Row]:
-    """Rows whose clean answer is right: only there can an answer be flipped to the other candidate."""
-    return {number: row for number, row in rows.items() if clean[number]["log_odds"] > 0}
-
-
-def _flips(rows: dict[int, Row], numbers: Sequence[int]) -> np.ndarray:
-    return np.array([rows[number]["log_odds"] <= 0 for number in numbers], dtype=float)
-
-
-def _accuracy(table: dict[tuple[str, str], dict[int, Row]], spec: EditSpec) -> Rate:
-    found = rate(np.array([row["log_odds"] > 0 for row in table[str(spec), ""].values()]))
+def _ends(found: Estimate | None) -> tuple[float, float]:
+    """The interval of what MIN_N problems were asked for."""
     assert found is not None
-    return found
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high
 
 
-def _column(clean: dict[int, Row], key: str, t: int) -> tuple[list[int], np.ndarray]:
-    found = [(number, row[key][t - 1]) for number, row in clean.items() if row[key][t - 1] is not None]
-    return [number for number, _ in found], np.array([value for _, value in found], float)
-
-
-_STANDS_IN = {"zero": "zeros", "mean": "the mean thought", "resample": "another problem's thought"}
-
-
-def _number(entry: Mapping[str, Any] | None) -> Any:
-    if entry is None:
-        return None
-    return (
-        Rate(**{**entry, "ci95": tuple(entry["ci95"])})
-        if "k" in entry
-        else Mean(**{**entry, "ci95": tuple(entry["ci95"])})
-    )
+def _untested(claim: Claim, t: int, n: int, what: str) -> Finding:
+    words = f"only {n} {what}; at least {MIN_N} are needed"
+    return Finding(claim=claim, thought=t, outcome="not tested", n=n, words=words)

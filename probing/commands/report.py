@@ -1,0 +1,77 @@
+"""The command ``report``: probe one problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model import checkpoint
+from model.errors import InputError
+from model.formats.graph import load_graph, load_problems
+from probing.commands.options import Checkpoint, Device
+from probing.read.probe import probe
+
+
+def report(
+    out: Annotated[Path, typer.Option(help="Report to write (JSON).")],
+    data: Annotated[Path | None, typer.Option(help="ProsQA JSON file; with --row.")] = None,
+    row: Annotated[int, typer.Option(help="Row of --data, from 0.")] = 0,
+    graph: Annotated[Path | None, typer.Option(help="A graph in any format; with --root and --candidates.")] = None,
+    root: Annotated[str | None, typer.Option(help="Name of the queried entity.")] = None,
+    candidates: Annotated[tuple[str, str] | None, typer.Option(help="Names of the two candidates.")] = None,
+    checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
+    samples: Annotated[
+        int, typer.Option("--samples", "--draws", help="Prompt samples (node tokens, edge order, candidate order).")
+    ] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the prompt samples and the shuffled control.")] = 0,
+    thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
+    pad: Annotated[
+        bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
+    ] = True,
+    untrained: Annotated[bool, typer.Option(help="Also measure an untrained model of the same config.")] = True,
+    device: Device = "auto",
+) -> None:
+    """Probe one problem: what each continuous thought holds, beside its controls."""
+    if (data is None) == (graph is None):
+        raise InputError("give either --data FILE --row I or --graph FILE --root R --candidates A B")
+    if data is not None:
+        problems = load_problems(data)
+        if not 0 <= row < len(problems):
+            raise InputError(f"{data}: --row {row} is out of range; rows are 0 to {len(problems) - 1}")
+        problem = problems[row]
+    else:
+        assert graph is not None
+        problem = load_graph(graph).ask(root, candidates)
+    model = checkpoint.open(checkpoint_folder, device=device)
+    control = checkpoint.open(checkpoint_folder, device=device, trained=False) if untrained else None
+    result = probe(
+        model,
+        problem,
+        n_draws=samples,
+        seed=seed,
+        n_thoughts=thoughts,
+        fill=pad,
+        control=control,
+        name=checkpoint_folder.resolve().name,
+    )
+    result.save(out)
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    last, metrics = result.answers[-1], result.metrics
+    names = problem.idx_to_symbol
+    typer.echo(f"{problem.question_sentence((problem.target, problem.neg_target))} Right: {names[problem.target]}.")
+    typer.echo(
+        f"After {last.k} thoughts the model answers {names[problem.target]} with probability {last.p_target.value:.3f} "
+        f"and {names[problem.neg_target]} with {last.p_neg_target.value:.3f} (n = {samples} prompt samples); "
+        f"the shortcut baseline says {result.blind_rule}."
+    )
+    typer.echo(f"{'thought':<9}{'frontier':>9}{'mass':>8}{'shuffled':>10}{'AUROC':>8}{'shuffled':>10}")
+    for t in range(1, result.n_thoughts + 1):
+        cells = [
+            metrics[source][name][t - 1] for name in ("mass_frontier", "auroc_all") for source in ("model", "shuffled")
+        ]
+        shown = ["–" if cell is None else f"{cell.value:.3f}" for cell in cells]
+        size = len(problem.frontier(t))
+        typer.echo(f"{t:<9}{size:>9}{shown[0]:>8}{shown[1]:>10}{shown[2]:>8}{shown[3]:>10}")
