@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from model.files import html
-from probing.draw.marks import MANY, SHAPE, Mark, Theme, faded, marks_of, printed, printed_share
+from probing.draw.marks import MANY, SHAPE, Mark, Theme, faded, marks_of, printed, printed_cell, printed_share
 from probing.draw.values import (
     Chart,
     Edge,
@@ -23,7 +22,6 @@ from probing.draw.values import (
     Heatmap,
     HeatRow,
     Node,
-    Reference,
     Series,
     display_name,
     unique,
@@ -34,6 +32,8 @@ NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
 TARGET, OTHER = "target ✓", "other ✗"
 TAGS = {"root": "root", "target": TARGET, "other candidate": OTHER}
+UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
+"""Points that only carry labels."""
 _TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
 
 
@@ -51,8 +51,7 @@ def height(value: Graph | Heatmap | Chart) -> int:
     if isinstance(value, Heatmap):
         return 78 + max(24 * len(value.rows), 330)
     if value.kind == "tree":
-        column = [list(group) for _, group in groupby(sorted(float(x) for s in value.series for x in s.x))]
-        return 140 + 46 * max(len(group) for group in column)
+        return round(140 + 46 * (2 * max(y for _, y in value.tree().values()) + 1))
     if value.kind == "strip":
         return 70 + 33 * len(value.names())
     return 130 + 34 * max(len(value.series), 5) if value.kind == "heatmap" else 310
@@ -82,8 +81,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
     band = []
     if value.thought is not None and value.thought < len(value.columns):
         band = [[{"coord": [value.thought - 0.5, floor]}, {"coord": [value.thought + 0.5, top]}]]
-    label = {"show": True, "formatter": "{b}", "textBorderColor": theme.background, "textBorderWidth": 3}
-    captions = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
+    label = _label(textBorderColor=theme.background, textBorderWidth=3)
     return {
         "animationDuration": 0, "animationDurationUpdate": 250,
         "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4}, "tooltip": _TIP,
@@ -105,7 +103,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
                 "links": [_edge(edge, value, theme) for edge in value.edges],
             },
             {
-                **captions, "id": "names", "z": 5,
+                **UNSEEN, "id": "names", "z": 5,
                 "data": [_name(node, theme, size) for node in value.nodes],
                 "label": {**label, "position": "bottom", "fontSize": 12},
                 "markArea": {
@@ -122,7 +120,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
                 },
             },
             {
-                **captions, "id": "roles", "z": 6,
+                **UNSEEN, "id": "roles", "z": 6,
                 "data": [
                     {
                         "value": [node.x, node.y], "name": TAGS[node.role],
@@ -134,7 +132,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
             {
                 "id": "badges", "type": "scatter", "silent": True, "z": 7, "tooltip": NOTHING,
                 "symbolSize": 17, "symbolOffset": [round(-size / 2), round(-size / 2)],
-                "label": {"show": True, "formatter": "{b}", "fontSize": 14, "fontWeight": "bold"},
+                "label": _label(fontSize=14, fontWeight="bold"),
                 "data": [_badge(node, theme) for node in value.nodes if node.badge],
             },
         ],
@@ -190,7 +188,7 @@ def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
         "source": str(edge.source),
         "target": str(edge.target),
         "lineStyle": {
-            "color": theme.path if edge.on_path else theme.edge if edge.reachable else theme.away,
+            "color": theme.edge_of(edge),
             "width": 2.4 if edge.on_path else 1.1,
             "opacity": 1 if edge.reachable else 0.55,
             "curveness": round(left, 4),
@@ -207,7 +205,7 @@ def _name(node: Node, theme: Theme, size: int) -> Option:
 
 
 def _badge(node: Node, theme: Theme) -> Option:
-    colour = theme.named("target" if node.badge == "+" else "other candidate")
+    colour = theme.badge_of(node)
     return {
         "value": [node.x, node.y],
         "name": node.badge,
@@ -252,7 +250,7 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
     marker = value.rows[-1]
     greys = [faded(theme.background, 0), *(theme.cell(marker, i / 8, value.scale) for i in range(1, 9))]
     ends = [(low, high, ramp)] + ([(0.0, 1.0, greys)] if done else [])
-    common = {"type": "heatmap", "label": {"show": True, "formatter": "{b}", "fontSize": 10}}
+    common = {"type": "heatmap", "label": _label(fontSize=10)}
     names = unique(shown(row.label if row.role == "marker" else row.name, 20) for row in value.rows)
     return {
         "animation": False,
@@ -318,18 +316,13 @@ def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
     number = cell.found.value
     found: Option = {
         "value": [state, row, round(number, 5)],
-        "name": _printed_in(value, about, number),
+        "name": printed_cell(about, cell, value.scale),
         "label": {"color": theme.ink(theme.cell(about, number, value.scale))},
         "tooltip": {"formatter": f"<b>{safe(about.name)}</b>, {_state(value.columns[state])}<br>{html(cell.tip)}"},
     }
     if cell.frontier:
         found["itemStyle"] = {"borderColor": theme.frontier, "borderWidth": 2.2}
     return found
-
-
-def _printed_in(value: Heatmap, row: HeatRow, number: float) -> str:
-    unit = value.scale.model_copy(update={"low": 0, "high": 1, "signed": False})
-    return printed(number, unit if row.role == "marker" else value.scale)
 
 
 def _state(column: HeatColumn) -> str:
@@ -346,6 +339,8 @@ def _row_style(row: HeatRow, theme: Theme, selected: int | None) -> Option:
 
 # --- charts -----------------------------------------------------------------------------------------------------------
 
+Marked = Sequence[tuple[Series, Mark]]
+
 
 def _chart(chart: Chart, theme: Theme) -> Option:
     """A chart of any kind, from the same data as its files."""
@@ -353,27 +348,41 @@ def _chart(chart: Chart, theme: Theme) -> Option:
         "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _stacked, "bars": _boxes,
         "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
     }[chart.kind]  # fmt: skip
-    found = draw(chart, marks_of(chart.series, theme), theme)
+    found = draw(chart, list(zip(chart.series, marks_of(chart.series, theme), strict=True)), theme)
     for i, series in enumerate(found["series"]):
         series.setdefault("id", f"{chart.name} {i}")
     return {"animation": False, **found}
 
 
-def _xy(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+def _item(kind: str, series: Series, mark: Mark, **more: Any) -> Option:
+    return {"type": kind, "name": series.name, "color": mark.colour, **more}
+
+
+def _at_names(chart: Chart, series: Series) -> list[int | None]:
+    """For each category the point that a series has there."""
+    place = {str(x): i for i, x in enumerate(series.x) if series.y[i] is not None}
+    return [place.get(name) for name in chart.names()]
+
+
+def _tip(series: Series, i: int) -> Option:
+    more = f"<br>{safe(series.labels[i])}" if series.labels else ""
+    return {"formatter": f"<b>{safe(series.name)}</b>, {safe(str(series.x[i]))}<br>{html(series.said(i))}{more}"}
+
+
+def _xy(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """Lines with their intervals as bands or strokes, single points, or the steps of a histogram."""
     many = len(chart.series) > MANY and chart.kind == "lines"
-    place = {name: i for i, name in enumerate(chart.categories)}
     items: list[Option] = []
-    for i, (series, mark) in enumerate(zip(chart.series, marks, strict=True)):
-        x = [place[str(at)] if place else round(float(at), 5) for at in series.x]
+    for i, (series, mark) in enumerate(marked):
+        x = [round(at, 5) for at in chart.across(series)]
         data = [[at, _round(y)] for at, y in zip(x, series.y, strict=True)]
-        line: Option = {
-            "type": "line", "name": series.name, "data": data, "color": theme.sources["model"] if many else mark.colour,
-            "symbol": "none" if many or len(x) > MANY else mark.marker.echarts, "symbolSize": 7,
-            "lineStyle": {
-                "width": 1 if many else 2.2 * mark.width, "opacity": 0.4 if many else 1, "type": mark.dash.echarts,
-            },
-        }  # fmt: skip
+        line = _item(
+            "line", series, mark, data=data, symbolSize=7,
+            symbol="none" if many or len(x) > MANY else mark.marker.echarts,
+            lineStyle={"width": 2.2 * mark.width, "opacity": 1, "type": mark.dash.echarts},
+        )  # fmt: skip
+        if many:
+            line |= {"color": theme.sources["model"], "lineStyle": line["lineStyle"] | {"width": 1, "opacity": 0.4}}
         if chart.kind == "points":
             tips = [f"{safe(label)}<br>{safe(series.name)}" for label in series.labels or ("",) * len(x)]
             line |= {
@@ -385,13 +394,9 @@ def _xy(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
         elif chart.kind == "histogram":
             end = [round(x[-1] + (x[1] - x[0] if len(x) > 1 else 1.0), 5), data[-1][1]]
             line |= {"step": "end", "symbol": "none", "areaStyle": {"opacity": 0.14}, "data": [*data, end]}
-        if many:
-            items.append(line)
-        elif series.shade:
-            items += [*_band(x, series, mark.colour, i), line]
-        else:
-            items += [line, *_strokes(x, series, mark.colour)]
-    items[0]["markArea"] = _areas(chart.references, theme)
+        interval = [] if many else _interval(x, series, mark.colour, i)
+        items += [*interval, line] if series.shade else [line, *interval]
+    items[0]["markArea"] = _areas(chart, theme)
     items[-1]["markLine"] = _reference_lines(chart, theme)
     found = _frame(chart, items, theme, legend=not many, tooltip="item" if many or chart.kind == "points" else "axis")
     if chart.categories:
@@ -400,41 +405,32 @@ def _xy(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
     return found | {"xAxis": _value_axis(chart.x_label, theme, chart.x_range) | ({"minInterval": 1} if whole else {})}
 
 
-def _band(x: Sequence[float], series: Series, colour: str, number: int) -> list[Option]:
-    """An interval as two stacked lines, the upper one's height shaded; none without intervals."""
-    if series.low is None or series.high is None:
+def _interval(x: Sequence[float], series: Series, colour: str, number: int) -> list[Option]:
+    """Two stacked lines, the upper one's height shaded; or vertical strokes, as one line with gaps."""
+    if series.low is None:
         return []
-    edge = {"type": "line", "stack": f"band {number}", "stackStrategy": "all", "symbol": "none", "silent": True}
-    edge |= {"lineStyle": {"opacity": 0}, "tooltip": NOTHING}
-    ends = zip(x, series.low, series.high, strict=True)
-    known = [(at, a, b) for at, a, b in ends if a is not None and b is not None]
-    shade = {"areaStyle": {"color": colour, "opacity": 0.2}}
+    quiet: Option = {"type": "line", "symbol": "none", "silent": True, "tooltip": NOTHING}
+    known = [(at, *ends) for at, ends in zip(x, series.ends, strict=True) if ends is not None]
+    if not series.shade:
+        strokes = [[at, y] for at, low, high in known for y in (round(low, 5), round(high, 5), None)]
+        return [{**quiet, "data": strokes, "lineStyle": {"color": colour, "width": 1.4}}]
+    edge = {**quiet, "stack": f"band {number}", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
+    height = [[at, round(high - low, 5)] for at, low, high in known]
     return [
-        {**edge, "data": [[at, round(a, 5)] for at, a, _ in known]},
-        {**edge, "data": [[at, round(b - a, 5)] for at, a, b in known], **shade},
+        {**edge, "data": [[at, round(low, 5)] for at, low, _ in known]},
+        {**edge, "data": height, "areaStyle": {"color": colour, "opacity": 0.2}},
     ]
 
 
-def _strokes(x: Sequence[float], series: Series, colour: str) -> list[Option]:
-    """Intervals as vertical strokes: one line with gaps; none without intervals."""
-    if series.low is None or series.high is None:
-        return []
-    strokes: list[list[float | None]] = []
-    for at, low, high in zip(x, series.low, series.high, strict=True):
-        strokes += [[at, _round(low)], [at, _round(high)], [at, None]]
-    quiet = {"symbol": "none", "silent": True, "tooltip": NOTHING, "lineStyle": {"color": colour, "width": 1.4}}
-    return [{"type": "line", "data": strokes, **quiet}]
-
-
-def _areas(references: Sequence[Reference], theme: Theme) -> Option:
-    stages = [line for line in references if line.kind == "stage"]
-    label = {"show": len(stages) <= 10, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
+def _areas(chart: Chart, theme: Theme) -> Option:
+    few = len(chart.stages) <= 10
+    label = {"show": few, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
     areas = [
         [
             {"xAxis": line.at, "name": line.label, "itemStyle": {"color": theme.muted, "opacity": 0.09 * (i % 2)}},
             {"xAxis": line.to},
         ]
-        for i, line in enumerate(stages)
+        for i, line in enumerate(chart.stages)
     ]
     return {"silent": True, "animation": False, "label": label, "data": areas}
 
@@ -445,93 +441,68 @@ def _reference_lines(chart: Chart, theme: Theme) -> Option:
         if line.kind == "stage":
             continue
         at = str(chart.categories[int(line.at)]) if line.axis == "x" and chart.categories else line.at
-        style: Option = {"color": theme.muted, "type": "dotted", "width": 1.5}
-        if line.kind == "frontier":
-            style = {"color": theme.frontier, "type": "dashed"}
+        colour, dash = theme.line_of(line)
+        style: Option = {"color": colour, "type": dash.echarts, "width": 1.5}
         if line.kind == "cursor":
-            wide = {"width": 10, "opacity": 0.12} if chart.categories else {"width": 1.2, "opacity": 0.7}
-            style = {"color": theme.text, "type": "solid"} | wide
+            style |= {"width": 10, "opacity": 0.12} if chart.categories else {"width": 1.2, "opacity": 0.7}
         text = {"show": bool(line.label) and line.axis == "y", "formatter": line.label, "position": "insideEndTop"}
         data.append({f"{line.axis}Axis": at, "lineStyle": style, "label": {**text, "color": theme.muted}})
     return {"silent": True, "symbol": "none", "label": NOTHING, "animation": False, "data": data}
 
 
-def _stacked(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
-    items: list[Option] = [
-        {
-            "type": "bar",
-            "stack": "all",
-            "name": series.name,
-            "color": mark.colour,
-            "barCategoryGap": "18%",
-            "label": {"show": True, "formatter": "{b}", "fontSize": 10, "textBorderWidth": 2},
-            "itemStyle": {"borderColor": theme.background, "borderWidth": 1},
-            "data": [
-                {
-                    "value": _round(y),
-                    "name": printed_share(y),
-                    "label": {"color": theme.ink(mark.colour), "textBorderColor": mark.colour},
-                    "tooltip": {"formatter": f"<b>{safe(series.name)}</b>, {safe(str(x))}<br>{html(series.said(j))}"},
-                }
-                for j, (x, y) in enumerate(zip(series.x, series.y, strict=True))
-            ],
-        }
-        for series, mark in zip(chart.series, marks, strict=True)
-    ]
+def _stacked(chart: Chart, marked: Marked, theme: Theme) -> Option:
+    items = []
+    for series, mark in marked:
+        ink = {"color": theme.ink(mark.colour), "textBorderColor": mark.colour}
+        data = [
+            {"value": _round(y), "name": printed_share(y), "label": ink, "tooltip": _tip(series, j)}
+            for j, y in enumerate(series.y)
+        ]
+        items.append(
+            _item(
+                "bar", series, mark, stack="all", barCategoryGap="18%", data=data,
+                label=_label(fontSize=10, textBorderWidth=2),
+                itemStyle={"borderColor": theme.background, "borderWidth": 1},
+            )
+        )  # fmt: skip
     return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme)}
 
 
-def _boxes(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+def _boxes(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """Each value as its interval with a stroke at the mean; side by side where there are several series."""
-    names = list(chart.names())
-    items: list[Option] = []
-    for series, mark in zip(chart.series, marks, strict=True):
-        place = {str(x): i for i, x in enumerate(series.x)}
+    names, items = list(chart.names()), []
+    for series, mark in marked:
         data: list[Option | str] = []
-        for name in names:
-            i = place.get(name)
-            if i is None or series.y[i] is None:
+        for i in _at_names(chart, series):
+            if i is None:
                 data.append("-")
-                continue
-            y = series.y[i]
-            low, high = (y if ends is None or ends[i] is None else ends[i] for ends in (series.low, series.high))
-            size = f"<br>{safe(series.labels[i])}" if series.labels else ""
-            tip = f"<b>{safe(series.name)}</b>, {safe(name)}<br>{html(series.said(i))}{size}"
-            data.append({"value": [_round(v) for v in (low, low, y, high, high)], "tooltip": {"formatter": tip}})
+            else:
+                y = _round(series.y[i])
+                low, high = map(_round, series.ends[i] or (y, y))
+                data.append({"value": [low, low, y, high, high], "tooltip": _tip(series, i)})
         style = {"color": faded(mark.colour, 0.18), "borderColor": mark.colour, "borderWidth": 2}
-        items.append(
-            {
-                "type": "boxplot", "name": series.name, "color": mark.colour, "boxWidth": [10, 34], "itemStyle": style,
-                "data": data,
-            }
-        )  # fmt: skip
+        items.append(_item("boxplot", series, mark, boxWidth=[10, 34], itemStyle=style, data=data))
     sizes = chart.series[0].labels or ()
     if [str(x) for x in chart.series[0].x] == names and len(sizes) == len(names):
         names = [f"{name}\n{size}" for name, size in zip(names, sizes, strict=True)]
     return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme, names, 40)}
 
 
-def _grid(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
-    known = [y for series in chart.series for y in series.y if y is not None]
-    low, high = chart.y_range or (min(known, default=0.0), max(known, default=1.0))
+def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
+    low, high = chart.span()
     data = []
     for row, series in enumerate(chart.series):
         for column, y in enumerate(series.y):
             fill = theme.background if y is None else theme.colour(y, low, high)
-            tip = f"<b>{safe(series.name)}</b>, {safe(str(series.x[column]))}<br>{html(series.said(column))}"
             data.append(
                 {
-                    "value": [column, row, _round(y) if y is not None else "-"],
-                    "name": "–" if y is None else f"{y:.2f}",
-                    "itemStyle": {"color": fill},
-                    "label": {"color": theme.ink(fill)},
-                    "tooltip": {"formatter": tip},
+                    "value": [column, row, "-" if y is None else round(y, 5)], "name": "–" if y is None else f"{y:.2f}",
+                    "itemStyle": {"color": fill}, "label": {"color": theme.ink(fill)}, "tooltip": _tip(series, column),
                 }
-            )
-    label = {"show": True, "formatter": "{b}", "fontSize": 11}
-    frame = _frame(chart, [{"type": "heatmap", "data": data, "label": label}], theme, legend=False, tooltip="item")
+            )  # fmt: skip
+    item = {"type": "heatmap", "data": data, "label": _label(fontSize=11)}
     rows = [shown(series.name, 30) for series in chart.series]
-    return frame | {
+    return _frame(chart, [item], theme, legend=False, tooltip="item") | {
         "xAxis": _category_axis(chart, theme),
         "yAxis": {"type": "category", "data": rows, "inverse": True, "axisTick": NOTHING, "axisLine": NOTHING},
         # Cells carry their own colours; a heatmap cannot be drawn without a visual map.
@@ -539,138 +510,109 @@ def _grid(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
     }
 
 
-def _ranked(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+def _ranked(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """Bars to the right, each with its number."""
-    names = chart.names()
-    items: list[Option] = []
-    for series, mark in zip(chart.series, marks, strict=True):
-        place = {str(x): i for i, x in enumerate(series.x)}
+    items = []
+    for series, mark in marked:
         style = {"color": mark.colour, "borderRadius": 2}
         labels = series.labels or [f"{y:.3f}" for y in series.y]
         data = [
-            {"value": _round(series.y[place[name]]), "name": labels[place[name]], "itemStyle": style}
-            if name in place
-            else "-"
-            for name in names
+            "-" if i is None else {"value": _round(series.y[i]), "name": labels[i], "itemStyle": style}
+            for i in _at_names(chart, series)
         ]
-        label = {"show": True, "position": "right", "formatter": "{b}", "color": theme.muted}
         items.append(
-            {
-                "type": "bar", "stack": "all", "barWidth": "66%", "silent": True, "name": series.name,
-                "color": mark.colour, "id": series.name, "label": label, "data": data,
-            }
+            _item(
+                "bar", series, mark, id=series.name, stack="all", barWidth="66%", silent=True, data=data,
+                label=_label(position="right", color=theme.muted),
+            )
         )  # fmt: skip
-    axis = {"type": "category", "inverse": True, "data": [shown(name, 20) for name in names], **BARE}
     return _frame(chart, items, theme) | {
         "grid": {"left": 4, "right": 48, "top": 26, "bottom": 4, "containLabel": True},
         "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
-        "yAxis": axis | {"axisLabel": {"fontSize": 12, "color": theme.text}},
+        "yAxis": _rows([shown(name, 20) for name in chart.names()], theme),
     }
 
 
-def _strip(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """A row a category: every case faint, the value with its interval, and what is printed behind it."""
     place = {name: i for i, name in enumerate(chart.names())}
     low, high = chart.y_range or (0.0, 1.0)
     items: list[Option] = []
-    printed_behind: list[Option] = []
-    for series, mark in zip(chart.series, marks, strict=True):
+    behind: list[Option] = []
+    for series, mark in marked:
         data: list[Option] = []
         strokes: list[list[Option]] = []
         for i, (name, y) in enumerate(zip(series.x, series.y, strict=True)):
-            row = place[str(name)]
             if y is None:
                 continue
-            tip = f"<b>{safe(str(name))}</b><br>{html(chart.y_label)}: {html(series.said(i))}"
+            row, tip = place[str(name)], f"<b>{safe(str(name))}</b><br>{html(chart.y_label)}: {html(series.said(i))}"
             if series.labels:
                 tip += f"<br>{html(series.labels[i])}"
-                printed_behind.append({"value": [high, row], "name": series.labels[i]})
+                behind.append({"value": [high, row], "name": series.labels[i]})
             data.append({"value": [round(y, 4), row], "tooltip": {"formatter": tip}})
-            ends = [None if e is None else e[i] for e in (series.low, series.high)]
-            if ends[0] is not None and ends[1] is not None:
-                strokes.append([{"coord": [round(min(max(e or 0.0, low), high), 4), row]} for e in ends])
-        case = {"silent": True, "symbolSize": 8, "z": 2, "tooltip": NOTHING}
-        style = {"color": mark.colour, "opacity": 0.5 if series.faint else 1}
+            if series.ends[i]:
+                strokes.append([{"coord": [round(min(max(e, low), high), 4), row]} for e in series.ends[i] or ()])
         line = {
             "silent": True, "symbol": ["rect", "rect"], "symbolSize": [1.5, 9], "label": NOTHING, "animation": False,
             "lineStyle": {"type": "solid", "width": 1.6, "color": mark.colour}, "data": strokes,
         }  # fmt: skip
-        items.append(
-            {
-                "type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 13, "z": 4, "itemStyle": style,
-                "data": data, "markLine": line, **(case if series.faint else {}),
-            }
-        )  # fmt: skip
-    behind: Option = {"show": True, "formatter": "{b}", "position": "right", "distance": 16, "fontSize": 12}
-    behind["color"] = theme.text
-    items.append({"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING, "data": printed_behind,
-                  "label": behind})  # fmt: skip
+        style = {"color": mark.colour, "opacity": 0.5 if series.faint else 1}
+        item = {"type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 13, "z": 4, "itemStyle": style}
+        case = {"silent": True, "symbolSize": 8, "z": 2, "tooltip": NOTHING} if series.faint else {}
+        items.append(item | {"data": data, "markLine": line} | case)
+    label = _label(position="right", distance=16, fontSize=12, color=theme.text)
+    items.append({**UNSEEN, "data": behind, "label": label})
     titles = [
         {
-            "text": shown(line.label, 18),
-            "top": 0,
-            **({"left": "34%"} if line.at <= low else {"right": 78}),
+            "text": shown(line.label, 18), "top": 0, **({"left": "34%"} if line.at <= low else {"right": 78}),
             "textStyle": {"color": theme.named(line.group or "text"), "fontSize": 13, "fontWeight": "bold"},
         }
         for line in chart.references
-    ]
-    rows = [{"value": name} for name in unique(shown(name, 40) for name in place)]
-    axis: Option = {"type": "category", "inverse": True, "data": rows, **BARE}
+    ]  # fmt: skip
+    rows = _rows([{"value": name} for name in unique(shown(name, 40) for name in place)], theme)
+    rows["axisLabel"] |= {"interval": 0, "margin": 14}
     return {
         "grid": [{"left": 4, "right": 78, "top": 42, "bottom": 8, "containLabel": True}],
-        "tooltip": _TIP,
-        "title": titles,
+        "tooltip": _TIP, "title": titles, "yAxis": rows, "series": items,
         "xAxis": {
             "type": "value", "min": low, "max": high, "position": "top", "interval": (high - low) / 2,
             "axisLabel": {"color": theme.muted, "fontSize": 11}, "axisLine": NOTHING, "axisTick": NOTHING,
             "splitLine": {"lineStyle": {"color": theme.faint}},
         },
-        "yAxis": axis | {"axisLabel": {"fontSize": 12, "interval": 0, "margin": 14, "color": theme.text}},
-        "series": items,
     }  # fmt: skip
 
 
-def _tree(chart: Chart, marks: Sequence[Mark], theme: Theme) -> Option:
+def _tree(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """Nodes in a column each distance, the greatest values on top; size grows with the value."""
-    found = [
-        (float(x), 0.0 if y is None else y, label, series.name, mark.colour)
-        for series, mark in zip(chart.series, marks, strict=True)
-        for x, y, label in zip(series.x, series.y, series.labels or (), strict=True)
-    ]
-    found.sort(key=lambda node: (node[0], -node[1]))
-    columns = [list(group) for _, group in groupby(found, key=lambda node: node[0])]
-    categories = [series.name for series in chart.series]
+    place = chart.tree()
     data: list[Option] = []
-    for column in columns:
-        for i, (x, value, label, role, colour) in enumerate(column):
+    for number, (series, mark) in enumerate(marked):
+        for found, label in zip(series.y, series.labels or (), strict=True):
+            name, value = label.split(" ")[0], found or 0.0
+            tip = f"<b>{safe(label)}</b><br>{safe(series.name)}<br>value {value:.3f}"
             data.append(
                 {
-                    "id": label.split(" ")[0],
-                    "name": shown(label, 30),
-                    "value": [x, (len(column) - 1) / 2 - i],
-                    "symbolSize": 12 + 26 * value**0.5,
-                    "category": categories.index(role),
-                    "itemStyle": {"color": colour, "borderColor": theme.outline, "borderWidth": 1},
-                    "tooltip": {"formatter": f"<b>{safe(label)}</b><br>{safe(role)}<br>value {value:.3f}"},
+                    "id": name, "name": shown(label, 30), "value": list(place[name]), "category": number,
+                    "symbolSize": 12 + 26 * value**0.5, "tooltip": {"formatter": tip},
+                    "itemStyle": {"color": mark.colour, "borderColor": theme.outline, "borderWidth": 1},
                 }
-            )
-    names = {node["id"] for node in data}
-    colours = [{"name": n, "itemStyle": {"color": m.colour}} for n, m in zip(categories, marks, strict=True)]
-    style = {"show": True, "position": "bottom", "formatter": "{b}", "color": theme.text}
-    series: Option = {
+            )  # fmt: skip
+    style = _label(position="bottom", color=theme.text, textBorderColor=theme.background, textBorderWidth=3)
+    item: Option = {
         "type": "graph", "coordinateSystem": "cartesian2d", "layout": "none",
-        "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 6, "data": data,
-        "links": [{"source": a, "target": b} for a, b in chart.edges if a in names and b in names],
-        "categories": colours, "lineStyle": {"color": theme.edge}, "emphasis": {"focus": "adjacency"},
-        "label": style | {"textBorderColor": theme.background, "textBorderWidth": 3},
+        "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 6, "data": data, "label": style,
+        "links": [{"source": a, "target": b} for a, b in chart.edges if a in place and b in place],
+        "categories": [{"name": series.name, "itemStyle": {"color": mark.colour}} for series, mark in marked],
+        "lineStyle": {"color": theme.edge}, "emphasis": {"focus": "adjacency"},
     }  # fmt: skip
-    frame = _frame(chart, [series], theme, tooltip="item")
-    frame["legend"] |= {"data": categories, "show": True}
-    half = max(len(column) for column in columns) / 2
+    frame = _frame(chart, [item], theme, tooltip="item")
+    frame["legend"] |= {"data": [series.name for series, _ in marked], "show": True}
+    columns, rows = zip(*place.values(), strict=True)
     bare = {"axisLine": NOTHING, "axisTick": NOTHING, "axisLabel": NOTHING, "interval": 1, "nameGap": 8}
-    span = (columns[0][0][0] - 0.4, columns[-1][0][0] + 0.4)
-    y = {"type": "value", "show": False, "min": -half - 0.4, "max": half}
-    return frame | {"xAxis": _value_axis(chart.x_label, theme, span) | bare, "yAxis": y}
+    half = max(rows) + 0.5
+    up = {"type": "value", "show": False, "min": -half - 0.4, "max": half}
+    span = (min(columns) - 0.4, max(columns) + 0.4)
+    return frame | {"xAxis": _value_axis(chart.x_label, theme, span) | bare, "yAxis": up}
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
@@ -719,6 +661,16 @@ def _frame(chart: Chart, series: list[Option], theme: Theme, *, legend: bool = T
         },
         "series": series,
     }  # fmt: skip
+
+
+def _label(**more: Any) -> Option:
+    """A label that says the name of its item."""
+    return {"show": True, "formatter": "{b}", **more}
+
+
+def _rows(names: Sequence[Any], theme: Theme) -> Option:
+    axis = {"type": "category", "inverse": True, "data": list(names), **BARE}
+    return axis | {"axisLabel": {"fontSize": 12, "color": theme.text}}
 
 
 def _named(name: str, theme: Theme, gap: int) -> Option:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from model.errors import InputError
 from model.stats import short_number
-from probing.draw.values import HeatRow, Node, Role, Scale, Series
+from probing.draw.values import Edge, HeatCell, HeatRow, Node, Reference, Role, Scale, Series
 
 ThemeName = Literal["light", "dark"]
 Stops = tuple[tuple[float, str], ...]
@@ -123,6 +123,14 @@ def printed(value: float, scale: Scale) -> str:
     return ("+" if scale.signed and value > 0 else "") + short_number(value)
 
 
+def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
+    """What is written on a cell of a heatmap; the answer marker's row is of probabilities whatever the scale."""
+    if cell.found is None:
+        return ""
+    unit = scale.model_copy(update={"low": 0, "high": 1, "signed": False})
+    return printed(cell.found.value, unit if row.role == "marker" else scale)
+
+
 def printed_share(share: float | None) -> str:
     """What is written on a part of a stack, in percent."""
     return "" if share is None or share < PRINT_STACK_FROM else f"{100 * share:.0f}"
@@ -220,6 +228,18 @@ class Theme:
         if node.role == "root":
             return self.text
         return self.outline if node.reachable else self.away
+
+    def edge_of(self, edge: Edge) -> str:
+        return self.path if edge.on_path else self.edge if edge.reachable else self.away
+
+    def badge_of(self, node: Node) -> str:
+        return self.named("target" if node.badge == "+" else "other candidate")
+
+    def line_of(self, line: Reference) -> tuple[str, Dash]:
+        """Colour and pattern of a reference."""
+        if line.kind == "frontier":
+            return self.frontier, DASHES["dash"]
+        return (self.text, DASHES["solid"]) if line.kind == "cursor" else (self.muted, DASHES["dot"])
 
     def cell(self, row: HeatRow, value: float, scale: Scale) -> str:
         """The colour of a cell of a heatmap; the answer marker's row is grey."""

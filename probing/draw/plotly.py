@@ -15,7 +15,6 @@ from plotly.subplots import make_subplots
 from model.files import html
 from probing.draw import html as pages
 from probing.draw.marks import (
-    DASHES,
     FONT,
     LIGHT,
     MANY,
@@ -27,9 +26,10 @@ from probing.draw.marks import (
     faded,
     marks_of,
     printed,
+    printed_cell,
     printed_share,
 )
-from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Node, Role, Series, Words
+from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Node, Role, Series, each
 
 NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
@@ -45,9 +45,8 @@ def figure(value: Figure, *, theme: Theme = LIGHT) -> go.Figure:
     """A picture as a ``plotly.graph_objects.Figure``; several graphs with a slider, several charts side by side."""
     if isinstance(value, Heatmap):
         return _heatmap(value, theme)
-    values = [value] if isinstance(value, Graph | Chart) else list(value)
-    graphs = [one for one in values if isinstance(one, Graph)]
-    return _graphs(graphs, theme) if graphs else _charts([one for one in values if isinstance(one, Chart)], theme)
+    graphs = [one for one in each(value) if isinstance(one, Graph)]
+    return _graphs(graphs, theme) if graphs else _charts([one for one in each(value) if isinstance(one, Chart)], theme)
 
 
 def page(value: Figure, *, theme: Theme = LIGHT, more: str = "") -> str:
@@ -55,10 +54,9 @@ def page(value: Figure, *, theme: Theme = LIGHT, more: str = "") -> str:
 
     Two graphs of one thought (before and after) stand one above the other.
     """
-    values: list[Any] = [value] if isinstance(value, Graph | Heatmap | Chart) else list(value)
-    first = values[0]
-    words: Words = first.about() if isinstance(first, Chart) else first.words
-    pair = len(values) == 2 and isinstance(first, Graph) and first.thought == values[1].thought
+    first, *rest = values = each(value)
+    words = first.about() if isinstance(first, Chart) else first.words
+    pair = isinstance(first, Graph) and [g.thought for g in rest if isinstance(g, Graph)] == [first.thought]
     drawn = [figure(one, theme=theme) for one in values] if pair else [figure(value, theme=theme)]
     config = {"displaylogo": False, "displayModeBar": False, "responsive": True}
     body = "".join(
@@ -283,11 +281,9 @@ def _heatmap(value: Heatmap, theme: Theme) -> go.Figure:
                     {"type": "rect", "x0": j - 0.46, "x1": j + 0.46, "y0": i - 0.45, "y1": i + 0.45,
                      "line": {"color": theme.frontier, "width": 2.5}, "xref": "x", "yref": "y"}
                 )  # fmt: skip
-            if cell.found is None:
-                continue
-            unit = scale.model_copy(update={"low": 0, "high": 1}) if row.role == "marker" else scale
-            text, ink = printed(cell.found.value, unit), theme.ink(theme.cell(row, cell.found.value, scale))
-            if text:
+            text = printed_cell(row, cell, scale)
+            if text and cell.found:
+                ink = theme.ink(theme.cell(row, cell.found.value, scale))
                 figure.add_annotation(
                     x=j, y=i, text=text, showarrow=False, font={"size": 11, "color": ink}, row=1, col=1
                 )
@@ -361,15 +357,15 @@ def _stacks(figure: go.Figure, value: Heatmap, theme: Theme) -> None:
             ), 2, 1,
         )  # fmt: skip
     for source in dict.fromkeys(source for column in columns for source, _ in column.frontier):
-        found = [(j, dict(c.frontier)[source]) for j, c in enumerate(columns) if source in dict(c.frontier)]
+        places = [j for j, c in enumerate(columns) if source in dict(c.frontier)]
+        found = Series.of(source, places, [dict(columns[j].frontier)[source] for j in places])
         own = source == "model"
         marker = {"symbol": MARKERS[SOURCE[source][0]].plotly, "size": 0.1 if own else 8, "color": theme.background}
         figure.add_trace(
             go.Scatter(
-                x=[j for j, _ in found], y=[e.value for _, e in found], mode="markers", showlegend=not own,
+                x=places, y=list(found.y), mode="markers", showlegend=not own,
                 name=f"frontier, {source}", marker=marker | {"line": {"color": theme.text, "width": 1.3}},
-                error_y=_errors([e.value for _, e in found], [e.low for _, e in found], [e.high for _, e in found],
-                                color=theme.text) if own else None,
+                error_y=_errors(found, color=theme.text) if own else None,
                 hoverinfo="skip" if own else None,
                 hovertemplate=None if own else f"frontier share, {source}: %{{y:.3f}}<extra></extra>",
             ), 2, 1,
@@ -405,19 +401,18 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
                 trace.update(legendgroup=series.name, showlegend=shown)
                 figure.add_trace(trace, **where)
         _axes(figure, chart, theme, where)
-    rows = max(len(chart.names()) if chart.kind in _FLAT else len(chart.series) for chart in charts)
+    rows = max(len(chart.names()) if chart.flat else len(chart.series) for chart in charts)
     title = f"<b>{escape(charts[0].title)}</b>" if len(charts) == 1 else ""
-    _style(figure, theme, title, down * (380 if charts[0].kind not in (*_FLAT, "heatmap") else 150 + 26 * rows))
+    _style(
+        figure, theme, title, down * (380 if not (charts[0].flat or charts[0].kind == "heatmap") else 150 + 26 * rows)
+    )
     legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
     figure.update_layout(barmode="stack", legend=legend, margin={"t": 50, "b": 20}, hovermode="closest")
     return figure
 
 
-_FLAT = ("ranked", "strip")
-
-
 def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) -> None:
-    flat = chart.kind in _FLAT
+    flat = chart.flat
     across: dict[str, Any] = {
         "title": {"text": escape(chart.x_label), "standoff": 4},
         "showgrid": False,
@@ -425,7 +420,7 @@ def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) 
     }
     up: dict[str, Any] = {"title": {"text": escape(chart.y_label)}, "gridcolor": theme.faint, "zeroline": False}
     names = list(chart.names())
-    if chart.categories or chart.kind in ("stacked", "bars", "heatmap", *_FLAT):
+    if chart.categories or flat or chart.kind in ("stacked", "bars", "heatmap"):
         across |= {"tickvals": list(range(len(names))), "ticktext": [escape(name) for name in names]}
         across |= {"range": [-0.5, len(names) - 0.5]}
     elif chart.x_range:
@@ -447,21 +442,14 @@ def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) 
     for line in chart.references:
         down = (line.axis == "x") != flat
         if line.kind == "stage":
-            opacity = 0.09 * (sum(other.at < line.at for other in chart.references if other.kind == "stage") % 2)
+            opacity = 0.09 * (chart.stages.index(line) % 2)
             figure.add_vrect(x0=line.at, x1=line.to, fillcolor=theme.muted, opacity=opacity, line_width=0, **where)
         elif line.kind != "cursor":
-            style = {"color": theme.frontier if line.kind == "frontier" else theme.muted, "width": 1.5}
-            style["dash"] = DASHES["dash" if line.kind == "frontier" else "dot"].plotly
+            colour, dash = theme.line_of(line)
+            style = {"color": colour, "dash": dash.plotly, "width": 1.5}
             text = {"annotation_text": escape(line.label)} if line.label else {}
             draw = figure.add_vline if down else figure.add_hline
             draw(line.at, line=style, layer="below", **text, **where)
-
-
-def _x(chart: Chart, series: Series) -> list[float]:
-    """Numbers, or places among the categories."""
-    names = {name: i for i, name in enumerate(chart.names())}
-    place = bool(chart.categories) or chart.kind in ("stacked", "bars", "heatmap", *_FLAT)
-    return [names[str(x)] if place else float(x) for x in series.x]
 
 
 def _said(chart: Chart, series: Series) -> list[str]:
@@ -475,22 +463,25 @@ def _said(chart: Chart, series: Series) -> list[str]:
     return found
 
 
-def _errors(y: Sequence[Any], low: Sequence[Any] | None, high: Sequence[Any] | None, **more: Any) -> Any:
-    if low is None or high is None or all(end is None for end in low):
+def _errors(series: Series, **more: Any) -> Any:
+    if not any(series.ends):
         return None
-    up = [None if a is None or b is None else b - a for a, b in zip(y, high, strict=True)]
-    down = [None if a is None or b is None else a - b for a, b in zip(y, low, strict=True)]
+    down, up = (
+        [
+            None if y is None or ends is None else sign * (ends[i] - y)
+            for y, ends in zip(series.y, series.ends, strict=True)
+        ]
+        for i, sign in ((0, -1), (1, 1))
+    )
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.5, "width": 4, **more}
 
 
 def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
     """A line with its interval as a band or as strokes; stepped for a histogram, points alone for points."""
-    x, many = _x(chart, series), len(chart.series) > MANY
+    x, many = chart.across(series), len(chart.series) > MANY
     traces = []
-    if series.shade and series.low is not None and series.high is not None and not many:
-        ends = [
-            (a, b, c) for a, b, c in zip(x, series.low, series.high, strict=True) if b is not None and c is not None
-        ]
+    ends = [(at, *pair) for at, pair in zip(x, series.ends, strict=True) if pair is not None]
+    if series.shade and series.low is not None and not many:
         traces.append(
             go.Scatter(
                 x=[a for a, *_ in ends] + [a for a, *_ in reversed(ends)],
@@ -504,7 +495,7 @@ def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Sca
         go.Scatter(
             x=x, y=list(series.y), name=escape(series.name), hovertext=_said(chart, series), hoverinfo="text",
             mode="markers" if chart.kind == "points" else "lines+markers" if shown else "lines",
-            error_y=None if series.shade else _errors(series.y, series.low, series.high),
+            error_y=None if series.shade else _errors(series),
             line={"color": mark.colour, "dash": mark.dash.plotly, "width": 2 * mark.width,
                   "shape": "hv" if chart.kind == "histogram" else "linear"},
             marker={"symbol": mark.marker.plotly, "size": 8, "color": mark.colour},
@@ -524,40 +515,34 @@ def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]
     }
     bar |= {"hovertext": _said(chart, series), "hoverinfo": "text", "textangle": 0}
     if chart.kind == "ranked":
-        return [go.Bar(y=_x(chart, series), x=list(series.y), orientation="h", textposition="outside", **bar)]
+        return [go.Bar(y=chart.across(series), x=list(series.y), orientation="h", textposition="outside", **bar)]
     if stacked:
         bar |= {"textposition": "inside", "insidetextanchor": "middle", "textfont": {"color": theme.ink(mark.colour)}}
-        return [go.Bar(x=_x(chart, series), y=list(series.y), **bar)]
+        return [go.Bar(x=chart.across(series), y=list(series.y), **bar)]
     n, i = len(chart.series), chart.series.index(series)
-    x = [at + (i - (n - 1) / 2) * 0.8 / n for at in _x(chart, series)]
-    errors = _errors(series.y, series.low, series.high, color=theme.text)
+    x = [at + (i - (n - 1) / 2) * 0.8 / n for at in chart.across(series)]
+    errors = _errors(series, color=theme.text)
     return [go.Bar(x=x, y=list(series.y), width=0.74 / n, error_y=errors, **bar)]
 
 
 def _row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
-    strong = [one for one in chart.series if not one.faint]
-    shared = max(sum(name in one.x for one in strong) for name in chart.names())
-    y = _x(chart, series)
-    if not series.faint and shared > 1:
-        before = [sum(x in one.x for one in strong[: strong.index(series)]) for x in series.x]
-        y = [at + (k - (shared - 1) / 2) * 0.75 / shared for at, k in zip(y, before, strict=True)]
     return [
         go.Scatter(
-            x=list(series.y), y=y, mode="markers+text" if series.labels else "markers", name=escape(series.name),
-            text=list(series.labels or ()), textposition="middle right", hovertext=_said(chart, series),
-            hoverinfo="text", error_x=None if series.faint else _errors(series.y, series.low, series.high),
+            x=list(series.y), y=chart.beside(series), name=escape(series.name),
+            mode="markers+text" if series.labels else "markers", text=list(series.labels or ()),
+            textposition="middle right", hovertext=_said(chart, series), hoverinfo="text",
+            error_x=None if series.faint else _errors(series),
             marker={"symbol": mark.marker.plotly, "size": 6 if series.faint else 10, "color": mark.colour},
-            opacity=0.5 if series.faint else 1, showlegend=not series.faint and shared > 1,
+            opacity=0.5 if series.faint else 1, showlegend=not series.faint and chart.abreast > 1,
         )
     ]  # fmt: skip
 
 
 def _grid_row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Heatmap]:
-    known = [y for one in chart.series for y in one.y if y is not None]
-    low, high = chart.y_range or (min(known, default=0.0), max(known, default=1.0))
+    low, high = chart.span()
     return [
         go.Heatmap(
-            z=[list(series.y)], x=_x(chart, series), y=[chart.series.index(series)], zmin=low, zmax=high,
+            z=[list(series.y)], x=chart.across(series), y=[chart.series.index(series)], zmin=low, zmax=high,
             colorscale=[list(stop) for stop in theme.stops(low, high)], showscale=False, xgap=1, ygap=1,
             text=[["–" if y is None else f"{y:.2f}" for y in series.y]], texttemplate="%{text}",
             hovertext=[_said(chart, series)], hoverinfo="text", showlegend=False,
@@ -567,14 +552,7 @@ def _grid_row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go
 
 def _tree_nodes(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
     """The nodes of one series, columns by distance and the greatest values on top; edges with the first series."""
-    columns: dict[float, list[tuple[float, str]]] = {}
-    for one in chart.series:
-        for x, y, label in zip(one.x, one.y, one.labels or (), strict=True):
-            columns.setdefault(float(x), []).append((-(y or 0.0), label))
-    place = {}
-    for x, nodes in columns.items():
-        for i, (_, label) in enumerate(sorted(nodes)):
-            place[label.split(" ")[0]] = (x, (len(nodes) - 1) / 2 - i)
+    place = chart.tree()
     traces = []
     if series is chart.series[0]:
         ends = [(place[a], place[b]) for a, b in chart.edges if a in place and b in place]

@@ -27,7 +27,6 @@ from matplotlib.ticker import MaxNLocator
 from model.stats import Floats, short_number
 from probing.draw.layout import Point
 from probing.draw.marks import (
-    DASHES,
     LIGHT,
     MANY,
     MARKERS,
@@ -37,6 +36,7 @@ from probing.draw.marks import (
     Theme,
     marks_of,
     printed,
+    printed_cell,
     printed_share,
 )
 from probing.draw.values import (
@@ -53,6 +53,7 @@ from probing.draw.values import (
     Series,
     Words,
     display_name,
+    each,
 )
 
 StaticFormat = Literal["svg", "png", "pdf"]
@@ -84,9 +85,8 @@ def render(value: Figure, format: StaticFormat, *, theme: Theme = LIGHT) -> byte
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         if isinstance(value, Heatmap):
             return _heatmap(value, theme).save(format)
-        values = [value] if isinstance(value, Graph | Chart) else list(value)
-        graphs = [one for one in values if isinstance(one, Graph)]
-        charts = [one for one in values if isinstance(one, Chart)]
+        graphs = [one for one in each(value) if isinstance(one, Graph)]
+        charts = [one for one in each(value) if isinstance(one, Chart)]
         return (_graphs(graphs, theme) if graphs else _charts(charts, theme)).save(format)
 
 
@@ -322,12 +322,12 @@ class _Bend(ConnectionStyle._Base):  # the documented base of own connections
 
 def _edge(page: _Page, edge: Edge, at: Any) -> None:
     theme, a, b = page.theme, at(edge.start), at(edge.end)
-    colour = theme.path if edge.on_path else theme.edge if edge.reachable else theme.away
     style = "-|>,head_length=.55,head_width=.23" if edge.on_path else "-|>,head_length=.45,head_width=.19"
     page.axes.add_patch(
         FancyArrowPatch(
             a, b, connectionstyle=_Bend(a, at(edge.control), b), arrowstyle=style, mutation_scale=10,
-            shrinkA=RADIUS + 1.5, shrinkB=RADIUS + 2, color=colour, lw=1.7 if edge.on_path else 0.85, joinstyle="miter",
+            shrinkA=RADIUS + 1.5, shrinkB=RADIUS + 2, color=theme.edge_of(edge), lw=1.7 if edge.on_path else 0.85,
+            joinstyle="miter",
             zorder=2.2 if edge.on_path else 2.0 if edge.reachable else 1.8,
         )
     )  # fmt: skip
@@ -355,7 +355,7 @@ def _node(page: _Page, node: Node, value: Graph, x: float, y: float) -> None:
     if text:
         page.text(x, y + 0.3, text, fontsize=SMALL, color=theme.ink(fill), ha="center", zorder=4)
     if node.badge:
-        colour = theme.named("target" if node.badge == "+" else "other candidate")
+        colour = theme.badge_of(node)
         page.axes.add_patch(Circle((x - RADIUS, y - RADIUS), 5.2, fc=colour, ec=theme.background, lw=0.8, zorder=6))
         style = {"fontsize": 9, "fontweight": "bold", "color": theme.ink(colour), "ha": "center", "zorder": 7}
         page.text(x - RADIUS, y - RADIUS + 0.3, node.badge, **style)
@@ -488,8 +488,7 @@ def _in_cell(
 ) -> None:
     """A value, and half its interval beside it where it has one."""
     assert cell.found is not None
-    unit = scale.model_copy(update={"low": 0.0, "high": 1.0}) if row.role == "marker" else scale
-    text, found = printed(cell.found.value, unit), cell.found
+    text, found = printed_cell(row, cell, scale), cell.found
     if not text:
         return
     interval = "" if found.low is None or found.high is None else _plus_minus((found.high - found.low) / 2)
@@ -640,7 +639,7 @@ def _under(charts: Sequence[Chart]) -> float:
 
 def _y_room(chart: Chart) -> float:
     """Points left of the plot: for its numbers, or the names of its rows."""
-    if chart.kind in ("ranked", "strip"):
+    if chart.flat:
         return max(text_width(display_name(name, 60)) for name in chart.names())
     if chart.kind == "heatmap":
         return max(text_width(series.name) for series in chart.series)
@@ -648,13 +647,12 @@ def _y_room(chart: Chart) -> float:
 
 
 def _plot_height(chart: Chart) -> float:
-    if chart.kind in ("ranked", "strip"):
+    if chart.flat:
         return 18.0 * len(chart.names()) + 10
     if chart.kind == "heatmap":
         return 24.0 * len(chart.series) + 10
     if chart.kind == "tree":
-        columns = [float(x) for series in chart.series for x in series.x]
-        return max(210.0, 40.0 * max(columns.count(x) for x in columns))
+        return max(210.0, 40.0 * (2 * max(y for _, y in chart.tree().values()) + 1))
     return 205.0
 
 
@@ -684,7 +682,7 @@ def _legend(axes: Axes, theme: Theme, **where: Any) -> None:
 
 def _dress(chart: Chart, axes: Axes, theme: Theme) -> None:
     """Labels, grid, references and the range of the axes."""
-    flat = chart.kind in ("ranked", "strip")
+    flat = chart.flat
     axes.set_xlabel(chart.y_label if flat else chart.x_label, color=theme.muted)
     if not flat and chart.kind != "tree":
         axes.set_ylabel(chart.y_label, color=theme.muted)
@@ -702,19 +700,18 @@ def _dress(chart: Chart, axes: Axes, theme: Theme) -> None:
         axes.set_xlim(*chart.x_range)
     axes.grid(axis="x" if flat else "y", color=theme.faint, linewidth=0.7)
     axes.set_axisbelow(True)
-    stages = [line for line in chart.references if line.kind == "stage"]
-    for i, line in enumerate(stages):
+    for i, line in enumerate(chart.stages):
         assert line.to is not None
         axes.axvspan(line.at, line.to, color=theme.muted, alpha=0.09 * (i % 2), lw=0)
-        if len(stages) <= 10:
+        if len(chart.stages) <= 10:
             top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axes.text((line.at + line.to) / 2, 1, line.label, **top, fontsize=SMALL, color=theme.muted)
     for line in chart.references:
         across = (line.axis == "x") == (not flat)
         draw = axes.axvline if across else axes.axhline
         if line.kind in ("level", "frontier"):
-            colour = theme.frontier if line.kind == "frontier" else theme.muted
-            draw(line.at, color=colour, lw=1.1, ls=DASHES["dot" if line.kind == "level" else "dash"].static, zorder=1)
+            colour, dash = theme.line_of(line)
+            draw(line.at, color=colour, lw=1.1, ls=dash.static, zorder=1)
             if line.label:
                 edge = axes.get_xaxis_transform() if across else axes.get_yaxis_transform()
                 spot = (line.at, 1.0) if across else (1.0, line.at)
@@ -724,10 +721,9 @@ def _dress(chart: Chart, axes: Axes, theme: Theme) -> None:
 
 def _lines(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
     many = len(chart.series) > MANY
-    place = {name: i for i, name in enumerate(chart.categories)}
     drawn = [series for series in chart.series if not series.shade]
     for series, mark in zip(chart.series, marks, strict=True):
-        x = np.array([place[str(at)] if place else float(at) for at in series.x], float)
+        x = np.array(chart.across(series))
         y = _numbers(series.y)
         if many:
             axes.plot(x, y, color=theme.sources["model"], alpha=0.3, linewidth=0.8)
@@ -748,9 +744,9 @@ def _lines(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> Non
                 axes.fill_between(x, low, high, color=mark.colour, alpha=0.16, linewidth=0)
             else:
                 axes.errorbar(x, y, [y - low, high - y], fmt="none", ecolor=mark.colour, elinewidth=1.1, capsize=2)
-    if place:
-        axes.set_xticks(range(len(place)), [*place])
-        axes.set_xlim(-0.5, len(place) - 0.5)
+    if chart.categories:
+        axes.set_xticks(range(len(chart.categories)), chart.categories)
+        axes.set_xlim(-0.5, len(chart.categories) - 0.5)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
@@ -774,11 +770,9 @@ def _bars(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
     labels = list(chart.names())
     width = 0.8 / max(1, len(chart.series))
     for i, (series, mark) in enumerate(zip(chart.series, marks, strict=True)):
-        place = np.array([labels.index(str(label)) for label in series.x]) + (i - (len(chart.series) - 1) / 2) * width
+        place = np.array(chart.across(series)) + (i - (len(chart.series) - 1) / 2) * width
         y = _numbers(series.y)
-        errors = None
-        if series.low is not None and series.high is not None:
-            errors = np.nan_to_num(np.clip([y - _numbers(series.low), _numbers(series.high) - y], 0, None))
+        errors = _errors(series)
         axes.bar(
             place, y, width * 0.92, yerr=errors, color=mark.colour, label=series.name, capsize=2, ecolor=theme.text
         )
@@ -808,7 +802,7 @@ def _points(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> No
 
 def _grid(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
     grid = np.array([_numbers(series.y) for series in chart.series])
-    low, high = chart.y_range or (float(np.nanmin(grid)), float(np.nanmax(grid)))
+    low, high = chart.span()
     scale = LinearSegmentedColormap.from_list("values", theme.stops(low, high, 129))
     axes.imshow(np.ma.masked_invalid(grid), vmin=low, vmax=high, cmap=scale, aspect="auto", interpolation="none")
     axes.set_xticks(range(grid.shape[1]), [str(x) for x in chart.series[0].x])
@@ -822,7 +816,7 @@ def _grid(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
 def _ranked(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
     names = chart.names()
     for series, mark in zip(chart.series, marks, strict=True):
-        rows, y = [names.index(str(x)) for x in series.x], _numbers(series.y)
+        rows, y = chart.across(series), _numbers(series.y)
         axes.barh(rows, y, 0.66, color=mark.colour, label=series.name)
         for row, value, label in zip(rows, y, series.labels or [f"{v:.3f}" for v in y], strict=True):
             axes.annotate(label, (value, row), (4, 0), textcoords="offset points", va="center", fontsize=SMALL,
@@ -835,19 +829,12 @@ def _strip(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> Non
     """A row a category; several series of one row side by side."""
     names = list(chart.names())
     strong = [series for series in chart.series if not series.faint]
-    shared = max((sum(name in series.x for series in strong) for name in names), default=1)
-    seen: dict[str, int] = {}
     for series, mark in zip(chart.series, marks, strict=True):
-        rows, y = np.array([names.index(str(x)) for x in series.x], float), _numbers(series.y)
+        rows, y = chart.beside(series), _numbers(series.y)
         if series.faint:
             axes.plot(y, rows, ls="", marker="o", ms=3.5, color=mark.colour, alpha=0.6, mew=0, zorder=2)
             continue
-        for i, x in enumerate(map(str, series.x)):
-            seen[x] = seen.get(x, -1) + 1
-            rows[i] += (seen[x] - (shared - 1) / 2) * 0.75 / shared
-        errors = None
-        if series.low is not None and series.high is not None:
-            errors = np.nan_to_num(np.clip([y - _numbers(series.low), _numbers(series.high) - y], 0, None))
+        errors = _errors(series)
         axes.errorbar(y, rows, xerr=errors, ls="", marker=mark.marker.static or "o", ms=4.5, color=mark.colour,
                       elinewidth=1.1, label=_legend_name(series), zorder=3)  # fmt: skip
         for row, label in zip(rows, series.labels or (), strict=False):
@@ -860,30 +847,20 @@ def _strip(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> Non
 
 
 def _tree(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
-    by_column: dict[float, list[tuple[str, Series, Mark, float]]] = {}
-    for series, mark in zip(chart.series, marks, strict=True):
-        for x, y, label in zip(series.x, series.y, series.labels or (), strict=True):
-            by_column.setdefault(float(x), []).append((label, series, mark, 0.0 if y is None else y))
-    place: dict[str, Point] = {}
-    for x, nodes in by_column.items():
-        nodes.sort(key=lambda node: -node[3])
-        for i, (label, *_) in enumerate(nodes):
-            place[label.split(" ")[0]] = (x, (len(nodes) - 1) / 2 - i)
+    place = chart.tree()
     for source, target in chart.edges:
         if source in place and target in place:
             arrow = {"arrowstyle": "-|>", "color": theme.edge, "shrinkA": 9, "shrinkB": 9, "linewidth": 0.8}
             axes.annotate("", place[target], place[source], arrowprops=arrow)
-    shown = set()
     box = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
-    for nodes in by_column.values():
-        for label, series, mark, value in nodes:
-            spot = place[label.split(" ")[0]]
-            axes.scatter(
-                [spot[0]], [spot[1]], s=40 + 500 * value, color=mark.colour, marker=mark.marker.static or "o",
-                edgecolors=theme.text, linewidths=0.8, zorder=3, alpha=0.9,
-                label=None if series.name in shown else series.name,
-            )  # fmt: skip
-            shown.add(series.name)
+    for series, mark in zip(chart.series, marks, strict=True):
+        spots = [place[label.split(" ")[0]] for label in series.labels or ()]
+        axes.scatter(
+            [x for x, _ in spots], [y for _, y in spots], s=40 + 500 * np.nan_to_num(_numbers(series.y)),
+            color=mark.colour, label=series.name, marker=mark.marker.static or "o",
+            edgecolors=theme.text, linewidths=0.8, zorder=3, alpha=0.9,
+        )  # fmt: skip
+        for spot, label in zip(spots, series.labels or (), strict=True):
             axes.annotate(label, spot, (0, -13), textcoords="offset points", ha="center", va="top", fontsize=SIZE,
                           zorder=4, color=theme.text, bbox=box)  # fmt: skip
     axes.set_yticks([])
@@ -895,6 +872,14 @@ DRAW = {
     "lines": _lines, "stacked": _stacked, "bars": _bars, "histogram": _histogram, "points": _points,
     "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
 }  # fmt: skip
+
+
+def _errors(series: Series) -> Floats | None:
+    """How far the interval reaches below and above each value."""
+    if series.low is None or series.high is None:
+        return None
+    y = _numbers(series.y)
+    return np.nan_to_num(np.clip([y - _numbers(series.low), _numbers(series.high) - y], 0, None))
 
 
 def _numbers(values: Sequence[float | None]) -> Floats:

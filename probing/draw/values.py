@@ -224,12 +224,19 @@ class Series(Value):
         data = {"name": name, "x": tuple(x), "y": y, "low": low if ends else None, "high": high if ends else None}
         return cls.model_validate(data | {"n": n if any(n) else None} | rest)
 
+    @property
+    def ends(self) -> list[tuple[float, float] | None]:
+        """The interval of each point; None where it has none."""
+        if self.low is None or self.high is None:
+            return [None] * len(self.y)
+        return [None if a is None or b is None else (a, b) for a, b in zip(self.low, self.high, strict=True)]
+
     def said(self, i: int) -> str:
         """A value with its interval and n."""
         y = self.y[i]
         if y is None:
             return "not defined"
-        low, high = (None if ends is None else ends[i] for ends in (self.low, self.high))
+        low, high = self.ends[i] or (None, None)
         n = None if self.n is None else self.n[i]
         return Estimate(value=y, low=low, high=high, n=n or 0).text() + (f", n = {n:,}" if n else "")
 
@@ -274,6 +281,54 @@ class Chart(Value):
         """The categories in order; of first appearance where they are not given."""
         return self.categories or tuple(dict.fromkeys(str(x) for series in self.series for x in series.x))
 
+    @property
+    def flat(self) -> bool:
+        """Whether values run to the right, a category a row."""
+        return self.kind in ("ranked", "strip")
+
+    def across(self, series: Series) -> list[float]:
+        """The x of a series: numbers, or places among the categories."""
+        if not self.categories and self.kind in ("lines", "points", "histogram", "tree"):
+            return [float(x) for x in series.x]
+        place = {name: float(i) for i, name in enumerate(self.names())}
+        return [place[str(x)] for x in series.x]
+
+    @property
+    def abreast(self) -> int:
+        """How many series, faint ones aside, share one category at most."""
+        strong = [one for one in self.series if not one.faint]
+        return max((sum(name in one.x for one in strong) for name in self.names()), default=1)
+
+    def beside(self, series: Series) -> list[float]:
+        """``across``, with the series of one category side by side; faint ones stay in the middle."""
+        if series.faint:
+            return self.across(series)
+        others = [one for one in self.series if not one.faint]
+        before = [sum(x in one.x for one in others[: others.index(series)]) for x in series.x]
+        shifts = ((k - (self.abreast - 1) / 2) * 0.75 / self.abreast for k in before)
+        return [at + shift for at, shift in zip(self.across(series), shifts, strict=True)]
+
+    def span(self) -> tuple[float, float]:
+        """``y_range``, or the least and the greatest value."""
+        known = [y for series in self.series for y in series.y if y is not None]
+        return self.y_range or (min(known, default=0.0), max(known, default=1.0))
+
+    def tree(self) -> dict[str, Point]:
+        """tree: where each node is; a column each distance, the greatest values on top."""
+        columns: dict[float, list[tuple[float, str]]] = {}
+        for one in self.series:
+            for x, y, label in zip(one.x, one.y, one.labels or (), strict=True):
+                columns.setdefault(float(x), []).append((-(y or 0.0), label.split(" ")[0]))
+        return {
+            name: (x, (len(column) - 1) / 2 - i)
+            for x, column in columns.items()
+            for i, (_, name) in enumerate(sorted(column, key=lambda node: node[0]))
+        }
+
+    @property
+    def stages(self) -> list[Reference]:
+        return [line for line in self.references if line.kind == "stage"]
+
     def about(self) -> Words:
         return self.words or Words(title=self.title, alt=f"{self.title}: {self.y_label} by {self.x_label}")
 
@@ -288,6 +343,11 @@ class Chart(Value):
 
 
 Figure = Graph | Heatmap | Chart | Sequence[Graph] | Sequence[Chart]
+
+
+def each(value: Figure) -> list[Graph | Heatmap | Chart]:
+    """The pictures that a figure is made of."""
+    return [value] if isinstance(value, Graph | Heatmap | Chart) else list(value)
 
 
 def display_name(name: str, most: int = LABEL_LENGTH) -> str:
