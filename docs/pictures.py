@@ -1,6 +1,6 @@
 """The README's pictures, one a page of the app, taken from a running app in Chromium: ``make pictures``.
 
-    python docs/pictures.py [--out docs] [--width 1440] [--height 1000]
+python docs/pictures.py [--out docs] [--width 1440] [--height 1000]
 """
 
 from __future__ import annotations

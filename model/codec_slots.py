@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.codec import NO_NODE, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
@@ -195,10 +196,12 @@ class SlotCodec:
 
     # --- training -------------------------------------------------------------------------------------------------
 
-    def encode_arrays(self, problems: ProblemTensors, generator: torch.Generator) -> tuple[PromptBatch, Tensor]:
-        """Every problem under a fresh random draw, all at once on the device of problems and generator.
+    def encode_arrays(
+        self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1
+    ) -> tuple[PromptBatch, Tensor]:
+        """One fresh prompt sample of every problem, all at once on the device of problems and generator.
 
-        Returns the left-padded prompts, ``N 3E+6``, and the token id of each node, ``N V`` (of some free slot where
+        Returns the prompts, ``N 3E+6``, left-padded to a multiple of ``align`` tokens, and the token id of each node, ``N V`` (of some free slot where
         a problem has fewer nodes). Distributed as ``collate([encode(p, draw(p, rng)) for p in problems])`` is.
         """
         device, (n, most_edges, _) = problems.device, problems.edges.shape
@@ -224,7 +227,8 @@ class SlotCodec:
         ids[:, -4:-2] = token.gather(1, asked)
         ids[:, -1:] = token.gather(1, problems.root.long()[:, None])
         mask = (torch.arange(ids.shape[1], device=device) >= start[:, None]).long()
-        return PromptBatch(ids, mask), token
+        more = (-ids.shape[1] % align, 0)
+        return PromptBatch(F.pad(ids, more, value=PAD), F.pad(mask, more)), token
 
     def continuations(self, problems: ProblemTensors, node_tokens: Tensor, n_skip: Tensor, length: int) -> Tensor:
         """``N length``: the rest of the path after its first ``n_skip`` hops, [A], the target, <eos>, then <pad>."""
