@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.explore.state import MAX_DRAWS, MAX_HOPS, MAX_NODES, MAX_SEED, Source, View, decode
+from app.explore.state import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Source, View, decode
+from app.words import bold, wrong
+from app.words import literal as literal  # until Intervene takes it from there
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
@@ -89,12 +91,14 @@ def open_in_explore(view: View) -> None:
     st.switch_page("explore/explore.py")
 
 
-def sidebar(draws: str = "x_draws") -> Choice:
-    """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
-    if "x_view" in st.session_state and st.session_state.x_page != draws:
+def sidebar(samples: str = "x_draws") -> Choice:
+    """Draw the sidebar and read it; ``samples`` is the key of the number of prompt samples, which pages may have of
+    their own."""
+    state = st.session_state
+    if "x_view" in state and state.x_page != samples:
         # What a widget of another page held does not always reach the same widget here, so it is set anew.
-        put(st.session_state.x_view)
-    st.session_state.x_page = draws
+        put(state.x_view)
+    state.x_page = samples
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
@@ -106,26 +110,24 @@ def sidebar(draws: str = "x_draws") -> Choice:
             label_visibility="collapsed",
             persist_state="session",
         )
-        readers: dict[Source, Callable[[], ProsQAProblem | None]]
-        readers = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}
         assert source is not None
-        problem = readers[source]()
+        problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
-        checkpoint = _checkpoint()
-        st.markdown("#### Draws")
-        _prompts(draws)
+        checkpoint = folder_or(
+            "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="path of a folder with config.json"
+        )
+        st.markdown("#### Prompt samples")
+        _prompts(samples)
     stale = problem is None
     if problem is not None:
-        st.session_state.x_problem = problem
-    state = st.session_state
+        state.x_problem = problem
     kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "fill", "draws", "draw_seed")}
     asked: dict[str, Any] = {"text": state.x_text}
     if source == "custom" and problem is not None:
         asked = _asked()
     view = View(source=source, checkpoint=checkpoint, **kept, **asked)
-    state.x_view = replace(
-        view, k=state.get("x_k") or 0, value=state.get("x_value") or view.value, node=state.get("x_node")
-    )
+    shown = {"k": state.get("x_k") or 0, "value": state.get("x_value") or view.value, "node": state.get("x_node")}
+    state.x_view = view.model_copy(update=shown)
     return Choice(view, state.get("x_problem") or compute.example(), stale)
 
 
@@ -142,16 +144,7 @@ def _example() -> ProsQAProblem:
 
 def _generated() -> ProsQAProblem | None:
     state = st.session_state
-    st.selectbox(
-        "Kind",
-        KINDS,
-        key="x_kind",
-        persist_state="session",
-        help="balanced: a rule that never looks at the asked entity is right half of the time. "
-        "public: like the public ProsQA file, whose shortcut such a rule finds.",
-    )
-    st.slider("Hops from root to target", 1, MAX_HOPS, key="x_hops", persist_state="session")
-    st.slider("Nodes", 4, MAX_NODES, key="x_nodes", persist_state="session")
+    ranges("x")
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.number_input("Seed", 0, MAX_SEED, step=1, key="x_seed", persist_state="session")
 
@@ -163,25 +156,27 @@ def _generated() -> ProsQAProblem | None:
     try:
         return compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed)
     except InputError as error:
-        _wrong(error)
+        wrong(error)
         return None
+
+
+def ranges(page: str) -> None:
+    """Kind, hops and nodes of generated problems, as widgets of a page."""
+    st.selectbox(
+        "Kind",
+        KINDS,
+        key=f"{page}_kind",
+        persist_state="session",
+        help="balanced: the shortcut baseline, which never looks at the queried entity, is right half of the time. "
+        "public: like the public ProsQA file, where that baseline is right more often.",
+    )
+    st.slider("Hops from root to target", 1, MAX_HOPS, key=f"{page}_hops", persist_state="session")
+    st.slider("Nodes", 4, MAX_NODES, key=f"{page}_nodes", persist_state="session")
 
 
 def _file() -> ProsQAProblem | None:
-    limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
-    file = st.file_uploader(
-        "ProsQA JSON",
-        key="x_upload",
-        max_upload_size=MAX_UPLOAD_BYTES // 2**20,
-        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
-    )
-    if file is None:
-        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}.")
-        return None
-    try:
-        problems = compute.uploaded(file.name, file.getvalue())
-    except InputError as error:
-        _wrong(error)
+    problems = upload("x_upload")
+    if problems is None:
         return None
     st.session_state.setdefault("x_row", 0)
     st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
@@ -189,6 +184,25 @@ def _file() -> ProsQAProblem | None:
         f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, key="x_row", persist_state="session"
     )
     return problems[row]
+
+
+def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
+    """The problems of an uploaded file; None where there is none, or where it is wrong, which is said."""
+    limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
+    file = st.file_uploader(
+        "ProsQA JSON",
+        key=key,
+        max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
+    )
+    if file is None:
+        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}{larger}.")
+        return None
+    try:
+        return compute.uploaded(file.name, file.getvalue())
+    except InputError as error:
+        wrong(error)
+        return None
 
 
 # --- custom graphs ----------------------------------------------------------------------------------------------------
@@ -202,24 +216,24 @@ def _custom() -> ProsQAProblem | None:
     )
     graph = _table() if state.x_mode == "Table" else _text()
     if isinstance(graph, InputError):
-        _wrong(graph)
+        wrong(graph)
         return None
     _suggest(graph)
     names = list(graph.names)
     options: dict[str, Any] = {"options": names, "persist_state": "session", "filter_mode": "contains"}
-    st.selectbox("Root: who is asked about", key="x_root", on_change=_root_changed, args=(graph,), **options)
+    st.selectbox("Root: the queried entity", key="x_root", on_change=_root_changed, args=(graph,), **options)
     left, right = st.columns(2)
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
     try:
         return graph.ask(state.x_root, (state.x_first, state.x_second))
     except InputError as error:
-        _wrong(error)
+        wrong(error)
         reached, missed = graph.candidates_for(state.x_root)
         if reached and missed:
             st.caption(
                 f"{len(reached)} leaves can be reached from this root and {len(missed)} cannot; choose one of each, as "
-                f"{_quoted(reached[0])} and {_quoted(missed[0])}."
+                f"{bold(reached[0])} and {bold(missed[0])}."
             )
         return None
 
@@ -302,50 +316,47 @@ def _suggest(graph: Graph) -> None:
 # --- model and prompts ------------------------------------------------------------------------------------------------
 
 
-def _checkpoint() -> str:
-    options = [*compute.shipped(), OTHER_FOLDER]
-    if st.session_state.x_checkpoint not in options:
-        st.session_state.x_checkpoint = options[0]
+def folder_or(
+    label: str,
+    key: str,
+    folder_key: str,
+    options: Sequence[str],
+    *,
+    placeholder: str,
+    show: Callable[[str], str] = str,
+    titled: bool = False,
+) -> str:
+    """One of the options (the first, unless the session has chosen), or the path of another folder, typed below."""
+    state, options = st.session_state, [*options, OTHER_FOLDER]
+    if state.get(key) not in options:
+        state[key] = options[0]
     chosen = st.selectbox(
-        "Checkpoint", options, key="x_checkpoint", label_visibility="collapsed", persist_state="session"
-    )
+        label, options, key=key, format_func=show, label_visibility="visible" if titled else "collapsed",
+        persist_state="session",
+    )  # fmt: skip
     if chosen != OTHER_FOLDER:
         return chosen
-    st.text_input("Folder", key="x_folder", placeholder="path of a folder with config.json", persist_state="session")
-    return st.session_state.x_folder
+    typed = st.text_input(f"{label}: folder", key=folder_key, placeholder=placeholder, persist_state="session")
+    return (typed or "").strip()
 
 
-def _prompts(draws: str) -> None:
+def _prompts(samples: str) -> None:
     left, right = st.columns(2)
     left.number_input(
         "R",
         1,
-        MAX_DRAWS,
+        MAX_SAMPLES,
         step=1,
-        key=draws,
+        key=samples,
         persist_state="session",
-        help="The same problem written R times with other slots, edge order and candidate order. Values are means over "
-        "these draws with 95 % intervals; a single draw has none.",
+        help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
+        "over these prompt samples with 95 % intervals; a single one has none.",
     )
-    right.number_input("Seed of the draws", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
+    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
     st.toggle(
-        "Fill up small graphs",
+        "Pad with distractor facts",
         key="x_fill",
         persist_state="session",
-        help="The model guesses on graphs smaller than those it was trained on. With this on, unrelated facts are "
-        "added to the prompt until it has the usual size. They change neither the question nor any distance.",
+        help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "
+        "are added to the prompt until it has the usual size. They change neither the question nor any distance.",
     )
-
-
-def _wrong(error: InputError) -> None:
-    st.error(literal(str(error)), icon=":material/error:")
-
-
-def _quoted(name: str) -> str:
-    return f"**{literal(name)}**"
-
-
-def literal(text: str) -> str:
-    """Text for markdown, shown letter by letter: no markup, links, HTML, emoji codes or maths."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)

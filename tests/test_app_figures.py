@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.problem_picker import literal
+from app.words import literal
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures

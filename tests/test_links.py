@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import zlib
-from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -126,7 +125,7 @@ def test_a_graph_too_large_for_a_link_is_said() -> None:
     noise = random.Random(0)
     text = "\n".join(f"n{noise.random()} n{noise.random()}" for _ in range(2000))
     with pytest.raises(InputError, match="download"):
-        encode(replace(View(source="custom"), text=text))
+        encode(View(source="custom", text=text))
 
 
 def test_packing_is_plain_json() -> None:

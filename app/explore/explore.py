@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
-from app import compute
-from app import problem_picker as controls
+from app import compute, words
+from app import problem_picker as picker
 from app.explore import panels
+from app.explore.state import url
 from model.errors import InputError
 from probing.read.report import ProbeReport
 
 
-def picture(choice: controls.Choice, report: ProbeReport) -> None:
+def picture(choice: picker.Choice, report: ProbeReport) -> None:
     """All that depends on the thought, the value and the node; moving the slider runs this alone."""
     state = st.session_state
     playing = bool(state.get("x_playing"))
@@ -31,17 +30,16 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
     node = state.x_node
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch"):
-            panels.question(report)
+            words.heading(report.problem)
         panels.about()
-        share, download = (
-            st.popover("Share", icon=":material/link:"),
-            st.popover("Download", icon=":material/download:"),
-        )
+        share = st.popover("Share", icon=":material/link:")
+        download = st.popover("Download", icon=":material/download:")
     panels.verdict(report)
     k, value = panels.steps(report, playing=playing), state.x_value
     with share:
         chosen = None if node == report.problem.target else node
-        panels.share(replace(choice.view, k=k, value=value, node=chosen), choice.problem)
+        view = choice.view.model_copy(update={"k": k, "value": value, "node": chosen}).of(choice.problem)
+        words.share(lambda: url(st.context.url or "", view), "This link restores the whole view, the graph included.")
     with download:
         panels.downloads(report, choice.problem, value, k)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -74,10 +72,10 @@ def picture(choice: controls.Choice, report: ProbeReport) -> None:
             panels.numbers(report, k)
 
 
-controls.open_link()
-choice = controls.sidebar()
+picker.open_link()
+choice = picker.sidebar()
 if st.session_state.x_link_error:
-    st.error(controls.literal(st.session_state.x_link_error), icon=":material/link_off:")
+    words.wrong(st.session_state.x_link_error, icon=":material/link_off:")
 if choice.stale:
     st.info(
         "This is still the problem from before: there is no sound new one yet, see the sidebar.",
@@ -89,6 +87,6 @@ try:
         loaded, choice.problem, draws=choice.view.draws, seed=choice.view.draw_seed, fill=choice.view.fill
     )
 except InputError as error:
-    st.error(controls.literal(str(error)), icon=":material/error:")
+    words.wrong(error)
 else:
     st.fragment(picture, run_every=1.3 if st.session_state.get("x_playing") else None)(choice, report)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from app import compute
@@ -138,7 +136,7 @@ def page(choice: controls.Choice, against: str) -> None:
             with grid.cell():
                 st.markdown("##### Change of every node in every thought")
                 lab_panels.changes(result, shown)
-    view = replace(choice.view, draws=state.i_draws).of(problem)
+    view = choice.view.model_copy(update={"draws": state.i_draws}).of(problem)
     with share:
         lab_panels.share(Lab(view, state.i_edit, shown, state.i_value, against))
     with download:
