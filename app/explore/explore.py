@@ -84,7 +84,7 @@ if choice.stale:
 try:
     loaded = compute.load(choice.view.checkpoint)
     report = compute.report(
-        loaded, choice.problem, draws=choice.view.draws, seed=choice.view.draw_seed, fill=choice.view.fill
+        loaded, choice.problem, samples=choice.view.draws, seed=choice.view.draw_seed, pad=choice.view.fill
     )
 except InputError as error:
     words.wrong(error)

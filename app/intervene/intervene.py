@@ -16,6 +16,7 @@ from probing.edit.batch import n_thoughts_of
 from probing.edit.directions import Directions
 from probing.edit.kinds import KINDS
 from probing.edit.one_problem import Intervention
+from probing.edit.spec import EditPlan
 
 
 def directions_of(loaded: compute.Loaded) -> Directions | None:
@@ -27,7 +28,7 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
         stored = None
     if stored is None and loaded.fingerprint in st.session_state.setdefault("i_fitted", []):
         with st.spinner(f"Fitting write directions of {loaded.name} on {compute.FIT_ON} problems …"):
-            return compute.fitted_here(loaded, loaded.fingerprint)
+            return compute.fitted_here(loaded)
     return stored
 
 
@@ -57,10 +58,10 @@ def run(
         loaded,
         fitted,
         problem,
-        edits,
-        draws=st.session_state.i_draws,
+        EditPlan.parse(edits),
+        samples=st.session_state.i_draws,
         seed=choice.view.draw_seed,
-        fill=choice.view.fill,
+        pad=choice.view.fill,
     )
 
 
