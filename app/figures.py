@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -61,14 +61,20 @@ def figure(
 
 
 def files(
-    make: Callable[[str], str | bytes], formats: Collection[str], stem: str, key: str, *, without: Collection[str] = ()
+    make: Callable[[str], str | bytes],
+    formats: Collection[str],
+    stem: str,
+    key: str,
+    *,
+    labels: Mapping[str, str] = LABELS,
+    without: Collection[str] = (),
 ) -> None:
     """A download button for each format, keyed ``key_FORMAT``; ``make(format)`` is called only when one is pressed."""
     with st.container(horizontal=True, gap="xsmall"):
         for format in formats:
             ending = "node-link.json" if format == "node-link" else format
             st.download_button(
-                LABELS.get(format, format.upper()), partial(make, format), file_name=f"{stem}.{ending}",
+                labels.get(format, format.upper()), partial(make, format), file_name=f"{stem}.{ending}",
                 mime=MEDIA_TYPES[format], on_click="ignore", key=f"{key}_{format}", disabled=format in without,
             )  # fmt: skip
 
