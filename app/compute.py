@@ -191,17 +191,13 @@ def example(name: str | None = None) -> ProsQAProblem:
     return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
 
+@st.cache_resource(max_entries=4, show_spinner="Reading the file …")
 def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
     """The problems of an uploaded file. Raises InputError for anything but ProsQA JSON within the limits."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise InputError(f"{name}: {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are accepted")
     if not data.strip():
         raise InputError(f"{name}: the file is empty; expected ProsQA JSON, one row or a list of rows")
-    return _uploaded(name, data)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the file …")
-def _uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

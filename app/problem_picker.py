@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import compute
 from app.explore.state import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Source, View, decode
-from app.words import bold, wrong
+from app.words import attempt, bold, wrong
 from app.words import literal as literal  # until Intervene takes it from there
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
@@ -61,26 +61,15 @@ def open_link() -> None:
 
 def put(view: View) -> None:
     """Set every widget to a view; before the widgets are drawn."""
-    listed = view.checkpoint in compute.shipped()
-    st.session_state.update(
-        x_source=view.source,
-        x_kind=view.kind,
-        x_hops=view.hops,
-        x_nodes=view.nodes,
-        x_seed=view.seed,
+    state, listed = st.session_state, view.checkpoint in compute.shipped()
+    state.update({f"x_{name}": value for name, value in view if name != "candidates"})
+    state.update(
         x_mode="Text",
         x_text=view.text or START,
-        x_root=view.root,
         x_first=view.candidates and view.candidates[0],
         x_second=view.candidates and view.candidates[1],
-        x_fill=view.fill,
         x_checkpoint=view.checkpoint if listed else OTHER_FOLDER,
         x_folder="" if listed else view.checkpoint,
-        x_draws=view.draws,
-        x_draw_seed=view.draw_seed,
-        x_value=view.value,
-        x_k=view.k,
-        x_node=view.node,
     )
 
 
@@ -102,14 +91,9 @@ def sidebar(samples: str = "x_draws") -> Choice:
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
-            "Source",
-            list(NAMES),
-            format_func=NAMES.__getitem__,
-            key="x_source",
-            required=True,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
+            "Source", list(NAMES), format_func=NAMES.__getitem__, key="x_source", required=True,
+            label_visibility="collapsed", persist_state="session",
+        )  # fmt: skip
         assert source is not None
         problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
@@ -122,19 +106,14 @@ def sidebar(samples: str = "x_draws") -> Choice:
     if problem is not None:
         state.x_problem = problem
     kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "fill", "draws", "draw_seed")}
-    asked: dict[str, Any] = {"text": state.x_text}
+    asked: dict[str, Any] = {"text": state.x_text or ""}
     if source == "custom" and problem is not None:
-        asked = _asked()
+        text = state.x_table_text if state.x_mode == "Table" else state.x_text
+        asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
     view = View(source=source, checkpoint=checkpoint, **kept, **asked)
     shown = {"k": state.get("x_k") or 0, "value": state.get("x_value") or view.value, "node": state.get("x_node")}
     state.x_view = view.model_copy(update=shown)
     return Choice(view, state.get("x_problem") or compute.example(), stale)
-
-
-def _asked() -> dict[str, Any]:
-    state = st.session_state
-    text = state.x_table_text if state.x_mode == "Table" else state.x_text
-    return {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
 
 
 def _example() -> ProsQAProblem:
@@ -153,23 +132,16 @@ def _generated() -> ProsQAProblem | None:
         state.x_node = None
 
     right.button("Next", on_click=following, icon=":material/skip_next:", width="stretch")
-    try:
-        return compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed)
-    except InputError as error:
-        wrong(error)
-        return None
+    return attempt(lambda: compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed))
 
 
 def ranges(page: str) -> None:
     """Kind, hops and nodes of generated problems, as widgets of a page."""
     st.selectbox(
-        "Kind",
-        KINDS,
-        key=f"{page}_kind",
-        persist_state="session",
+        "Kind", KINDS, key=f"{page}_kind", persist_state="session",
         help="balanced: the shortcut baseline, which never looks at the queried entity, is right half of the time. "
         "public: like the public ProsQA file, where that baseline is right more often.",
-    )
+    )  # fmt: skip
     st.slider("Hops from root to target", 1, MAX_HOPS, key=f"{page}_hops", persist_state="session")
     st.slider("Nodes", 4, MAX_NODES, key=f"{page}_nodes", persist_state="session")
 
@@ -190,19 +162,13 @@ def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
     """The problems of an uploaded file; None where there is none, or where it is wrong, which is said."""
     limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
     file = st.file_uploader(
-        "ProsQA JSON",
-        key=key,
-        max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        "ProsQA JSON", key=key, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
         help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
-    )
+    )  # fmt: skip
     if file is None:
         st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}{larger}.")
         return None
-    try:
-        return compute.uploaded(file.name, file.getvalue())
-    except InputError as error:
-        wrong(error)
-        return None
+    return attempt(lambda: compute.uploaded(file.name, file.getvalue()))
 
 
 # --- custom graphs ----------------------------------------------------------------------------------------------------
@@ -210,7 +176,6 @@ def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
 
 def _custom() -> ProsQAProblem | None:
     state = st.session_state
-    state.setdefault("x_mode_before", "Text")
     st.segmented_control(
         "Enter as", ["Text", "Table"], key="x_mode", required=True, on_change=_mode_changed, persist_state="session"
     )
@@ -258,13 +223,10 @@ def _mode_changed() -> None:
 
 def _text() -> Graph | InputError:
     st.text_area(
-        "Facts",
-        key="x_text",
-        height=190,
-        persist_state="session",
+        "Facts", key="x_text", height=190, persist_state="session",
         help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge a line (Tom terpus, Tom -> terpus), "
         "ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
-    )
+    )  # fmt: skip
     return try_graph(st.session_state.x_text or "", where="facts")
 
 
@@ -275,13 +237,9 @@ def _table() -> Graph | InputError:
         edges = [] if isinstance(graph, InputError) else [(graph.names[a], graph.names[b]) for a, b in graph.edges]
         state.x_table_base = pd.DataFrame(edges, columns=["every", "is a"], dtype="string")
     edited = st.data_editor(
-        state.x_table_base,
-        num_rows="dynamic",
-        hide_index=True,
+        state.x_table_base, num_rows="dynamic", hide_index=True, height=240, width="stretch",
         key=f"x_table_{state.get('x_table_version', 0)}",
-        height=240,
-        width="stretch",
-    )
+    )  # fmt: skip
     lines = []
     for number, (source, target) in enumerate(edited.fillna("").astype(str).itertuples(index=False), start=1):
         if bool(source.strip()) != bool(target.strip()):
@@ -343,20 +301,13 @@ def folder_or(
 def _prompts(samples: str) -> None:
     left, right = st.columns(2)
     left.number_input(
-        "R",
-        1,
-        MAX_SAMPLES,
-        step=1,
-        key=samples,
-        persist_state="session",
+        "R", 1, MAX_SAMPLES, step=1, key=samples, persist_state="session",
         help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
         "over these prompt samples with 95 % intervals; a single one has none.",
-    )
+    )  # fmt: skip
     right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
     st.toggle(
-        "Pad with distractor facts",
-        key="x_fill",
-        persist_state="session",
+        "Pad with distractor facts", key="x_fill", persist_state="session",
         help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "
         "are added to the prompt until it has the usual size. They change neither the question nor any distance.",
-    )
+    )  # fmt: skip

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import streamlit as st
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.values import display_name
+
+T = TypeVar("T")
 
 
 def literal(text: str) -> str:
@@ -33,13 +36,21 @@ def wrong(error: object, *, icon: str = ":material/error:") -> None:
     st.error(literal(str(error)), icon=icon)
 
 
-def share(link: Callable[[], str], caption: str) -> None:
-    """The link to what is on the screen, or why there can be none."""
+def attempt(make: Callable[[], T]) -> T | None:
+    """What ``make`` gives; None where it raises InputError, which is said."""
     try:
-        st.code(link(), language=None, wrap_lines=True)
-        st.caption(caption)
+        return make()
     except InputError as error:
         wrong(error)
+        return None
+
+
+def share(link: Callable[[], str], caption: str) -> None:
+    """The link to what is on the screen, or why there can be none."""
+    found = attempt(link)
+    if found is not None:
+        st.code(found, language=None, wrap_lines=True)
+        st.caption(caption)
 
 
 def files_stem(name: str) -> str:

@@ -6,16 +6,13 @@ import streamlit as st
 
 from app import jobs
 from app.dataset import panels, state
-from app.words import wrong
-from model.errors import InputError
+from app.words import attempt
 
 
 def show(path: str) -> None:
     """A result: what was run, the main numbers, one analysis at a time, and the problems."""
-    try:
-        result = jobs.result(path)
-    except InputError as error:
-        wrong(error)
+    result = attempt(lambda: jobs.result(path))
+    if result is None:
         return
     panels.heading(result, path)
     left, right = st.columns([1, 4], gap="medium")

@@ -14,8 +14,7 @@ from app.explore.state import View
 from app.figures import figure, files
 from app.jobs import Job
 from app.problem_picker import open_in_explore
-from app.words import files_stem, literal, wrong
-from model.errors import InputError
+from app.words import attempt, files_stem, literal
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
@@ -153,14 +152,10 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
     on_hit = clicked if drawn.kind == "points" else None
     figure(drawn, key, caption=caption, name=file_name(section, drawn), on_hit=on_hit)
     number = state.get(f"{key}_problem")
-    if number is not None:
-        try:
-            recording, _ = jobs.problems_table(path, result.models[0])
-        except InputError as error:
-            wrong(error)
-            return
-        for row in (recording.numbers == number).nonzero()[0]:
-            to_explore(recording.problems[row], number, result, path, key)
+    if number is None or (found := attempt(lambda: jobs.problems_table(path, result.models[0]))) is None:
+        return
+    for row in (found[0].numbers == number).nonzero()[0]:
+        to_explore(found[0].problems[row], number, result, path, key)
 
 
 def browse(result: DatasetResult, path: str) -> None:
@@ -168,11 +163,10 @@ def browse(result: DatasetResult, path: str) -> None:
     models = {model.info.name: model for model in result.models}
     left, right = st.columns(2)
     model = models[_choice(left, "Model", "d_model", {name: name for name in models})]
-    try:
-        recording, table = jobs.problems_table(path, model)
-    except InputError as error:
-        wrong(error)
+    found = attempt(lambda: jobs.problems_table(path, model))
+    if found is None:
         return
+    recording, table = found
     filters = {"all": table.index == table.index, "wrong": ~table["right"], "right": table["right"]}
     filters |= {name: table["category"] == name for name in sorted(set(table["category"]))}
     labels = {name: f"{name} ({int(members.sum()):,})" for name, members in filters.items()}

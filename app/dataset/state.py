@@ -11,9 +11,8 @@ from app import compute, jobs
 from app.explore.state import MAX_SEED, View
 from app.jobs import Order
 from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
-from app.words import wrong
+from app.words import attempt, wrong
 from model import checkpoint
-from model.errors import InputError
 from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.run import ANALYSES
@@ -83,14 +82,11 @@ def sidebar() -> None:
         if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=not ready, width="stretch"):
             assert problems is not None
             compare = (beside,) if beside and beside != NONE else ()
-            try:
-                state.d_job = jobs.start(
-                    Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
-                )
-            except InputError as error:
-                wrong(error)
-            else:
+            order = Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
+            state.d_job = attempt(lambda: jobs.start(order))
+            if state.d_job is not None:
                 st.rerun()
+            del state.d_job
 
 
 def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
@@ -108,14 +104,10 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
         name = f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
         if (state.d_hops, state.d_nodes) != (USUAL.hops, USUAL.nodes):
             name += ", {}-{} hops, {}-{} nodes".format(*state.d_hops, *state.d_nodes)
-        try:
-            return jobs.made(state.d_kind, state.d_n, state.d_seed, state.d_hops, state.d_nodes), name
-        except InputError as error:
-            wrong(error)
-            return None, ""
+        wanted = (state.d_kind, state.d_n, state.d_seed, state.d_hops, state.d_nodes)
+        return attempt(lambda: jobs.made(*wanted)), name
     found = upload(
-        "d_upload",
-        larger="; larger files by the command `python -m probing dataset`, whose folder can be opened here",
+        "d_upload", larger="; larger files by the command `python -m probing dataset`, whose folder can be opened here"
     )
     if found is None:
         return None, ""

@@ -8,7 +8,6 @@ from app import compute, words
 from app import problem_picker as picker
 from app.explore import panels
 from app.explore.state import url
-from model.errors import InputError
 from probing.read.report import ProbeReport
 
 
@@ -81,12 +80,11 @@ if choice.stale:
         "This is still the problem from before: there is no sound new one yet, see the sidebar.",
         icon=":material/history:",
     )
-try:
-    loaded = compute.load(choice.view.checkpoint)
-    report = compute.report(
-        loaded, choice.problem, samples=choice.view.draws, seed=choice.view.draw_seed, pad=choice.view.fill
+view = choice.view
+report = words.attempt(
+    lambda: compute.report(
+        compute.load(view.checkpoint), choice.problem, samples=view.draws, seed=view.draw_seed, pad=view.fill
     )
-except InputError as error:
-    words.wrong(error)
-else:
+)
+if report is not None:
     st.fragment(picture, run_every=1.3 if st.session_state.get("x_playing") else None)(choice, report)

@@ -101,12 +101,9 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button(
-            "Pause" if playing else "Play",
-            icon=":material/pause:" if playing else ":material/play_arrow:",
-            on_click=play,
-            key="x_play",
-            type="primary",
-        )
+            "Pause" if playing else "Play", icon=":material/pause:" if playing else ":material/play_arrow:",
+            on_click=play, key="x_play", type="primary",
+        )  # fmt: skip
         st.button(
             "Back", icon=":material/chevron_left:", on_click=move, args=(-1,), key="x_back", disabled=state.x_k == 0
         )
@@ -122,14 +119,9 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
 def colours() -> None:
     """What nodes and cells are coloured by."""
     st.segmented_control(
-        "Colour",
-        list(VALUES),
-        key="x_value",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
+        "Colour", list(VALUES), key="x_value", required=True, persist_state="session", label_visibility="collapsed",
         help="; ".join(f"**{value}**: {meaning}" for value, meaning in VALUES.items()),
-    )
+    )  # fmt: skip
 
 
 def fits_beside(report: ProbeReport) -> bool:

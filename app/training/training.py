@@ -6,18 +6,16 @@ import streamlit as st
 
 from app import compute
 from app.training import panels, state
-from app.words import wrong
+from app.words import attempt
 from model.errors import InputError
 
 
 def page(folder: str, beside: str, *, live: bool) -> None:
     """All of the page; for a run that is not over, read and drawn again every few seconds."""
-    try:
-        run = compute.run_folder(folder)
-        other = compute.run_folder(beside) if beside else None
-    except InputError as error:
-        wrong(error)
+    runs = attempt(lambda: [compute.run_folder(path) for path in (folder, beside) if path])
+    if runs is None:
         return
+    run, other = runs[0], runs[1] if beside else None
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
     panels.headline(run)
