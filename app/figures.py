@@ -54,7 +54,7 @@ def figure(
         renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with st.container(horizontal=True, wrap=False):
         st.caption(caption, width="stretch")
         with st.popover("Files", icon=":material/download:", type="tertiary", help="This figure and its numbers"):
             files(partial(export, value, theme=theme()), FORMATS, name, key)

@@ -299,7 +299,7 @@ def folder_or(
 
 
 def _prompts(samples: str) -> None:
-    left, right = st.columns(2)
+    left, right = st.columns(2, vertical_alignment="bottom")
     left.number_input(
         "R", 1, MAX_SAMPLES, step=1, key=samples, persist_state="session",
         help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pandas as pd
@@ -135,8 +136,11 @@ def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
     def clicked(_: int, node: int) -> None:
         st.session_state.x_node = node
 
-    drawn = of_report.graph(report, k, value=value)
-    figure(drawn, "x_dag", name=f"coconut-graph-h{k}", height=_height(report), selected=node, on_hit=clicked)
+    drawn, caption = of_report.graph(report, k, value=value), "Orange: the frontier. Click a node to follow it below."
+    figure(
+        drawn, "x_dag", name=f"coconut-graph-h{k}", height=_height(report), selected=node, caption=caption,
+        on_hit=clicked,
+    )  # fmt: skip
 
 
 def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
@@ -145,8 +149,11 @@ def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
     def clicked(state: int, node: int) -> None:
         st.session_state.update(x_k=state, x_node=node)
 
-    drawn = of_report.heatmap(report, value=value, state=k)
-    figure(drawn, "x_stairs", name="coconut-heatmap", height=_height(report), selected=node, on_hit=clicked)
+    drawn, caption = of_report.heatmap(report, value=value, state=k), "Click a cell to go to its thought and node."
+    figure(
+        drawn, "x_stairs", name="coconut-heatmap", height=_height(report), selected=node, caption=caption,
+        on_hit=clicked,
+    )  # fmt: skip
 
 
 def _height(report: ProbeReport) -> int:
@@ -211,12 +218,13 @@ def numbers(report: ProbeReport, k: int) -> None:
         return
     t = min(k + 1, report.n_thoughts)
     sources = {source: title for source, title in SOURCES.items() if source in report.metrics}
-    rows = [
-        {"metric": metric.label}
-        | {title: text(report.metrics[source][name][t - 1]) for source, title in sources.items()}
-        | {"what it is": metric.definition}
-        for name, metric in METRICS.items()
-    ]
+    rows = []
+    for name, metric in METRICS.items():
+        least, most = metric.bounds
+        bounds = (-math.inf if least is None else least, math.inf if most is None else most)
+        found = {title: report.metrics[source][name][t - 1] for source, title in sources.items()}
+        values = {title: text(value, bounds=bounds) for title, value in found.items()}
+        rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
     st.markdown(f"##### Thought {t} beside its controls")
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
     st.caption(f"Mean [95 % interval] over n = {report.n_draws} prompt samples; – where a metric has no value.")
