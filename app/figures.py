@@ -39,13 +39,9 @@ def figure(
     """
 
     def clicked() -> None:
-        hit, things = echarts.hit(value, st.session_state[key].selection.selected), _things(value)
-        if hit is None:  # a second click takes the selection back; it means the same all the same
-            before, last = st.session_state.get(f"{key}_hit", (None, None))
-            hit = last if before == things else None
-        if hit is not None and on_hit is not None:
-            st.session_state[f"{key}_hit"] = things, hit
-            on_hit(*hit)
+        found = hit(value, key)
+        if found is not None and on_hit is not None:
+            on_hit(*found)
 
     words = value.about() if isinstance(value, Chart) else value.words
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
@@ -79,7 +75,16 @@ def files(
             )  # fmt: skip
 
 
-def _things(value: Graph | Heatmap | Chart) -> tuple[str, ...]:
-    """What can be clicked, by name: a click is remembered as long as these are there."""
+def hit(value: Graph | Heatmap | Chart, key: str) -> tuple[int, int] | None:
+    """What the click on a figure meant: (state, node) in a graph or heatmap, (series, point) in a chart.
+
+    A second click takes the browser's selection back; it means the same again, as long as the same things are shown.
+    """
+    state = st.session_state
     parts = value.nodes if isinstance(value, Graph) else value.rows if isinstance(value, Heatmap) else value.series
-    return tuple(part.name for part in parts)
+    things = tuple(part.name for part in parts)
+    found = echarts.hit(value, state[key].selection.selected)
+    if found is not None:
+        state[f"{key}_hit"] = things, found
+    before, last = state.get(f"{key}_hit", ((), None))
+    return last if before == things else None

@@ -150,7 +150,7 @@ def _result(path: str, stamp: int) -> DatasetResult:
 
 
 def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]:
-    """A model's recording and one row a problem. Raises InputError if the recording is not there."""
+    """A model's recording and one row per problem. Raises InputError if the recording is not there."""
     file = compute.typed_path(path) / model.folder / "rows.parquet"
     if not file.is_file():
         raise InputError(f"{file}: not there; the problems of a result are in the recording beside it")

@@ -224,8 +224,8 @@ def _mode_changed() -> None:
 def _text() -> Graph | InputError:
     st.text_area(
         "Facts", key="x_text", height=190, persist_state="session",
-        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge a line (Tom terpus, Tom -> terpus), "
-        "ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
+        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, Tom -> terpus),"
+        " ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
     )  # fmt: skip
     return try_graph(st.session_state.x_text or "", where="facts")
 

@@ -272,7 +272,7 @@ search does. When the search is over, the mass moves to the answer marker **[A]*
 Beside the metrics stand their controls: node labels shuffled within the graph, and an untrained model.
 
 **What it does not show.** That a node can be *decoded* from a thought does not show that the model *uses* it, nor that
-it *needs* it. That takes interventions: change the thought, and see whether the answer follows. And this is one
+it is *necessary*. That takes interventions: change the thought, and see whether the answer follows. And this is one
 problem; what holds for the model is a question for many.
 """
         )
