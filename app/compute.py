@@ -265,7 +265,8 @@ def first_view(path: Path) -> View:
     if most >= example().n_nodes:
         return View(checkpoint=name)
     hops = max(1, min(config.max_latent_stage, 3))
-    return View(source="generated", hops=(hops, hops), nodes=(most - 2, most), checkpoint=name)
+    nodes = (max(most - 2, 4), max(most, 4))
+    return View(source="generated", hops=(hops, hops), nodes=nodes, checkpoint=name)
 
 
 def record_file(record: DynamicsRecord, kind: str) -> bytes:

@@ -18,9 +18,8 @@ from model.stats import text
 from probing.draw import of_report
 from probing.draw.echarts import shown
 from probing.draw.export import export_report
-from probing.draw.layout import layout
 from probing.draw.of_report import SOURCES
-from probing.draw.values import display_name
+from probing.draw.values import Graph, Heatmap, display_name
 from probing.read.report import VALUES, ProbeReport
 
 SMALL = 230
@@ -68,9 +67,9 @@ def thoughts(k: int) -> str:
     return "no thought" if k == 0 else "1 thought" if k == 1 else f"{k} thoughts"
 
 
-def sentence(report: ProbeReport, k: int) -> None:
-    """What the state shown should hold and what it does, beside the controls."""
-    problem, drawn = report.problem, of_report.graph(report, k)
+def sentence(report: ProbeReport, drawn: Graph) -> None:
+    """What the state drawn should hold and what it does, beside the controls."""
+    problem, k = report.problem, drawn.state
     root = literal(display_name(problem.idx_to_symbol[problem.root], 40))
     first, *rest = map(literal, drawn.subtitle)
     if drawn.thought is None:
@@ -125,47 +124,32 @@ def colours() -> None:
     )  # fmt: skip
 
 
-def fits_beside(report: ProbeReport) -> bool:
-    """Whether the graph is narrow enough to stand beside the heatmap."""
-    return layout(report.problem).width <= 7
-
-
-def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
+def graph(drawn: Graph, height: int, node: int) -> None:
     """The DAG; a click chooses the node whose trajectory is shown."""
 
     def clicked(_: int, node: int) -> None:
         st.session_state.x_node = node
 
-    drawn, caption = of_report.graph(report, k, value=value), "Orange: the frontier. Click a node to follow it below."
-    figure(
-        drawn, "x_dag", name=f"coconut-graph-h{k}", height=_height(report), selected=node, caption=caption,
-        on_hit=clicked,
-    )  # fmt: skip
+    caption, name = "Orange: the frontier. Click a node to follow it below.", f"coconut-graph-h{drawn.state}"
+    figure(drawn, "x_dag", name=name, height=height, selected=node, caption=caption, on_hit=clicked)
 
 
-def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
+def staircase(drawn: Heatmap, node: int) -> None:
     """Nodes by thoughts; a click goes to that thought and chooses that node."""
 
     def clicked(state: int, node: int) -> None:
         st.session_state.update(x_k=state, x_node=node)
 
-    drawn, caption = of_report.heatmap(report, value=value, state=k), "Click a cell to go to its thought and node."
-    figure(
-        drawn, "x_stairs", name="coconut-heatmap", height=_height(report), selected=node, caption=caption,
-        on_hit=clicked,
-    )  # fmt: skip
+    caption = "Click a cell to go to its thought and node."
+    figure(drawn, "x_stairs", name="coconut-heatmap", selected=node, caption=caption, on_hit=clicked)
 
 
-def _height(report: ProbeReport) -> int:
-    return 78 + max(24 * (report.n_nodes + 1), 330)
-
-
-def masses(report: ProbeReport, k: int) -> None:
-    """Where the probability of each state is."""
-    controls = (line for line in of_report.graph(report, k).subtitle if line.startswith("controls"))
+def masses(report: ProbeReport, drawn: Graph) -> None:
+    """Where the probability of each state is, beside the controls of the state drawn."""
+    controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
     caption = f"Mean, n = {report.n_draws}{beside}."
-    figure(of_report.parts(report, state=k), "x_parts", height=SMALL, caption=caption)
+    figure(of_report.parts(report, state=drawn.state), "x_parts", height=SMALL, caption=caption)
 
 
 def metrics(report: ProbeReport, k: int) -> None:
@@ -213,7 +197,6 @@ def tokens(report: ProbeReport, k: int) -> None:
 def numbers(report: ProbeReport, k: int) -> None:
     """Every metric of one thought, the model beside its controls."""
     if report.n_thoughts == 0:
-        st.markdown("##### No thoughts to measure")
         st.caption("The metrics compare thoughts with the frontier, and this model has none.")
         return
     t = min(k + 1, report.n_thoughts)
@@ -225,7 +208,6 @@ def numbers(report: ProbeReport, k: int) -> None:
         found = {title: report.metrics[source][name][t - 1] for source, title in sources.items()}
         values = {title: text(value, bounds=bounds) for title, value in found.items()}
         rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
-    st.markdown(f"##### Thought {t} beside its controls")
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
     st.caption(f"Mean [95 % interval] over n = {report.n_draws} prompt samples; – where a metric has no value.")
 
