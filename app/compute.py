@@ -10,8 +10,11 @@ import gc
 import json
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 import torch
@@ -24,13 +27,13 @@ from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
-from model.training.dynamics import EmergenceRecord, save_record
+from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
 from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.one_problem import Intervention, intervene
-from probing.edit.spec import parse_scene
+from probing.edit.spec import EditPlan
 from probing.read.probe import fingerprint, probe
 from probing.read.report import ProbeReport
 
@@ -49,6 +52,15 @@ class Loaded:
     fingerprint: str
     model: CoconutGPT2
     control: CoconutGPT2
+
+
+KEYS: dict[Any, Callable[[Any], object]] = {
+    Loaded: lambda loaded: (loaded.path, loaded.fingerprint),
+    Directions: lambda found: found.digest,
+    ProsQAProblem: lambda problem: json.dumps(problem.to_row()),
+    EditPlan: str,
+}
+"""What stands for each in the keys of the caches."""
 
 
 def shipped() -> list[str]:
@@ -79,12 +91,8 @@ def load(name: str) -> Loaded:
     """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
     path = checkpoint.checkpoint_folder(folder(name))
     checkpoint.load_config(path)
-    try:
-        files = [(path / file).stat() for file in ("config.json", "model.safetensors")]
-        stamp = str([(file.st_mtime_ns, file.st_size) for file in files])
-    except OSError:
-        stamp = ""
-    return _load(str(path.resolve()), folder(name).resolve().name, stamp)
+    stamps = [_stamp(path / file) for file in ("config.json", "model.safetensors")]
+    return _load(str(path.resolve()), folder(name).resolve().name, str(stamps))
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
@@ -98,17 +106,12 @@ def _load(path: str, name: str, stamp: str) -> Loaded:
     return Loaded(name, path, fingerprint(model), model.requires_grad_(False), control)
 
 
-def report(loaded: Loaded, problem: ProsQAProblem, *, draws: int, seed: int, fill: bool) -> ProbeReport:
+@st.cache_resource(max_entries=64, show_spinner="The model is thinking …", hash_funcs=KEYS)
+def report(loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool) -> ProbeReport:
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
-    return _report(loaded, loaded.path, loaded.fingerprint, json.dumps(problem.to_row()), draws, seed, fill)
-
-
-@st.cache_resource(max_entries=64, show_spinner="The model is thinking …")
-def _report(_loaded: Loaded, path: str, print_: str, row: str, draws: int, seed: int, fill: bool) -> ProbeReport:
-    problem = ProsQAProblem.from_row(json.loads(row))
     with _forward:
         return probe(
-            _loaded.model, problem, n_draws=draws, seed=seed, fill=fill, control=_loaded.control, name=_loaded.name
+            loaded.model, problem, n_draws=samples, seed=seed, fill=pad, control=loaded.control, name=loaded.name
         )
 
 
@@ -118,70 +121,50 @@ def untrained(loaded: Loaded) -> Loaded:
 
 
 def directions(loaded: Loaded) -> Directions | None:
-    """The write directions stored beside a checkpoint; None where there are none. Raises InputError if they do not
+    """The node directions stored beside a checkpoint; None where there are none. Raises InputError if they do not
     fit it."""
     path = Path(loaded.path)
     for place in (path, path.parent) if path.name == "best" else (path,):  # a run folder stands for its best
         file = place / directions_file.FILE_NAME
-        if file.is_file():
-            found = file.stat()
-            return _directions(loaded, loaded.fingerprint, str(file), found.st_mtime_ns, found.st_size)
+        if stamp := _stamp(file):
+            return _directions(loaded, file, stamp)
     return None
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
-def _directions(_loaded: Loaded, print_: str, path: str, time: int, size: int) -> Directions:
-    found = directions_file.load(path)
-    found.check_fits(_loaded.model)
+@st.cache_resource(max_entries=3, show_spinner=False, hash_funcs=KEYS)
+def _directions(loaded: Loaded, file: Path, stamp: tuple[int, int]) -> Directions:
+    found = directions_file.load(file)
+    found.check_fits(loaded.model)
     return found
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def fitted_here(_loaded: Loaded, print_: str) -> Directions:
-    """Write directions fitted while the reader waits, on few problems: enough for the unembedding, which has one
+@st.cache_resource(max_entries=2, show_spinner=False, hash_funcs=KEYS)
+def fitted_here(loaded: Loaded) -> Directions:
+    """Node directions fitted while the reader waits, on few problems: enough for the unembedding, which has one
     length to fit, less so for the others."""
     problems = list(generate("balanced", FIT_ON + FIT_TEST, seed=FIT_SEED))
     with _forward:
         fit, test = (
-            directions_file.collect(_loaded.model, part, seed=FIT_SEED)
+            directions_file.collect(loaded.model, part, seed=FIT_SEED)
             for part in (problems[:FIT_ON], problems[FIT_ON:])
         )
-    return directions_file.fit(_loaded.model, fit, test, seed=FIT_SEED)
+    return directions_file.fit(loaded.model, fit, test, seed=FIT_SEED)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def intervention(
     loaded: Loaded,
     fitted: Directions | None,
     problem: ProsQAProblem,
-    edits: str,
+    plan: EditPlan,
     *,
-    draws: int,
+    samples: int,
     seed: int,
-    fill: bool,
+    pad: bool,
 ) -> Intervention:
     """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
-    row, digest = json.dumps(problem.to_row()), "" if fitted is None else fitted.digest
-    return _intervention(loaded, fitted, loaded.path, loaded.fingerprint, digest, row, edits, draws, seed, fill)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _intervention(
-    _loaded: Loaded,
-    _fitted: Directions | None,
-    path: str,
-    print_: str,
-    digest: str,
-    row: str,
-    edits: str,
-    draws: int,
-    seed: int,
-    fill: bool,
-) -> Intervention:
-    problem = ProsQAProblem.from_row(json.loads(row))
     with _forward:
-        return intervene(
-            _loaded.model, problem, parse_scene(edits), directions=_fitted, n_draws=draws, seed=seed, fill=fill
-        )
+        return intervene(loaded.model, problem, plan, directions=fitted, n_draws=samples, seed=seed, fill=pad)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
@@ -208,17 +191,13 @@ def example(name: str | None = None) -> ProsQAProblem:
     return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
 
+@st.cache_resource(max_entries=4, show_spinner="Reading the file …")
 def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
     """The problems of an uploaded file. Raises InputError for anything but ProsQA JSON within the limits."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise InputError(f"{name}: {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are accepted")
     if not data.strip():
         raise InputError(f"{name}: the file is empty; expected ProsQA JSON, one row or a list of rows")
-    return _uploaded(name, data)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the file …")
-def _uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -226,15 +205,11 @@ def _uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
     return tuple(read_problems(text, where=name, max_rows=MAX_UPLOAD_ROWS))
 
 
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=KEYS)
 def not_graphml(problem: ProsQAProblem) -> str | None:
     """Why a problem's names cannot be held by GraphML, which some control characters cannot; None if they can."""
-    return _not_graphml(problem.idx_to_symbol)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _not_graphml(names: tuple[str, ...]) -> str | None:
     try:
-        write_graph(Graph(names, ()), "graphml")
+        write_graph(Graph(problem.idx_to_symbol, ()), "graphml")
     except InputError as error:
         return str(error)
     return None
@@ -290,17 +265,15 @@ def first_view(path: Path) -> View:
     if most >= example().n_nodes:
         return View(checkpoint=name)
     hops = max(1, min(config.max_latent_stage, 3))
-    return View(source="generated", hops=(hops, hops), nodes=(most - 2, most), checkpoint=name)
+    nodes = (max(most - 2, 4), max(most, 4))
+    return View(source="generated", hops=(hops, hops), nodes=nodes, checkpoint=name)
 
 
-def record_file(record: EmergenceRecord, kind: str) -> bytes:
-    """An emergence record as the command line writes it: svg, png, csv or json."""
+def record_file(record: DynamicsRecord, kind: str) -> bytes:
+    """Training dynamics as the command line writes them: svg, png, csv or json."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"record.{kind}"
-        if kind == "json":
-            save_record(record, path)
-        else:
-            of_training.write(record, path)
+        (record.save if kind == "json" else partial(of_training.write, record))(path)
         return path.read_bytes()
 
 

@@ -1,7 +1,7 @@
 """Data set runs in the background of the app: one at a time, with progress, cancelled by a flag, kept in a folder.
 
-The page draws a ``Job``; the work is ``probing.dataset.run.run_dataset``, which can be stopped at any moment and goes
-on from its folder when it is asked for again.
+The page draws a ``Job``; the work is ``probing.dataset.run.run_dataset``, which can be stopped at any moment and is
+resumed from its folder when it is asked for again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from probing.dataset.findings import DatasetResult, RunModel
 from probing.dataset.record import Settings, make_sources, open_recording, problems_hash
 from probing.dataset.recording import Recording
 from probing.dataset.run import run_dataset
+from probing.draw.of_report import question
 from probing.read.categories import CATEGORIES
 
 _one = threading.Lock()
@@ -46,7 +46,7 @@ class Order:
     seed: int = 0
 
     def folder(self) -> Path:
-        """Where it is kept: one folder for the same problems, checkpoints and seed, so that a stopped run goes on."""
+        """Where it is kept: one folder for the same problems, checkpoints and seed, so that it can be resumed."""
         main = compute.folder(self.checkpoint)
         paths = [str(compute.folder(name).resolve()) for name in (self.checkpoint, *self.compare)]
         key = json.dumps([problems_hash(self.problems), paths, self.seed])
@@ -57,7 +57,7 @@ class Order:
 
 @dataclass(eq=False)
 class Job:
-    """A run that goes on or has ended. Written by its thread, read by the page."""
+    """A run that is running or has ended. Written by its thread, read by the page."""
 
     order: Order
     out: Path
@@ -65,7 +65,7 @@ class Job:
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
     """(done, of how many) of each part begun, in order; empty while it waits for another run."""
     outcome: str = ""
-    """Empty while it goes on; then ``finished``, ``cancelled``, or ``failed``."""
+    """Empty while it runs; then ``finished``, ``cancelled``, or ``failed``."""
     error: str = ""
     """What was wrong with the input, where that was why it failed."""
     thread: threading.Thread | None = None
@@ -150,7 +150,7 @@ def _result(path: str, stamp: int) -> DatasetResult:
 
 
 def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]:
-    """A model's recording and one row a problem. Raises InputError if the recording is not there."""
+    """A model's recording and one row per problem. Raises InputError if the recording is not there."""
     file = compute.typed_path(path) / model.folder / "rows.parquet"
     if not file.is_file():
         raise InputError(f"{file}: not there; the problems of a result are in the recording beside it")
@@ -165,7 +165,7 @@ def _problems_table(path: str, model: RunModel, stamp: int) -> tuple[Recording, 
     table = pd.DataFrame(
         {
             "problem": found.numbers,
-            "asked": [_question(problem) for problem in found.problems],
+            "question": [question(problem) for problem in found.problems],
             "hops": found.n_hops,
             "nodes": [problem.n_nodes for problem in found.problems],
             "right": found.correct[:, k],
@@ -173,18 +173,7 @@ def _problems_table(path: str, model: RunModel, stamp: int) -> tuple[Recording, 
             "P(target)": found.p_target[:, k].round(3),
             "category": [CATEGORIES[i] for i in found.category[:, k]],
             "right after k": ["".join("●" if right else "○" for right in row) for row in found.correct],
-            "blind rule": found.columns["blind_rule"],
+            "shortcut baseline": found.columns["blind_rule"],
         }
     )
     return found, table
-
-
-def _question(problem: ProsQAProblem) -> str:
-    name = problem.idx_to_symbol
-    first, second = sorted((problem.target, problem.neg_target))
-    return f"Is {name[problem.root]} a {name[first]} or a {name[second]}?"
-
-
-def number_rows(numbers: Sequence[int]) -> dict[int, int]:
-    """Row of each problem's number."""
-    return {int(number): row for row, number in enumerate(numbers)}

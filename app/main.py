@@ -1,4 +1,4 @@
-"""The app: ``streamlit run app/main.py`` from the project's root. One line a page; each page is one file."""
+"""The app: ``streamlit run app/main.py`` from the project's root. One line per page; each page is one file."""
 
 import gc
 import sys

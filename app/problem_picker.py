@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.explore.state import MAX_DRAWS, MAX_HOPS, MAX_NODES, MAX_SEED, Source, View, decode
+from app.explore.state import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Source, View, decode
+from app.words import attempt, bold, wrong
+from app.words import literal as literal  # until Intervene takes it from there
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
@@ -59,26 +61,15 @@ def open_link() -> None:
 
 def put(view: View) -> None:
     """Set every widget to a view; before the widgets are drawn."""
-    listed = view.checkpoint in compute.shipped()
-    st.session_state.update(
-        x_source=view.source,
-        x_kind=view.kind,
-        x_hops=view.hops,
-        x_nodes=view.nodes,
-        x_seed=view.seed,
+    state, listed = st.session_state, view.checkpoint in compute.shipped()
+    state.update({f"x_{name}": value for name, value in view if name != "candidates"})
+    state.update(
         x_mode="Text",
         x_text=view.text or START,
-        x_root=view.root,
         x_first=view.candidates and view.candidates[0],
         x_second=view.candidates and view.candidates[1],
-        x_fill=view.fill,
         x_checkpoint=view.checkpoint if listed else OTHER_FOLDER,
         x_folder="" if listed else view.checkpoint,
-        x_draws=view.draws,
-        x_draw_seed=view.draw_seed,
-        x_value=view.value,
-        x_k=view.k,
-        x_node=view.node,
     )
 
 
@@ -89,50 +80,40 @@ def open_in_explore(view: View) -> None:
     st.switch_page("explore/explore.py")
 
 
-def sidebar(draws: str = "x_draws") -> Choice:
-    """Draw the sidebar and read it; ``draws`` is the key of the number of draws, which pages may have of their own."""
-    if "x_view" in st.session_state and st.session_state.x_page != draws:
+def sidebar(samples: str = "x_draws") -> Choice:
+    """Draw the sidebar and read it; ``samples`` is the key of the number of prompt samples, which pages may have of
+    their own."""
+    state = st.session_state
+    if "x_view" in state and state.x_page != samples:
         # What a widget of another page held does not always reach the same widget here, so it is set anew.
-        put(st.session_state.x_view)
-    st.session_state.x_page = draws
+        put(state.x_view)
+    state.x_page = samples
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
-            "Source",
-            list(NAMES),
-            format_func=NAMES.__getitem__,
-            key="x_source",
-            required=True,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-        readers: dict[Source, Callable[[], ProsQAProblem | None]]
-        readers = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}
+            "Source", list(NAMES), format_func=NAMES.__getitem__, key="x_source", required=True,
+            label_visibility="collapsed", persist_state="session",
+        )  # fmt: skip
         assert source is not None
-        problem = readers[source]()
+        problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
-        checkpoint = _checkpoint()
-        st.markdown("#### Draws")
-        _prompts(draws)
+        checkpoint = folder_or(
+            "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="path of a folder with config.json"
+        )
+        st.markdown("#### Prompt samples")
+        _prompts(samples)
     stale = problem is None
     if problem is not None:
-        st.session_state.x_problem = problem
-    state = st.session_state
+        state.x_problem = problem
     kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "fill", "draws", "draw_seed")}
-    asked: dict[str, Any] = {"text": state.x_text}
+    asked: dict[str, Any] = {"text": state.x_text or ""}
     if source == "custom" and problem is not None:
-        asked = _asked()
+        text = state.x_table_text if state.x_mode == "Table" else state.x_text
+        asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
     view = View(source=source, checkpoint=checkpoint, **kept, **asked)
-    state.x_view = replace(
-        view, k=state.get("x_k") or 0, value=state.get("x_value") or view.value, node=state.get("x_node")
-    )
+    shown = {"k": state.get("x_k") or 0, "value": state.get("x_value") or view.value, "node": state.get("x_node")}
+    state.x_view = view.model_copy(update=shown)
     return Choice(view, state.get("x_problem") or compute.example(), stale)
-
-
-def _asked() -> dict[str, Any]:
-    state = st.session_state
-    text = state.x_table_text if state.x_mode == "Table" else state.x_text
-    return {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
 
 
 def _example() -> ProsQAProblem:
@@ -142,16 +123,7 @@ def _example() -> ProsQAProblem:
 
 def _generated() -> ProsQAProblem | None:
     state = st.session_state
-    st.selectbox(
-        "Kind",
-        KINDS,
-        key="x_kind",
-        persist_state="session",
-        help="balanced: a rule that never looks at the asked entity is right half of the time. "
-        "public: like the public ProsQA file, whose shortcut such a rule finds.",
-    )
-    st.slider("Hops from root to target", 1, MAX_HOPS, key="x_hops", persist_state="session")
-    st.slider("Nodes", 4, MAX_NODES, key="x_nodes", persist_state="session")
+    ranges("x")
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.number_input("Seed", 0, MAX_SEED, step=1, key="x_seed", persist_state="session")
 
@@ -160,28 +132,23 @@ def _generated() -> ProsQAProblem | None:
         state.x_node = None
 
     right.button("Next", on_click=following, icon=":material/skip_next:", width="stretch")
-    try:
-        return compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed)
-    except InputError as error:
-        _wrong(error)
-        return None
+    return attempt(lambda: compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed))
+
+
+def ranges(page: str) -> None:
+    """Kind, hops and nodes of generated problems, as widgets of a page."""
+    st.selectbox(
+        "Kind", KINDS, key=f"{page}_kind", persist_state="session",
+        help="balanced: the shortcut baseline, which never looks at the queried entity, is right half of the time. "
+        "public: like the public ProsQA file, where that baseline is right more often.",
+    )  # fmt: skip
+    st.slider("Hops from root to target", 1, MAX_HOPS, key=f"{page}_hops", persist_state="session")
+    st.slider("Nodes", 4, MAX_NODES, key=f"{page}_nodes", persist_state="session")
 
 
 def _file() -> ProsQAProblem | None:
-    limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
-    file = st.file_uploader(
-        "ProsQA JSON",
-        key="x_upload",
-        max_upload_size=MAX_UPLOAD_BYTES // 2**20,
-        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
-    )
-    if file is None:
-        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}.")
-        return None
-    try:
-        problems = compute.uploaded(file.name, file.getvalue())
-    except InputError as error:
-        _wrong(error)
+    problems = upload("x_upload")
+    if problems is None:
         return None
     st.session_state.setdefault("x_row", 0)
     st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
@@ -191,35 +158,47 @@ def _file() -> ProsQAProblem | None:
     return problems[row]
 
 
+def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
+    """The problems of an uploaded file; None where there is none, or where it is wrong, which is said."""
+    limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
+    file = st.file_uploader(
+        "ProsQA JSON", key=key, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
+    )  # fmt: skip
+    if file is None:
+        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}{larger}.")
+        return None
+    return attempt(lambda: compute.uploaded(file.name, file.getvalue()))
+
+
 # --- custom graphs ----------------------------------------------------------------------------------------------------
 
 
 def _custom() -> ProsQAProblem | None:
     state = st.session_state
-    state.setdefault("x_mode_before", "Text")
     st.segmented_control(
         "Enter as", ["Text", "Table"], key="x_mode", required=True, on_change=_mode_changed, persist_state="session"
     )
     graph = _table() if state.x_mode == "Table" else _text()
     if isinstance(graph, InputError):
-        _wrong(graph)
+        wrong(graph)
         return None
     _suggest(graph)
     names = list(graph.names)
     options: dict[str, Any] = {"options": names, "persist_state": "session", "filter_mode": "contains"}
-    st.selectbox("Root: who is asked about", key="x_root", on_change=_root_changed, args=(graph,), **options)
+    st.selectbox("Root: the queried entity", key="x_root", on_change=_root_changed, args=(graph,), **options)
     left, right = st.columns(2)
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
     try:
         return graph.ask(state.x_root, (state.x_first, state.x_second))
     except InputError as error:
-        _wrong(error)
+        wrong(error)
         reached, missed = graph.candidates_for(state.x_root)
         if reached and missed:
             st.caption(
                 f"{len(reached)} leaves can be reached from this root and {len(missed)} cannot; choose one of each, as "
-                f"{_quoted(reached[0])} and {_quoted(missed[0])}."
+                f"{bold(reached[0])} and {bold(missed[0])}."
             )
         return None
 
@@ -244,13 +223,10 @@ def _mode_changed() -> None:
 
 def _text() -> Graph | InputError:
     st.text_area(
-        "Facts",
-        key="x_text",
-        height=190,
-        persist_state="session",
-        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge a line (Tom terpus, Tom -> terpus), "
-        "ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
-    )
+        "Facts", key="x_text", height=190, persist_state="session",
+        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, Tom -> terpus),"
+        " ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
+    )  # fmt: skip
     return try_graph(st.session_state.x_text or "", where="facts")
 
 
@@ -261,13 +237,9 @@ def _table() -> Graph | InputError:
         edges = [] if isinstance(graph, InputError) else [(graph.names[a], graph.names[b]) for a, b in graph.edges]
         state.x_table_base = pd.DataFrame(edges, columns=["every", "is a"], dtype="string")
     edited = st.data_editor(
-        state.x_table_base,
-        num_rows="dynamic",
-        hide_index=True,
+        state.x_table_base, num_rows="dynamic", hide_index=True, height=240, width="stretch",
         key=f"x_table_{state.get('x_table_version', 0)}",
-        height=240,
-        width="stretch",
-    )
+    )  # fmt: skip
     lines = []
     for number, (source, target) in enumerate(edited.fillna("").astype(str).itertuples(index=False), start=1):
         if bool(source.strip()) != bool(target.strip()):
@@ -302,50 +274,40 @@ def _suggest(graph: Graph) -> None:
 # --- model and prompts ------------------------------------------------------------------------------------------------
 
 
-def _checkpoint() -> str:
-    options = [*compute.shipped(), OTHER_FOLDER]
-    if st.session_state.x_checkpoint not in options:
-        st.session_state.x_checkpoint = options[0]
+def folder_or(
+    label: str,
+    key: str,
+    folder_key: str,
+    options: Sequence[str],
+    *,
+    placeholder: str,
+    show: Callable[[str], str] = str,
+    titled: bool = False,
+) -> str:
+    """One of the options (the first, unless the session has chosen), or the path of another folder, typed below."""
+    state, options = st.session_state, [*options, OTHER_FOLDER]
+    if state.get(key) not in options:
+        state[key] = options[0]
     chosen = st.selectbox(
-        "Checkpoint", options, key="x_checkpoint", label_visibility="collapsed", persist_state="session"
-    )
+        label, options, key=key, format_func=show, label_visibility="visible" if titled else "collapsed",
+        persist_state="session",
+    )  # fmt: skip
     if chosen != OTHER_FOLDER:
         return chosen
-    st.text_input("Folder", key="x_folder", placeholder="path of a folder with config.json", persist_state="session")
-    return st.session_state.x_folder
+    typed = st.text_input(f"{label}: folder", key=folder_key, placeholder=placeholder, persist_state="session")
+    return (typed or "").strip()
 
 
-def _prompts(draws: str) -> None:
-    left, right = st.columns(2)
+def _prompts(samples: str) -> None:
+    left, right = st.columns(2, vertical_alignment="bottom")
     left.number_input(
-        "R",
-        1,
-        MAX_DRAWS,
-        step=1,
-        key=draws,
-        persist_state="session",
-        help="The same problem written R times with other slots, edge order and candidate order. Values are means over "
-        "these draws with 95 % intervals; a single draw has none.",
-    )
-    right.number_input("Seed of the draws", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
+        "R", 1, MAX_SAMPLES, step=1, key=samples, persist_state="session",
+        help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
+        "over these prompt samples with 95 % intervals; a single one has none.",
+    )  # fmt: skip
+    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
     st.toggle(
-        "Fill up small graphs",
-        key="x_fill",
-        persist_state="session",
-        help="The model guesses on graphs smaller than those it was trained on. With this on, unrelated facts are "
-        "added to the prompt until it has the usual size. They change neither the question nor any distance.",
-    )
-
-
-def _wrong(error: InputError) -> None:
-    st.error(literal(str(error)), icon=":material/error:")
-
-
-def _quoted(name: str) -> str:
-    return f"**{literal(name)}**"
-
-
-def literal(text: str) -> str:
-    """Text for markdown, shown letter by letter: no markup, links, HTML, emoji codes or maths."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)
+        "Pad with distractor facts", key="x_fill", persist_state="session",
+        help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "
+        "are added to the prompt until it has the usual size. They change neither the question nor any distance.",
+    )  # fmt: skip

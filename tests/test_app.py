@@ -60,8 +60,8 @@ def test_opens_on_the_finished_example() -> None:
     root, target = problem.idx_to_symbol[problem.root], problem.idx_to_symbol[problem.target]
     assert f"Is **{root}** a" in texts(page)
     assert f"answers **{target}** :green-badge" in texts(page)
-    assert "16 of 16 draws" in texts(page)
-    assert "blind rule" in texts(page)
+    assert "16 of 16 prompt samples" in texts(page)
+    assert "shortcut baseline" in texts(page)
     assert "**Thought 2** (state h₁) should hold what is 2 hops from" in texts(page)
     assert "controls: shuffled labels" in texts(page)
     assert len(page.get("echarts_chart")) == 7
@@ -131,10 +131,10 @@ def test_problems_beyond_training_run_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ((0.75, 0.25), "answers **T** :green-badge[:material/check: true] in 3 of 4 draws"),
-        ((0.25, 0.5), "answers **N** :red-badge[:material/close: wrong] in 2 of 4 draws"),
-        ((0.5, 0.5), "answers **T** and **N** equally often :orange-badge[undecided] in 2 of 4 draws"),
-        ((0.25, 0.0), "names neither candidate :orange-badge[no answer] in 3 of 4 draws"),
+        ((0.75, 0.25), "answers **T** :green-badge[:material/check: true] in 3 of 4 prompt samples"),
+        ((0.25, 0.5), "answers **N** :red-badge[:material/close: wrong] in 2 of 4 prompt samples"),
+        ((0.5, 0.5), "answers **T** and **N** equally often :orange-badge[undecided] in 2 of 4 prompt samples"),
+        ((0.25, 0.0), "names neither candidate :orange-badge[no answer] in 3 of 4 prompt samples"),
     ],
 )
 def test_the_verdict_says_what_was_written(written: tuple[float, float], said: str, tiny) -> None:
@@ -206,9 +206,9 @@ def test_a_small_graph_is_filled_up_and_says_so() -> None:
     page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
     assert errors(page) == ""
     assert "answers **c** :green-badge" in texts(page)
-    assert any("unrelated facts" in item.value for item in page.info)
+    assert any("distractor facts" in item.value for item in page.info)
     page.toggle(key="x_fill").set_value(False).run()
-    assert not any("unrelated facts" in item.value for item in page.info)
+    assert not any("distractor facts" in item.value for item in page.info)
     assert any("may guess" in item.value for item in page.warning)
 
 
@@ -303,9 +303,9 @@ def test_a_graph_too_large_for_the_model_is_said() -> None:
 
 
 def test_intervals_need_more_than_one_draw(opened: AppTest) -> None:
-    assert "single draw" in texts(opened)
+    assert "single prompt sample" in texts(opened)
     opened.number_input(key="x_draws").set_value(4).run()
-    assert "of 4 draws" in texts(opened)
+    assert "of 4 prompt samples" in texts(opened)
     opened.number_input(key="x_draw_seed").set_value(3).run()
     assert errors(opened) == ""
 
@@ -361,8 +361,13 @@ def test_a_link_beyond_the_model_is_brought_into_range() -> None:
 
 
 def test_every_format_is_offered(opened: AppTest) -> None:
-    labels = [item.proto.label for item in opened.get("download_button")]
+    buttons = opened.get("download_button")
+    labels = [item.proto.label for item in buttons if "-x_get_" in item.proto.id]
     assert labels == ["SVG", "PNG", "PDF", "HTML", "CSV", "JSON", "GraphML", "node-link"]
+    for item in opened.get("echarts_chart"):  # every chart as a picture and as its numbers
+        key = item.proto.id.split("-")[-1]
+        files = [item.proto.label for item in buttons if f"-{key}_" in item.proto.id]
+        assert files == ["SVG", "PNG", "CSV", "JSON"], key
 
 
 def test_the_view_is_still_there_after_a_visit_to_another_page() -> None:

@@ -217,7 +217,7 @@ def test_figures_and_tables_are_offered(made, runs) -> None:
     page.radio(key="d_section").set_value("kswitch").run()
     labels = [item.proto.label for item in page.get("download_button")]
     assert labels[:3] == ["Report, HTML", "All numbers, CSV", "Everything, JSON"]
-    assert labels[3:] == ["SVG", "JSON"] * len(made[1].section("kswitch").charts)
+    assert labels[3:] == ["SVG", "PNG", "CSV", "JSON"] * len(made[1].section("kswitch").charts)
 
 
 @pytest.mark.parametrize(

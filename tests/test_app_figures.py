@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import streamlit as st
 
-from app.problem_picker import literal
+from app.figures import FORMATS, hit
+from app.words import files_stem, literal
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures
+from probing.draw.export import export
 from probing.draw.marks import THEMES
 from probing.draw.of_report import answers, frontier, graph, heatmap, parts, tokens, trajectory
 from probing.draw.values import unique
@@ -142,9 +146,33 @@ def test_equal_short_names_stay_apart_on_an_axis() -> None:
     assert [name.rstrip("\u200b") for name in names] == ["a…", "b", "a…", "a…"]
 
 
+def test_a_second_click_means_the_same_while_the_same_is_shown(report, hostile, monkeypatch) -> None:
+    state: dict = {}
+    monkeypatch.setattr(st, "session_state", state)
+
+    def click(value, *selected: dict) -> tuple[int, int] | None:
+        state["x"] = SimpleNamespace(selection=SimpleNamespace(selected=selected))
+        return hit(value, "x")
+
+    node = {"data_type": "node", "series_index": 0, "data_indices": [4]}
+    assert click(graph(report, 1)) is None
+    assert click(graph(report, 1), node) == (1, 4)
+    assert click(graph(report, 2)) == (1, 4)
+    assert click(graph(hostile, 1)) is None
+    assert click(answers(report, state=0), {"series_index": 1, "data_indices": [2]}) == (1, 2)
+
+
+def test_every_figure_makes_every_file_it_offers(report) -> None:
+    for value in (graph(report, 1), heatmap(report), parts(report), answers(report), *frontier(report)):
+        for format in FORMATS:
+            assert len(export(value, format)) > 100, (value, format)
+
+
 def test_literal_leaves_nothing_for_markdown() -> None:
     assert literal("**a** $x$ <b> :red[c]") == r"\*\*a\*\* \$x\$ \<b\> \:red\[c\]"
     assert literal("two\nlines") == "two lines"
+    assert files_stem("../a b/مرحبا.svg") == "---a-b-------svg"
+    assert files_stem("") == "figure"
 
 
 def test_series_keep_their_ids_and_number_from_thought_to_thought(report) -> None:

@@ -74,9 +74,9 @@ def test_runs_of_the_project_are_listed_and_the_first_is_shown(no_runs: None, tm
 def test_the_last_moment_is_shown_beside_its_controls(ended: AppTest) -> None:
     shown = texts(ended)
     assert "After 800 problems (stage 2), **thought 1**" in shown
-    assert "AUROC **0.98 [0.96, 1.00]**" in shown
-    assert "**90 %** of its probability on the frontier" in shown
-    assert "another problem's thought 0.51; before training 0.50 and 10 %; n = 99 problems" in shown
+    assert "AUROC **0.980 [0.960, 1.000]**" in shown
+    assert "**90.0 %** of its probability on the frontier" in shown
+    assert "another problem's thought 0.508; before training 0.500 and 10.0 %; n = 99 problems" in shown
     assert "ended: stage 0: settled, stage 1: limit" in shown
     assert f"**100.0 % [96.3, 100.0]** after 2 thoughts (n = {N})" in shown
 
@@ -106,13 +106,13 @@ def test_the_moment_and_the_thought_are_chosen(ended: AppTest) -> None:
     ended.select_slider(key="t_at").set_value(2).run()
     ended.segmented_control(key="t_thought").set_value(2).run()
     assert "After 200 problems (stage 0), **thought 2**" in texts(ended)
-    assert "AUROC **0.60 [0.58, 0.62]**" in texts(ended)
+    assert "AUROC **0.600 [0.580, 0.620]**" in texts(ended)
     here = [series["markLine"]["data"] for series in chart(ended, "t_auroc")["series"] if "markLine" in series]
     assert here[0][0]["xAxis"] == 200
     assert line(ended, "t_auroc", "thought 2")[-1] == [800, pytest.approx(0.9)]
     table = ended.dataframe[0].value
-    assert table["AUROC [95 %]"].tolist() == ["0.62 [0.60, 0.64]", "0.60 [0.58, 0.62]"]
-    assert table["start"].tolist() == ["0.50", "0.50"]
+    assert table["AUROC beyond [95 %]"].tolist() == ["0.620 [0.600, 0.640]", "0.600 [0.580, 0.620]"]
+    assert table["start"].tolist() == ["0.500", "0.500"]
     assert table["n"].tolist() == [99, 98]
 
 
@@ -173,7 +173,7 @@ def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
     page.selectbox(key="t_beside_run").select(str(tmp_path / "runs" / "b")).run()
     expected = [[p.problems, pytest.approx(p.thoughts[0].auroc_beyond)] for p in record(n_points=7).points]
     assert line(page, "t_auroc", "control") == expected
-    assert "control (pause_as_thought) after 600 problems: AUROC 0.86 [0.84, 0.88] and 70 %" in texts(page)
+    assert "control (pause_as_thought) after 600 problems: AUROC 0.860 [0.840, 0.880] and 70.0 %" in texts(page)
     assert line(page, "t_accuracy", "control, k = 2")[-1] == [600, pytest.approx(0.6)]
 
 
@@ -214,8 +214,13 @@ def test_folders_that_are_none_are_one_sentence(no_runs: None, path: str) -> Non
 
 
 def test_files_of_the_record_are_the_record(ended: AppTest) -> None:
-    labels = [item.proto.label for item in ended.get("download_button")]
+    buttons = ended.get("download_button")
+    labels = [item.proto.label for item in buttons if "-t_get_" in item.proto.id]
     assert labels == ["SVG", "PNG", "CSV", "JSON", "CSV", "JSON"]
+    for item in ended.get("echarts_chart"):  # every chart as a picture and as its numbers
+        key = item.proto.id.split("-")[-1]
+        files = [item.proto.label for item in buttons if f"-{key}_" in item.proto.id]
+        assert files == ["SVG", "PNG", "CSV", "JSON"], key
     assert compute.record_file(record(), "svg").startswith(b"<?xml")
     assert json.loads(compute.record_file(record(), "json"))["n_problems"] == N
     rows = compute.record_file(record(), "csv").decode().splitlines()

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import zlib
-from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -90,6 +89,9 @@ def test_what_is_not_shown_is_not_in_the_link() -> None:
         ({"seed": "٣"}, "whole number"),
         ({"hops": "6-3"}, "range"),
         ({"nodes": "4-400"}, "range"),
+        ({"hops": "1-" * 50_000}, "range"),
+        ({"k": "1" * 100_000}, "whole number"),
+        ({"fill": "maybe"}, "0 or 1"),
         ({"draws": "1000"}, "64"),
         ({"kind": "<script>"}, "balanced"),
         ({"value": "entropy"}, "cosine"),
@@ -126,7 +128,7 @@ def test_a_graph_too_large_for_a_link_is_said() -> None:
     noise = random.Random(0)
     text = "\n".join(f"n{noise.random()} n{noise.random()}" for _ in range(2000))
     with pytest.raises(InputError, match="download"):
-        encode(replace(View(source="custom"), text=text))
+        encode(View(source="custom", text=text))
 
 
 def test_packing_is_plain_json() -> None:

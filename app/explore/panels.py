@@ -2,97 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.explore.state import View, url
-from app.problem_picker import literal
-from model.errors import InputError
+from app.figures import figure, files
+from app.figures import theme as theme  # until Intervene takes it from there
+from app.words import bold, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
-from probing.draw import echarts as figures
+from model.stats import text
 from probing.draw import of_report
-from probing.draw.export import MEDIA_TYPES, export_report
-from probing.draw.layout import layout
-from probing.draw.marks import THEMES, Theme
+from probing.draw.echarts import shown
+from probing.draw.export import export_report
 from probing.draw.of_report import SOURCES
-from probing.draw.values import display_name
-from probing.read.report import VALUES, Estimate, ProbeReport
+from probing.draw.values import Graph, Heatmap, display_name
+from probing.read.report import VALUES, ProbeReport
 
 SMALL = 230
 
 
-def theme() -> Theme:
-    return THEMES["dark" if st.context.theme.type == "dark" else "light"]
-
-
-def question(report: ProbeReport) -> None:
-    problem = report.problem
-    first, second = sorted((problem.target, problem.neg_target))
-    st.markdown(f"## Is {_bold(problem, problem.root)} a {_bold(problem, first)} or a {_bold(problem, second)}?")
-
-
 def verdict(report: ProbeReport) -> None:
-    """What the model answers and whether it is true, with the blind rule's answer beside it; then any warnings."""
+    """What the model answers and whether it is true, beside the shortcut baseline's answer; then any warnings."""
     problem, last = report.problem, report.answers[-1]
-    root, target, other = (_bold(problem, v) for v in (problem.root, problem.target, problem.neg_target))
+    root, target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.root, problem.target, problem.neg_target))
     right, wrong = (round(share * report.n_draws) for share in (last.written_target, last.written_neg_target))
     neither = report.n_draws - right - wrong
     if neither > max(right, wrong):
-        badge, text, count = ":orange-badge[no answer]", "names neither candidate", neither
+        badge, answer, count = ":orange-badge[no answer]", "names neither candidate", neither
     elif right == wrong:
-        badge, text, count = ":orange-badge[undecided]", f"answers {target} and {other} equally often", right
+        badge, answer, count = ":orange-badge[undecided]", f"answers {target} and {other} equally often", right
     elif right > wrong:
-        badge, text, count = ":green-badge[:material/check: true]", f"answers {target}", right
+        badge, answer, count = ":green-badge[:material/check: true]", f"answers {target}", right
     else:
-        badge, text, count = ":red-badge[:material/close: wrong]", f"answers {other}", wrong
-    probability = f"P({target}) = {estimate(last.p_target)}"
-    blind = {
+        badge, answer, count = ":red-badge[:material/close: wrong]", f"answers {other}", wrong
+    single = " (a single prompt sample)" if report.n_draws == 1 else ""
+    baseline = {
         "target": f"picks {target} (right)",
         "neg_target": f"picks {other} (wrong)",
         "tie": "cannot tell (a tie)",
     }[report.blind_rule]
     st.markdown(
-        f"After {thoughts(last.k)} the model {text} {badge} in {count} of {report.n_draws} draws; {probability}. "
-        f":gray[Beside it, the blind rule, which never looks at {root}, {blind}.]",
-        help="Blind rule: choose the candidate with the deeper backward search. It is right on 9 of 10 problems of the "
-        "public ProsQA file without knowing who is asked about, and half of the time on balanced ones.",
+        f"After {thoughts(last.k)} the model {answer} {badge} in {count} of {report.n_draws} prompt samples; "
+        f"P({target}) = {last.p_target.text(bounds=(0, 1))}{single}. "
+        f":gray[Beside it, the shortcut baseline, which never looks at {root}, {baseline}.]",
+        help="Shortcut baseline: choose the candidate with the deeper backward search. It is right on 9 of 10 problems "
+        "of the public ProsQA file without knowing the queried entity, and half of the time on balanced ones.",
     )
     if report.warnings:
-        st.warning("  \n".join(literal(warning) for warning in report.warnings), icon=":material/warning:")
+        st.warning("  \n".join(map(literal, report.warnings)), icon=":material/warning:")
     if report.n_filler:
         st.info(
-            f"This graph is smaller than any the model was trained on, where it would only guess. So {report.n_filler} "
-            "unrelated facts about other things were added to each prompt; the question and all distances stay as "
-            "they are. Switch this off under *Draws* to see the guess.",
+            f"This graph is smaller than any the model was trained on, where it would only guess. So each prompt was "
+            f"padded with {report.n_filler} distractor facts about other things; the question and all distances stay "
+            "as they are. Switch this off under *Prompt samples* to see the guess.",
             icon=":material/library_add:",
         )
-
-
-def estimate(value: Estimate) -> str:
-    """A probability with its interval, cut to what is possible."""
-    if value.low is None or value.high is None:
-        return f"{value.mean:.2f} (single draw)"
-    return f"{value.mean:.2f} [{max(value.low, 0):.2f}, {min(value.high, 1):.2f}]"
 
 
 def thoughts(k: int) -> str:
     return "no thought" if k == 0 else "1 thought" if k == 1 else f"{k} thoughts"
 
 
-def sentence(report: ProbeReport, k: int) -> None:
-    """What the state shown should hold and what it does, beside the controls."""
-    problem, scene = report.problem, of_report.graph(report, k)
+def sentence(report: ProbeReport, drawn: Graph) -> None:
+    """What the state drawn should hold and what it does, beside the controls."""
+    problem, k = report.problem, drawn.state
     root = literal(display_name(problem.idx_to_symbol[problem.root], 40))
-    hops = "1 hop" if k == 0 else f"{k + 1} hops"
-    first, *rest = (literal(line) for line in scene.subtitle)
-    if scene.thought is None:
+    first, *rest = map(literal, drawn.subtitle)
+    if drawn.thought is None:
         should = f"**The answer state** h{_sub(k)} is where the model answers"
     elif problem.frontier(k + 1):
+        hops = "1 hop" if k == 0 else f"{k + 1} hops"
         should = f"**Thought {k + 1}** (state h{_sub(k)}) should hold what is {hops} from {root}"
     else:
         should = f"**Thought {k + 1}** (state h{_sub(k)}) comes after the search"
@@ -118,12 +101,9 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button(
-            "Pause" if playing else "Play",
-            icon=":material/pause:" if playing else ":material/play_arrow:",
-            on_click=play,
-            key="x_play",
-            type="primary",
-        )
+            "Pause" if playing else "Play", icon=":material/pause:" if playing else ":material/play_arrow:",
+            on_click=play, key="x_play", type="primary",
+        )  # fmt: skip
         st.button(
             "Back", icon=":material/chevron_left:", on_click=move, args=(-1,), key="x_back", disabled=state.x_k == 0
         )
@@ -136,232 +116,124 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
     return int(state.x_k)
 
 
-def _height(report: ProbeReport) -> int:
-    return 78 + max(24 * (report.n_nodes + 1), 330)
-
-
 def colours() -> None:
     """What nodes and cells are coloured by."""
     st.segmented_control(
-        "Colour",
-        list(VALUES),
-        key="x_value",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
+        "Colour", list(VALUES), key="x_value", required=True, persist_state="session", label_visibility="collapsed",
         help="; ".join(f"**{value}**: {meaning}" for value, meaning in VALUES.items()),
-    )
+    )  # fmt: skip
 
 
-def fits_beside(report: ProbeReport) -> bool:
-    """Whether the graph is narrow enough to stand beside the heatmap."""
-    return layout(report.problem).width <= 7
-
-
-def graph(report: ProbeReport, value: str, k: int, node: int) -> None:
+def graph(drawn: Graph, height: int, node: int) -> None:
     """The DAG; a click chooses the node whose trajectory is shown."""
 
-    def clicked() -> None:
-        state = st.session_state
-        groups: Any = state.x_dag.selection.selected
-        hits = figures.hit(scene, groups)
-        # A second click on a node takes the selection back; it is chosen all the same.
-        hit = hits[1] if hits else state.get("x_clicked")
-        if hit is not None and 0 <= hit < report.n_nodes:
-            state.x_node = state.x_clicked = hit
+    def clicked(_: int, node: int) -> None:
+        st.session_state.x_node = node
 
-    scene = of_report.graph(report, k, value=value)
-    st.echarts_chart(
-        figures.option(scene, theme(), selected=node),
-        key="x_dag",
-        on_select=clicked,
-        height=_height(report),
-        renderer="svg",
-        alt=scene.words.alt,
-    )
+    caption, name = "Orange: the frontier. Click a node to follow it below.", f"coconut-graph-h{drawn.state}"
+    figure(drawn, "x_dag", name=name, height=height, selected=node, caption=caption, on_hit=clicked)
 
 
-def staircase(report: ProbeReport, value: str, k: int, node: int) -> None:
+def staircase(drawn: Heatmap, node: int) -> None:
     """Nodes by thoughts; a click goes to that thought and chooses that node."""
-    scene = of_report.heatmap(report, value=value, state=k)
 
-    def clicked() -> None:
-        groups: Any = st.session_state.x_stairs.selection.selected
-        hit = figures.hit(scene, groups) or st.session_state.get("x_clicked_cell")
-        if hit is not None and hit[0] <= report.n_thoughts and hit[1] < report.n_nodes:
-            st.session_state.update(x_k=hit[0], x_node=hit[1], x_clicked_cell=hit)
+    def clicked(state: int, node: int) -> None:
+        st.session_state.update(x_k=state, x_node=node)
 
-    st.echarts_chart(
-        figures.option(scene, theme(), selected=node),
-        key="x_stairs",
-        on_select=clicked,
-        height=_height(report),
-        renderer="svg",
-        alt=scene.words.alt,
-    )
+    caption = "Click a cell to go to its thought and node."
+    figure(drawn, "x_stairs", name="coconut-heatmap", selected=node, caption=caption, on_hit=clicked)
 
 
-def masses(report: ProbeReport, k: int) -> None:
-    """Where the probability of each state is."""
-    st.echarts_chart(
-        figures.option(of_report.parts(report, state=k), theme()),
-        key="x_parts",
-        height=SMALL,
-        renderer="svg",
-        alt="Probability of each thought on the frontier, on nodes passed, on nodes beyond, and the answer marker",
-    )
-    beside = "".join(
-        f"; frontier mass of the {literal(line)}"
-        for line in of_report.graph(report, k).subtitle
-        if line.startswith("controls")
-    )
-    st.caption(f"Mean, n = {report.n_draws}{beside}.")
+def masses(report: ProbeReport, drawn: Graph) -> None:
+    """Where the probability of each state is, beside the controls of the state drawn."""
+    controls = (line for line in drawn.subtitle if line.startswith("controls"))
+    beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
+    caption = f"Mean, n = {report.n_draws}{beside}."
+    figure(of_report.parts(report, state=drawn.state), "x_parts", height=SMALL, caption=caption)
 
 
 def metrics(report: ProbeReport, k: int) -> None:
     """One frontier metric beside its controls."""
-    panels = {chart.name: chart for chart in of_report.frontier(report, state=k)}
+    charts = {chart.name: chart for chart in of_report.frontier(report, state=k)}
     chosen = st.selectbox(
-        "Metric",
-        list(panels),
-        format_func=lambda name: panels[name].y_label,
-        key="x_metric",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    st.echarts_chart(
-        figures.option(panels[chosen], theme()),
-        key="x_metric_chart",
-        height=SMALL,
-        renderer="svg",
-        alt=panels[chosen].about().alt,
-    )
-    draws = f"n = {report.n_draws}, bars: 95 % intervals" if report.n_draws > 1 else "a single draw: no intervals"
-    st.caption(f"{panels[chosen].note[0].upper()}{panels[chosen].note[1:]}; {draws}.")
+        "Metric", list(charts), format_func=lambda name: charts[name].y_label, key="x_metric",
+        persist_state="session", label_visibility="collapsed",
+    )  # fmt: skip
+    note, n = charts[chosen].note, report.n_draws
+    bars = f"n = {n}, bars: 95 % intervals" if n > 1 else "a single prompt sample: no intervals"
+    caption = f"{note[0].upper()}{note[1:]}, read by the logit lens; {bars}."
+    figure(charts[chosen], "x_metric_chart", height=SMALL, caption=caption)
 
 
 def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
     """A node's value over the thoughts, with its interval."""
     names = report.problem_row.idx_to_symbol
     st.selectbox(
-        "Node, by name or by a click in the graph",
-        range(report.n_nodes),
-        format_func=lambda v: figures.shown(names[v], 40),
-        key="x_node",
-        persist_state="session",
-    )
-    st.echarts_chart(
-        figures.option(of_report.trajectory(report, node, value=value, state=k), theme()),
-        key="x_trajectory",
-        height=210,
-        renderer="svg",
-        alt=f"{value} of one node after 0 to {report.n_thoughts} thoughts with 95 % intervals",
-    )
-    st.caption(
-        f"Mean, n = {report.n_draws}{', band: 95 % interval' if report.n_draws > 1 else ''}; dashed: its own distance."
-    )
+        "Node, by name or by a click in the graph", range(report.n_nodes), format_func=lambda v: shown(names[v], 40),
+        key="x_node", persist_state="session",
+    )  # fmt: skip
+    band = ", band: 95 % interval" if report.n_draws > 1 else ""
+    caption = f"Mean, n = {report.n_draws}{band}; dashed: its own distance."
+    figure(of_report.trajectory(report, node, value=value, state=k), "x_trajectory", height=210, caption=caption)
 
 
 def answers(report: ProbeReport, k: int) -> None:
-    """The two candidates by k, and what the model writes by itself."""
-    problem, now = report.problem, report.answers[k]
-    st.echarts_chart(
-        figures.option(of_report.answers(report, state=k), theme()),
-        key="x_answers",
-        height=SMALL,
-        renderer="svg",
-        alt=f"Probability of target and other candidate if answered after 0 to {report.n_thoughts} thoughts",
+    """The two candidates by k, and what the model generates by itself."""
+    problem, now, n = report.problem, report.answers[k], report.n_draws
+    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    caption = (
+        f"Generated answers after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
+        f"{round(now.written_neg_target * n)} of {n} prompt samples."
     )
-    n = report.n_draws
-    st.caption(
-        f"Left to write on by itself after {thoughts(k)}, the model answers "
-        f"{_bold(problem, problem.target)} in {round(now.written_target * n)} and "
-        f"{_bold(problem, problem.neg_target)} in {round(now.written_neg_target * n)} of {n} draws."
-    )
+    figure(of_report.answers(report, state=k), "x_answers", height=SMALL, caption=caption)
 
 
 def tokens(report: ProbeReport, k: int) -> None:
-    st.echarts_chart(
-        figures.option(of_report.tokens(report, k), theme()),
-        key="x_tokens",
-        height=SMALL,
-        renderer="svg",
-        alt=f"The likeliest next tokens of state h{k}, and the mass on everything else",
-    )
-    st.caption(f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: beyond, blue: passed.")
+    """The most probable next tokens of the state."""
+    caption = f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: beyond, blue: passed."
+    figure(of_report.tokens(report, k), "x_tokens", height=SMALL, caption=caption)
 
 
 def numbers(report: ProbeReport, k: int) -> None:
     """Every metric of one thought, the model beside its controls."""
     if report.n_thoughts == 0:
-        st.markdown("##### No thoughts to measure")
         st.caption("The metrics compare thoughts with the frontier, and this model has none.")
         return
     t = min(k + 1, report.n_thoughts)
+    sources = {source: title for source, title in SOURCES.items() if source in report.metrics}
     rows = []
     for name, metric in METRICS.items():
-        row = {"metric": metric.label}
-        for source, title in SOURCES.items():
-            if source in report.metrics:
-                row[title] = _short(report.metrics[source][name][t - 1])
-        rows.append(row | {"what it is": metric.definition})
-    st.markdown(f"##### Thought {t} beside its controls")
+        least, most = metric.bounds
+        bounds = (-math.inf if least is None else least, math.inf if most is None else most)
+        found = {title: report.metrics[source][name][t - 1] for source, title in sources.items()}
+        values = {title: text(value, bounds=bounds) for title, value in found.items()}
+        rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
-    st.caption(f"Mean [95 % interval] over n = {report.n_draws} draws; – where a metric has no value.")
-
-
-def _short(value: Estimate | None) -> str:
-    if value is None:
-        return "–"
-    if value.low is None or value.high is None:
-        return f"{value.mean:.2f}"
-    return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def share(view: View, problem: ProsQAProblem) -> None:
-    """The link to what is on the screen."""
-    try:
-        st.caption("This link restores the whole view, the graph included.")
-        st.code(url(st.context.url or "", view.of(problem)), language=None, wrap_lines=True)
-    except InputError as error:
-        st.error(literal(str(error)))
+    st.caption(f"Mean [95 % interval] over n = {report.n_draws} prompt samples; – where a metric has no value.")
 
 
 def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -> None:
     """Figures, tables and graphs as files, all made from the report that is drawn. Made only when asked for."""
-    kinds = {
+    kinds: dict[str, tuple[str, int | None]] = {
         f"Graph after {thoughts(k)}": ("dag", k),
-        "Graph, one panel a thought": ("dag", None),
+        "Graph, one panel per thought": ("dag", None),
         "Heatmap": ("heatmap", None),
         "Frontier metrics": ("frontier", None),
     }
     titles = list(kinds)
-    picked = st.selectbox("Figure", range(len(kinds)), format_func=titles.__getitem__, key="x_figure")
-    kind, state = kinds[titles[picked]]
+    kind, state = kinds[titles[st.selectbox("Figure", range(4), format_func=titles.__getitem__, key="x_figure")]]
+
+    def make(format: str, state: int | None = state) -> bytes:
+        return export_report(report, kind, format, state=state, value=value, theme=theme().name)
+
     name = f"{kind}-h{state}" if state is not None else kind
-    _buttons(report, ("svg", "png", "pdf", "html", "csv"), f"coconut-{name}", kind, state, value)
+    files(make, ("svg", "png", "pdf", "html", "csv"), f"coconut-{name}", "x_get")
     st.caption("The report with every number, and the graph with its scores:")
-    _buttons(report, ("json", "graphml", "node-link"), "coconut-report", kind, None, value)
     unfit = compute.not_graphml(problem)
+    without = ("graphml",) if unfit else ()
+    files(partial(make, state=None), ("json", "graphml", "node-link"), "coconut-report", "x_get", without=without)
     if unfit:
         st.caption(literal(unfit))
-
-
-def _buttons(
-    report: ProbeReport, formats: tuple[str, ...], stem: str, kind: str, state: int | None, value: str
-) -> None:
-    style = theme().name
-    with st.container(horizontal=True, gap="xsmall"):
-        for format in formats:
-            st.download_button(
-                {"html": "HTML", "node-link": "node-link"}.get(format, format.upper().replace("GRAPHML", "GraphML")),
-                partial(export_report, report, kind, format, state=state, value=value, theme=style),
-                file_name=f"{stem}.node-link.json" if format == "node-link" else f"{stem}.{format}",
-                mime=MEDIA_TYPES[format],
-                on_click="ignore",
-                key=f"x_get_{format}",
-                disabled=format == "graphml" and compute.not_graphml(report.problem) is not None,
-            )
 
 
 def about() -> None:
@@ -378,18 +250,14 @@ a *continuous thought* is no word. Read with the model's own output layer, it tu
 out than those of the thought before. Where the blue fills the orange steps, thoughts walk the graph as breadth-first
 search does. When the search is over, the mass moves to the answer marker **[A]**: those are finished, not broken.
 
-**Every number** is a mean over R draws (the same problem written with other slots and orders) with a 95 % interval.
+**Every number** is a mean over R prompt samples (the same problem, relabelled and reordered) with a 95 % interval.
 Beside the metrics stand their controls: node labels shuffled within the graph, and an untrained model.
 
 **What it does not show.** That a node can be *decoded* from a thought does not show that the model *uses* it, nor that
-it *needs* it. That takes interventions: change the thought, and see whether the answer follows. And this is one
+it is *necessary*. That takes interventions: change the thought, and see whether the answer follows. And this is one
 problem; what holds for the model is a question for many.
 """
         )
-
-
-def _bold(problem: ProsQAProblem, node: int) -> str:
-    return f"**{literal(display_name(problem.idx_to_symbol[node], 40))}**"
 
 
 def _sub(k: int) -> str:

@@ -13,36 +13,58 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from model.checkpoint import CHECKPOINTS, DEFAULT_CHECKPOINT
 from model.errors import InputError
 from model.formats.graph import write_graph
 from model.problems.generate import KINDS, Kind
 from model.problems.prosqa import ProsQAProblem
+from model.values import Value
 from probing.read.report import VALUES
 
 Source = Literal["example", "generated", "file", "custom"]
-SOURCES: tuple[Source, ...] = get_args(Source)
 
-MAX_HOPS, MAX_NODES, MAX_DRAWS, MAX_SEED = 10, 40, 64, 2**31 - 1
-MAX_PACKED, MAX_UNPACKED = 12_000, 400_000
-"""Letters of a packed graph, and bytes of an unpacked one, in a link."""
+MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED = 10, 40, 64, 2**31 - 1
+MAX_PACKED, MAX_UNPACKED, MAX_PATH = 12_000, 400_000, 500
+"""Characters of a packed graph, bytes of an unpacked one, and characters of a path, in a link."""
 
 
-@dataclass(frozen=True)
-class View:
-    """What the page shows. Fields that belong to another source than ``source`` keep their defaults in links."""
+def _in_order(pair: tuple[int, int]) -> tuple[int, int]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first is larger than the second")
+    return pair
 
-    source: Source = "example"
-    kind: Kind = "balanced"
-    hops: tuple[int, int] = (3, 6)
+
+def _whole(least: int, most: int) -> Any:
+    return Field(ge=least, le=most, description=f"a whole number from {least:,} to {most:,}")
+
+
+Seed = Annotated[int, _whole(0, MAX_SEED)]
+Hops = Annotated[int, Field(ge=1, le=MAX_HOPS)]
+Nodes = Annotated[int, Field(ge=4, le=MAX_NODES)]
+
+
+class View(Value):
+    """What the page shows; fields are named as in links, and described by what is accepted there.
+
+    Fields that belong to another source than ``source`` keep their defaults in links.
+    """
+
+    source: Annotated[Source, Field(description="example, generated or custom")] = "example"
+    kind: Annotated[Kind, Field(description=" or ".join(KINDS))] = "balanced"
+    hops: Annotated[
+        tuple[Hops, Hops], AfterValidator(_in_order), Field(description=f"a range such as 1-{MAX_HOPS}")
+    ] = (3, 6)
     """Fewest and most hops of a generated problem."""
-    nodes: tuple[int, int] = (14, 28)
+    nodes: Annotated[
+        tuple[Nodes, Nodes], AfterValidator(_in_order), Field(description=f"a range such as 4-{MAX_NODES}")
+    ] = (14, 28)
     """Fewest and most nodes of a generated problem."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of a generated problem."""
     text: str = ""
     """The custom graph as typed."""
@@ -50,41 +72,35 @@ class View:
     """Root of a custom graph; None to take the graph's own, or the first that fits."""
     candidates: tuple[str, str] | None = None
     """Candidates of a custom graph; None as for ``root``."""
-    fill: bool = True
-    """Whether a small graph is filled up with unrelated facts."""
-    checkpoint: str = DEFAULT_CHECKPOINT.name
-    """Name of a folder among the shipped checkpoints, or the path of one."""
-    draws: int = 16
-    """Draws of the prompt (R)."""
-    draw_seed: int = 0
-    """Seed of the draws."""
-    value: str = "probability"
+    fill: Annotated[bool, Field(description="0 or 1")] = True
+    """Whether a small graph is padded with distractor facts."""
+    checkpoint: Annotated[
+        str, Field(description=f"the name of a checkpoint in {CHECKPOINTS.name}/ or the path of a folder")
+    ] = DEFAULT_CHECKPOINT.name
+    draws: Annotated[int, _whole(1, MAX_SAMPLES)] = 16
+    """Prompt samples (R)."""
+    draw_seed: Seed = 0
+    """Seed of the prompt samples."""
+    value: Annotated[str, Field(pattern=f"^({'|'.join(VALUES)})$", description=f"one of {', '.join(VALUES)}")] = (
+        "probability"
+    )
     """What nodes are coloured by: one of ``probing.read.report.VALUES``."""
-    k: int = 1
+    k: Annotated[int, _whole(0, 99)] = 1
     """The state shown: h_k."""
-    node: int | None = None
+    node: Annotated[int | None, Field(ge=0, le=999, description="a whole number from 0 to 999")] = None
     """The node whose trajectory is shown; None for the target."""
 
     def of(self, problem: ProsQAProblem) -> View:
         """The same view with an uploaded row's problem written out, as a link cannot hold the file."""
         if self.source != "file":
             return self
-        names = problem.idx_to_symbol
-        return replace(
-            self,
-            source="custom",
-            text=write_graph(problem, "edges"),
-            root=names[problem.root],
-            candidates=(names[problem.target], names[problem.neg_target]),
-        )
+        root, *candidates = (problem.idx_to_symbol[v] for v in (problem.root, problem.target, problem.neg_target))
+        asked = {"text": write_graph(problem, "edges"), "root": root, "candidates": tuple(candidates)}
+        return self.model_copy(update={"source": "custom"} | asked)
 
 
-_OF_SOURCE = {
-    "example": (),
-    "generated": ("kind", "hops", "nodes", "seed"),
-    "file": (),
-    "custom": ("text", "root", "candidates"),
-}
+_OF_SOURCE = {"example": (), "generated": ("kind", "hops", "nodes", "seed"), "custom": ()}
+_GRAPH: TypeAdapter[Any] = TypeAdapter(tuple[str, str | None, tuple[str, str] | None])
 _ALWAYS = ("fill", "checkpoint", "draws", "draw_seed", "value", "k", "node")
 
 
@@ -94,29 +110,31 @@ def encode(view: View) -> dict[str, str]:
     Raises InputError if the graph is too large for a link.
     """
     assert view.source != "file", "write the row out first (View.of)"
-    defaults = View()
-    params: dict[str, str] = {} if view.source == defaults.source else {"source": view.source}
+    params: dict[str, str] = {}
     if view.source == "custom":
         params["graph"] = pack([view.text, view.root, view.candidates])
         if len(params["graph"]) > MAX_PACKED:
             raise InputError(
-                f"this graph needs {len(params['graph']):,} letters, and a link holds at most {MAX_PACKED:,}; "
+                f"this graph needs {len(params['graph']):,} characters, and a link holds at most {MAX_PACKED:,}; "
                 "download it as GraphML or JSON instead"
             )
-    for name in (*_OF_SOURCE[view.source], *_ALWAYS):
+    for name in ("source", *_OF_SOURCE[view.source], *_ALWAYS):
         value = getattr(view, name)
-        if value == getattr(defaults, name) or name in ("text", "root", "candidates"):
-            continue
-        if isinstance(value, tuple):
-            params[name] = "-".join(map(str, value))
-        else:
-            params[name] = str(int(value)) if isinstance(value, bool) else str(value)
+        if value != View.model_fields[name].default:
+            params[name] = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            if isinstance(value, bool):
+                params[name] = str(int(value))
     return params
 
 
 def url(base: str, view: View) -> str:
     """The link to a view on the page at ``base``."""
-    query = urlencode(encode(view), quote_via=quote)
+    return address(base, encode(view))
+
+
+def address(base: str, params: Mapping[str, str], *, safe: str = "") -> str:
+    """The page at ``base`` with these parameters in place of its own."""
+    query = urlencode(params, quote_via=quote, safe=safe)
     return base.partition("?")[0].partition("#")[0] + (f"?{query}" if query else "")
 
 
@@ -125,33 +143,25 @@ def decode(params: Mapping[str, str]) -> View:
 
     Raises InputError naming the parameter that is wrong and what is accepted.
     """
-    found: dict[str, Any] = {}
-    readers = {
-        "source": lambda text: _one_of(text, ("example", "generated", "custom")),
-        "kind": lambda text: _one_of(text, KINDS),
-        "hops": lambda text: _range(text, 1, MAX_HOPS),
-        "nodes": lambda text: _range(text, 4, MAX_NODES),
-        "seed": lambda text: _whole(text, 0, MAX_SEED),
-        "fill": lambda text: bool(_whole(text, 0, 1)),
-        "checkpoint": _path,
-        "draws": lambda text: _whole(text, 1, MAX_DRAWS),
-        "draw_seed": lambda text: _whole(text, 0, MAX_SEED),
-        "value": lambda text: _one_of(text, tuple(VALUES)),
-        "k": lambda text: _whole(text, 0, 99),
-        "node": lambda text: _whole(text, 0, 999),
-    }
-    assert readers.keys() <= {field.name for field in fields(View)}
-    for name, read in readers.items():
-        if name in params:
-            try:
-                found[name] = read(params[name])
-            except InputError as error:
-                raise InputError(f"the link's {name} is {params[name]!r:.40}; {error}") from None
-    if found.get("source") == "custom":
+    asked = {name: params[name] for name in ("source", *_OF_SOURCE["generated"], *_ALWAYS) if name in params}
+    found: dict[str, Any] = dict(asked)
+    for name in {"hops", "nodes"} & asked.keys():
+        few, dash, many = asked[name].partition("-")
+        found[name] = (few, many if dash else few)
+    if asked.get("source") == "custom":
         if "graph" not in params:
             raise InputError("the link says it holds a custom graph, but has none")
         found |= _graph(params["graph"])
-    return View(**found)
+    path, wrong = asked.get("checkpoint", "-"), "source" if asked.get("source") == "file" else ""
+    if not path or len(path) > MAX_PATH or not path.isprintable():
+        wrong = "checkpoint"
+    try:
+        if not wrong:
+            return View.model_validate(found)
+    except ValidationError as error:
+        wrong = str(error.errors()[0]["loc"][0])
+    expected = View.model_fields[wrong].description
+    raise InputError(f"the link's {wrong} is {params[wrong]!r:.40}; expected {expected}")
 
 
 def pack(value: object) -> str:
@@ -164,7 +174,7 @@ def unpack(text: str) -> Any:
     """The value that ``pack`` was given. Raises InputError for anything damaged or too large."""
     damaged = InputError("the graph in the link is damaged; links are copied whole or not at all")
     if len(text) > MAX_PACKED:
-        raise InputError(f"the graph in the link has {len(text):,} letters; at most {MAX_PACKED:,} are accepted")
+        raise InputError(f"the graph in the link has {len(text):,} characters; at most {MAX_PACKED:,} are accepted")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise damaged
     try:
@@ -181,43 +191,8 @@ def unpack(text: str) -> Any:
 
 def _graph(text: str) -> dict[str, Any]:
     value = unpack(text)
-    wrong = InputError("the graph in the link is not one that this page wrote")
-    if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)):
-        raise wrong
-    graph, root, candidates = value
-    if not (root is None or isinstance(root, str)):
-        raise wrong
-    if candidates is not None:
-        if not (isinstance(candidates, list) and len(candidates) == 2 and all(isinstance(c, str) for c in candidates)):
-            raise wrong
-        candidates = (candidates[0], candidates[1])
-    return {"text": graph, "root": root, "candidates": candidates}
-
-
-def _one_of(text: str, options: tuple[str, ...]) -> str:
-    if text not in options:
-        raise InputError(f"expected {', '.join(options[:-1])} or {options[-1]}")
-    return text
-
-
-def _whole(text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
-        raise InputError(f"expected a whole number from {least:,} to {most:,}")
-    return int(text)
-
-
-def _range(text: str, least: int, most: int) -> tuple[int, int]:
-    few, dash, many = text.partition("-")
     try:
-        pair = _whole(few, least, most), _whole(many if dash else few, least, most)
-    except InputError:
-        pair = (1, 0)
-    if pair[0] > pair[1]:
-        raise InputError(f"expected a range such as {least}-{most}")
-    return pair
-
-
-def _path(text: str) -> str:
-    if not text or len(text) > 500 or not text.isprintable():
-        raise InputError(f"expected the name of a checkpoint in {CHECKPOINTS.name}/ or the path of a folder")
-    return text
+        graph, root, candidates = _GRAPH.validate_python(value)
+    except ValidationError:
+        raise InputError("the graph in the link is not one that this page wrote") from None
+    return {"text": graph, "root": root, "candidates": candidates}

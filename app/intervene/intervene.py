@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from app import compute
@@ -18,6 +16,7 @@ from probing.edit.batch import n_thoughts_of
 from probing.edit.directions import Directions
 from probing.edit.kinds import KINDS
 from probing.edit.one_problem import Intervention
+from probing.edit.spec import EditPlan
 
 
 def directions_of(loaded: compute.Loaded) -> Directions | None:
@@ -29,7 +28,7 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
         stored = None
     if stored is None and loaded.fingerprint in st.session_state.setdefault("i_fitted", []):
         with st.spinner(f"Fitting write directions of {loaded.name} on {compute.FIT_ON} problems …"):
-            return compute.fitted_here(loaded, loaded.fingerprint)
+            return compute.fitted_here(loaded)
     return stored
 
 
@@ -59,10 +58,10 @@ def run(
         loaded,
         fitted,
         problem,
-        edits,
-        draws=st.session_state.i_draws,
+        EditPlan.parse(edits),
+        samples=st.session_state.i_draws,
         seed=choice.view.draw_seed,
-        fill=choice.view.fill,
+        pad=choice.view.fill,
     )
 
 
@@ -138,7 +137,7 @@ def page(choice: controls.Choice, against: str) -> None:
             with grid.cell():
                 st.markdown("##### Change of every node in every thought")
                 lab_panels.changes(result, shown)
-    view = replace(choice.view, draws=state.i_draws).of(problem)
+    view = choice.view.model_copy(update={"draws": state.i_draws}).of(problem)
     with share:
         lab_panels.share(Lab(view, state.i_edit, shown, state.i_value, against))
     with download:

@@ -7,7 +7,7 @@ typed (``probing.edit.spec``): ``edit=swap:t=1,strength=1.5``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from app.explore import state as links
@@ -39,8 +39,8 @@ class Lab:
 def encode(lab: Lab) -> dict[str, str]:
     """The query parameters of a view; what is at its default is left out. Raises InputError as Explore's links do."""
     defaults = Lab()
-    same = lab.view.draws == DRAWS
-    params = links.encode(replace(lab.view, k=View.k, node=View.node, value=View.value))
+    same, usual = lab.view.draws == DRAWS, View()
+    params = links.encode(lab.view.model_copy(update={"k": usual.k, "node": usual.node, "value": usual.value}))
     params.pop("draws", None)
     if not same:
         params["draws"] = str(lab.view.draws)
@@ -65,7 +65,7 @@ def decode(params: Mapping[str, str]) -> Lab:
     """The view that query parameters ask for. Raises InputError naming the parameter that is wrong."""
     view = links.decode({name: text for name, text in params.items() if name not in ("k", "node", "value")})
     if "draws" not in params:
-        view = replace(view, draws=DRAWS)
+        view = view.model_copy(update={"draws": DRAWS})
     edit, shown, value = params.get("edit", ""), params.get("show", "1"), params.get("by", "probability")
     if len(edit) > MAX_EDIT:
         raise InputError(f"the link's edit has {len(edit):,} letters; at most {MAX_EDIT:,} are accepted")

@@ -1,0 +1,138 @@
+"""Dataset's state: what is to be run, the run in progress, and the result shown (``?result=`` in a link)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import compute, jobs
+from app.explore.state import MAX_SEED, View
+from app.jobs import Order
+from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
+from app.words import attempt, wrong
+from model import checkpoint
+from model.problems.generate import KINDS
+from model.problems.prosqa import ProsQAProblem
+from probing.dataset.run import ANALYSES
+
+NONE = "none"
+MODES = {"Run": ":material/play_arrow: Run", "Open": ":material/folder_open: Open"}
+MAX_PROBLEMS = 10_000
+SLOW = ("probes",)
+USUAL = View()
+
+
+def open_link() -> None:
+    """Once a session: what the widgets begin with, and the result that ``?result=`` names."""
+    state = st.session_state
+    if "d_source" in state:
+        return
+    asked = st.query_params.get("result", "")
+    usual = checkpoint.DEFAULT_CHECKPOINT.name
+    state.update(
+        d_mode="Open" if asked or jobs.saved() else "Run",
+        d_source="Generated",
+        d_kind=KINDS[0],
+        d_n=200,
+        d_seed=0,
+        d_hops=USUAL.hops,
+        d_nodes=USUAL.nodes,
+        d_checkpoint=usual if usual in compute.shipped() else OTHER_FOLDER,
+        d_compare=NONE,
+        d_analyses=[name for name in ANALYSES if name not in SLOW],
+        d_result=OTHER_FOLDER if asked else None,
+        d_folder=asked,
+        d_shown=asked,
+    )
+
+
+def sidebar() -> None:
+    """Draw the sidebar; a run is begun, or the folder to show is set, in the session's state."""
+    state = st.session_state
+    with st.sidebar:
+        st.segmented_control(
+            "Mode", list(MODES), key="d_mode", required=True, label_visibility="collapsed",
+            format_func=MODES.__getitem__, persist_state="session", width="stretch",
+        )  # fmt: skip
+        if state.d_mode == "Open":
+            saved = [str(path) for path in jobs.saved()]
+            state.d_shown = folder_or(
+                "Result", "d_result", "d_folder", saved, placeholder="a folder with result.json", titled=True,
+                show=lambda text: text if text == OTHER_FOLDER else Path(text).name,
+            )  # fmt: skip
+            return
+        st.markdown("#### Problems")
+        problems, data = _problems()
+        st.markdown("#### Models", help="Fresh random weights of the first model's config are always run beside it.")
+        main, beside = (
+            folder_or(label, key, f"{key}_folder", options, placeholder="a checkpoint or run folder", titled=True)
+            for label, key, options in (
+                ("Checkpoint", "d_checkpoint", compute.shipped()),
+                ("Beside it", "d_compare", [NONE, *compute.shipped()]),
+            )
+        )
+        st.markdown("#### Analyses")
+        chosen = st.multiselect(
+            "Analyses", list(ANALYSES), key="d_analyses", label_visibility="collapsed", persist_state="session",
+            format_func=lambda name: f"{name} (slow)" if name in SLOW else name,
+        )  # fmt: skip
+        ready = problems is not None and main and chosen and state.get("d_job") is None
+        if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=not ready, width="stretch"):
+            assert problems is not None
+            compare = (beside,) if beside and beside != NONE else ()
+            order = Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
+            state.d_job = attempt(lambda: jobs.start(order))
+            if state.d_job is not None:
+                st.rerun()
+            del state.d_job
+
+
+def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
+    """The problems and what they are called; None where there are none yet, or where they are wrong."""
+    state = st.session_state
+    source = st.segmented_control(
+        "Source", ["Generated", "File"], key="d_source", required=True, label_visibility="collapsed",
+        persist_state="session",
+    )  # fmt: skip
+    if source == "Generated":
+        left, right = st.columns(2)
+        left.number_input("Problems (n)", 1, MAX_PROBLEMS, step=100, key="d_n", persist_state="session")
+        right.number_input("Seed", 0, MAX_SEED, step=1, key="d_seed", persist_state="session")
+        ranges("d")
+        name = f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
+        if (state.d_hops, state.d_nodes) != (USUAL.hops, USUAL.nodes):
+            name += ", {}-{} hops, {}-{} nodes".format(*state.d_hops, *state.d_nodes)
+        wanted = (state.d_kind, state.d_n, state.d_seed, state.d_hops, state.d_nodes)
+        return attempt(lambda: jobs.made(*wanted)), name
+    found = upload(
+        "d_upload", larger="; larger files by the command `python -m probing dataset`, whose folder can be opened here"
+    )
+    if found is None:
+        return None, ""
+    state.setdefault("d_first", len(found))
+    state.d_first = min(max(state.d_first, 1), len(found))
+    n = st.number_input(
+        f"The first n of {len(found):,} problems", 1, len(found), step=1, key="d_first", persist_state="session"
+    )
+    file: Any = state.d_upload
+    return found[:n], file.name
+
+
+def take_over() -> None:
+    """What became of a run that is over, said once; its result is shown."""
+    state = st.session_state
+    job = state.get("d_job")
+    if job is None or not job.is_over:
+        return
+    del state.d_job
+    if job.outcome == "finished":
+        state.d_shown = state.d_result = str(job.out)
+        state.d_checkpoint_of = {str(job.out): job.order.checkpoint}
+    elif job.outcome == "cancelled":
+        st.info("Cancelled. Nothing is lost: the same run resumes where it stopped.", icon=":material/stop_circle:")
+    elif job.error:
+        wrong(job.error)
+    else:
+        st.error("The run failed by a mistake of ours; the server's log has the details.", icon=":material/bug_report:")

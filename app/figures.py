@@ -1,0 +1,90 @@
+"""A figure on a page: drawn, captioned, clicked, offered as files. Every chart of the app is drawn by ``figure``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from probing.draw import echarts
+from probing.draw.export import MEDIA_TYPES, export
+from probing.draw.marks import THEMES, Theme
+from probing.draw.values import Chart, Graph, Heatmap
+
+FORMATS = ("svg", "png", "csv", "json")
+"""Every figure as a picture and as its numbers."""
+LABELS = {"graphml": "GraphML", "node-link": "node-link"}
+
+
+def theme() -> Theme:
+    return THEMES["dark" if st.context.theme.type == "dark" else "light"]
+
+
+def figure(
+    value: Graph | Heatmap | Chart,
+    key: str,
+    *,
+    caption: str = "",
+    name: str = "",
+    height: int | None = None,
+    selected: int | None = None,
+    on_hit: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draw a figure, with its caption (markdown) and its files below it.
+
+    ``name`` is its files' (default: a chart's own name). ``selected`` is the node that is emphasised. ``on_hit`` is
+    called with what a click means: (state, node) in a graph or heatmap, (series, point) in a chart.
+    """
+
+    def clicked() -> None:
+        found = hit(value, key)
+        if found is not None and on_hit is not None:
+            on_hit(*found)
+
+    words = value.about() if isinstance(value, Chart) else value.words
+    options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
+    st.echarts_chart(
+        echarts.option(value, theme(), selected=selected), key=key, height=height or echarts.height(value),
+        renderer="svg", alt=words.alt, **options,
+    )  # fmt: skip
+    name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
+    with st.container(horizontal=True, wrap=False):
+        st.caption(caption, width="stretch")
+        with st.popover("Files", icon=":material/download:", type="tertiary", help="This figure and its numbers"):
+            files(partial(export, value, theme=theme()), FORMATS, name, key)
+
+
+def files(
+    make: Callable[[str], str | bytes],
+    formats: Collection[str],
+    stem: str,
+    key: str,
+    *,
+    labels: Mapping[str, str] = LABELS,
+    without: Collection[str] = (),
+) -> None:
+    """A download button for each format, keyed ``key_FORMAT``; ``make(format)`` is called only when one is pressed."""
+    with st.container(horizontal=True, gap="xsmall"):
+        for format in formats:
+            ending = "node-link.json" if format == "node-link" else format
+            st.download_button(
+                labels.get(format, format.upper()), partial(make, format), file_name=f"{stem}.{ending}",
+                mime=MEDIA_TYPES[format], on_click="ignore", key=f"{key}_{format}", disabled=format in without,
+            )  # fmt: skip
+
+
+def hit(value: Graph | Heatmap | Chart, key: str) -> tuple[int, int] | None:
+    """What the click on a figure meant: (state, node) in a graph or heatmap, (series, point) in a chart.
+
+    A second click takes the browser's selection back; it means the same again, as long as the same things are shown.
+    """
+    state = st.session_state
+    parts = value.nodes if isinstance(value, Graph) else value.rows if isinstance(value, Heatmap) else value.series
+    things = tuple(part.name for part in parts)
+    found = echarts.hit(value, state[key].selection.selected)
+    if found is not None:
+        state[f"{key}_hit"] = things, found
+    before, last = state.get(f"{key}_hit", ((), None))
+    return last if before == things else None

@@ -1,0 +1,213 @@
+"""The drawn parts of Training. Each takes values and draws them."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from app import compute
+from app import problem_picker as picker
+from app.figures import figure, files
+from app.training.state import is_live
+from app.words import attempt, files_stem, literal
+from model.stats import Estimate, percent, share, text
+from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
+from model.training.folder import RunFolder
+from probing.draw import of_training
+
+HEIGHT = 300
+
+
+def nothing() -> None:
+    """What to do where there is no run."""
+    st.info("There is no run to show yet. This one command trains a small model in minutes:", icon=":material/school:")
+    st.code("make train-tiny", language="bash")
+    st.markdown(
+        "It writes to `runs/tiny`, and this page shows it while it learns. Any other run is shown too: choose "
+        f"*{picker.OTHER_FOLDER}* on the left and give the path of what `python -m model train … --out FOLDER` wrote, "
+        "or of a checkpoint folder with an `emergence.json`."
+    )
+
+
+def headline(run: RunFolder) -> None:
+    """What was trained, how far it is, and where it ended."""
+    record, last = run.record, run.steps[-1] if run.steps else None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(width="stretch"):
+            st.markdown(f"## {literal(record.name if record else run.path.name)}: what its thoughts come to hold")
+        if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
+            attempt(lambda: picker.open_in_explore(compute.first_view(run.path)))
+        with st.popover("Download", icon=":material/download:", disabled=record is None):
+            if record is not None:
+                downloads(run, record)
+    facts = [f"method **{literal(record.method)}**", f"seed {record.seed}"] if record else []
+    now = last or (record.points[-1] if record else None)
+    facts += [f"{now.problems:,} problems seen, stage {now.stage}"] if now else []
+    ended = [f"stage {span.stage}: {span.why}" for span in run.stages if span.why]
+    facts += [f"ended: {', '.join(ended)}"] if ended else []
+    st.markdown(f"{_badge(run)} {' · '.join(facts)}")
+    if run.result is None and last is not None:
+        done, rate = run.share_done or 0.0, f"{last.problems_per_second:,.0f} problems/s"
+        st.progress(done, f"{100 * done:.0f} % of {last.n_steps:,} steps, {rate}")
+    elif run.result:
+        shown = (
+            f"{'fixed number of thoughts' if way == 'fixed' else literal(way.replace('_', ' '))}: "
+            f"**{literal(found.estimate.text('percent'))}** after {found.n_thoughts:g} thoughts (n = {found.n:,})"
+            for way, found in run.result.items()
+        )
+        st.markdown(f"Best checkpoint on the validation problems: {'; '.join(shown)}.")
+    if any(span.stage == 0 and span.why == "limit" for span in run.stages[:-1]):
+        st.warning("Stage 0 ended by its limit, before its loss had settled: what follows is suspect.", icon="⚠️")
+
+
+def _badge(run: RunFolder) -> str:
+    if run.result is not None:
+        return ":green-badge[:material/check: ended]"
+    if is_live(run):
+        ago = time.time() - compute.last_written(run.path)
+        return f":blue-badge[:material/sync: running, written {ago:.0f} s ago]"
+    return ":orange-badge[stopped]" if compute.is_run(run.path) else ":gray-badge[as it stood at this checkpoint]"
+
+
+def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: DynamicsRecord | None) -> None:
+    """What the thought holds at the moment, beside its controls and the other run at its nearest moment."""
+    now, start = point.thoughts[thought - 1], record.points[0].thoughts[thought - 1]
+    if now.auroc_beyond is None:
+        said = f"No probe problem has nodes both {now.distance} hops from the root and farther, so there is no AUROC."
+    else:
+        said = (
+            f"After {point.problems:,} problems (stage {point.stage}), **thought {thought}** tells the frontier from "
+            f"nodes beyond (logit lens) with AUROC **{auroc(now)}** and puts **{percent(now.mass['frontier'])}** of "
+            f"its probability on the frontier. :gray[Controls: another problem's thought "
+            f"{number(now.auroc_control)}; before training {number(start.auroc_beyond)} and "
+            f"{percent(start.mass['frontier'])}; n = {now.n} problems]"
+        )
+    if other is not None:
+        who = f"Beside it, {literal(other.name)} ({literal(other.method)})"
+        if thought > len(other.points[0].thoughts):
+            said += f"  \n:gray[{who} has no thought {thought}.]"
+        else:
+            near = min(other.points, key=lambda its: abs(its.problems - point.problems))
+            its = near.thoughts[thought - 1]
+            said += (
+                f"  \n:gray[{who} after {near.problems:,} problems: AUROC {auroc(its)} and "
+                f"{percent(its.mass['frontier'])}; n = {its.n} problems]"
+            )
+    st.markdown(said)
+
+
+def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, thought: int, at: int) -> None:
+    """Four charts of one thought over training, with a cursor at a moment, and the numbers of that moment."""
+    point = record.points[at]
+    numbers = point.thoughts[thought - 1]
+    hops = f"{numbers.distance} hop{'s' if numbers.distance > 1 else ''}"
+    cells = {
+        "auroc": (
+            f"Is thought {thought} the frontier?",
+            f"AUROC of nodes {hops} from the root against nodes beyond, by the logit lens; mean over n = {numbers.n} "
+            "problems, band: 95 % interval. Control: another problem's thought read at this problem's nodes.",
+        ),
+        "mass": (
+            f"Where the probability of thought {thought} is",
+            "Mean over problems of the probability on each group of nodes; what is missing to 1 is on markers and "
+            "names not in the graph. The first point is the untrained model: the control.",
+        ),
+        "logit": (
+            "Frontier above the rest",
+            "Mean logit of frontier nodes minus that of nodes beyond, in nats; 0: no difference.",
+        ),
+        "accuracy": (
+            "Answers after k thoughts",
+            f"Right answers in free generation after k thoughts, n = {record.n_problems} problems; band: 95 % Wilson "
+            "interval of the largest k. A coin between the two candidates gets .50; text without an answer is wrong.",
+        ),
+    }
+    with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
+        for kind, (title, caption) in cells.items():
+            with grid.cell():
+                st.markdown(f"##### {title}")
+                chart = of_training.figure(run, kind, thought=thought, at=point.problems, other=other)
+                figure(chart, f"t_{kind}", height=HEIGHT, caption=caption)
+    st.markdown(f"##### Every thought after {point.problems:,} problems")
+    st.dataframe(table(record, point), hide_index=True, key="t_numbers")
+    st.caption(
+        "AUROC: frontier against nodes beyond, by the logit lens. Start: the same before training. Decodable is not "
+        "the same as used: that takes interventions, and a control trained without thoughts."
+    )
+
+
+def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
+    """The numbers of one moment, a row per thought, with those before training beside them."""
+    n = record.n_problems
+    rows = []
+    for now, start in zip(point.thoughts, record.points[0].thoughts, strict=True):
+        right = point.accuracy_by_k[now.thought] if now.thought < len(point.accuracy_by_k) else None
+        rows.append(
+            {
+                "thought": now.thought,
+                "distance": now.distance,
+                "AUROC beyond [95 %]": auroc(now),
+                "another's": number(now.auroc_control),
+                "start": number(start.auroc_beyond),
+                "n": now.n,
+                "on frontier": number(now.mass["frontier"]),
+                "frontier, start": number(start.mass["frontier"]),
+                "on shortest path": number(now.mass["optimal"]),
+                "passed": number(now.mass["passed"]),
+                "beyond": number(now.mass["beyond"]),
+                "logit gap": number(now.logit_gap),
+                "accuracy after it [95 %]": text(None if right is None else share(right * n, n)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def auroc(value: ThoughtNumbers) -> str:
+    """An AUROC with its interval; where all problems give the same there is none."""
+    if value.auroc_se == 0:
+        return f"{number(value.auroc_beyond)} (the same in all {value.n})"
+    return text(value.estimate, bounds=(0, 1))
+
+
+def number(value: float | None) -> str:
+    return text(None if value is None else Estimate(value=value, n=1))
+
+
+def losses(run: RunFolder, at: int | None) -> None:
+    """Loss and accuracy of the stage trained, over training."""
+    n = f"n = {run.validations[-1].n:,} problems, band: 95 % Wilson interval" if run.validations else "none yet"
+    with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
+        with grid.cell():
+            st.markdown("##### Loss")
+            caption = (
+                "Nats per scored token, means over the interval. Dotted: what a uniform guess in the true frontier "
+                "costs on the first token; a model above it at the end of stage 0 cannot look edges up."
+            )
+            figure(of_training.figure(run, "loss", at=at), "t_losses", height=HEIGHT, caption=caption)
+        with grid.cell():
+            st.markdown("##### Accuracy at the stage trained")
+            caption = (
+                f"Validation: free generation after the stage's thoughts, {n}. Early stages write the rest of the "
+                "path, so their tasks are easier: accuracies of different stages are not one curve."
+            )
+            figure(of_training.figure(run, "validation", at=at), "t_validation", height=HEIGHT, caption=caption)
+
+
+def downloads(run: RunFolder, record: DynamicsRecord) -> None:
+    """The record as a picture, a table and itself; the losses as a table."""
+    stem = files_stem(record.name)
+    st.caption("Training dynamics")
+    files(partial(compute.record_file, record), ("svg", "png", "csv", "json"), f"{stem}-dynamics", "t_get")
+    if run.steps:
+        st.caption("Losses and validations")
+        files(partial(_losses_file, run), ("csv", "json"), f"{stem}-losses", "t_get_losses")
+
+
+def _losses_file(run: RunFolder, format: str) -> str:
+    rows = [{"kind": "step", **step.model_dump()} for step in run.steps]
+    rows += [{"kind": "validation", **value.model_dump()} for value in run.validations]
+    return json.dumps(rows, indent=1) if format == "json" else pd.DataFrame(rows).to_csv(index=False)
