@@ -17,7 +17,6 @@ from collections.abc import Callable
 import torch
 
 from model import checkpoint
-from model.codec_slots import EOS
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.record import Settings, make_sources
@@ -40,7 +39,7 @@ def reference(problems: list[ProsQAProblem]) -> None:
     for i, problem in enumerate(problems):
         batch = codec.collate(codec.prompts(problem, 1, seed=i))
         for k in range(model.config.n_thoughts + 1):
-            model.write(model.think(batch, k), problem.depth + 4, stop=EOS)
+            model.write(model.think(batch, k), problem.depth + 4, stop=codec.end)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from model.problems.prosqa import ProsQAProblem, digest
 from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
-from probing.dataset.recording import CHUNK, Recording, merge, read_recording, record_chunk, write_rows, write_states
+from probing.dataset.recording import CHUNK, Recording, merge, read_recording, record_chunk, write_chunk
 from probing.read.probe import describe
 
 VERSION = 2
@@ -195,9 +195,7 @@ class _Job:
             model, [self.problems[number] for number in numbers], numbers, n_thoughts=self.found.n_thoughts,
             seed=settings.seed, pad=settings.pad, n_states=settings.n_states,
         )  # fmt: skip
-        write_states(self.chunks.path(chunk, "safetensors"), states)
-        # Rows come last: a chunk is done once they are there.
-        write_rows(self.chunks.path(chunk), rows)
+        write_chunk(self.chunks, chunk, rows, states)
 
     def result(self) -> RunModel:
         """What was recorded. Raises InputError if the model could take no problem."""

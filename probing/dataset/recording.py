@@ -79,15 +79,9 @@ a problem the model cannot take has a reason in ``skipped`` and nothing else but
 
 
 def record_chunk(
-    model: CoconutGPT2,
-    problems: Sequence[ProsQAProblem],
-    numbers: Sequence[int],
-    *,
-    n_thoughts: int,
-    seed: int,
-    pad: bool,
-    n_states: int,
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    model: CoconutGPT2, problems: Sequence[ProsQAProblem], numbers: Sequence[int], *, n_thoughts: int, seed: int,
+    pad: bool, n_states: int,
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:  # fmt: skip
     """Rows of the problems with these numbers, in order, and the states of those numbered below ``n_states``.
 
     A problem's prompt depends on (seed, number) alone. Problems the model cannot take become rows with a reason.
@@ -111,32 +105,29 @@ def record_chunk(
     states: dict[int, np.ndarray] = {}
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
-        found, kept = _record_batch(model, [prompts[number] for number in batch], batch, n_thoughts, n_states)
+        found, of_batch = _record_batch(model, [prompts[number] for number in batch], batch, n_thoughts, n_states)
         for number, values in zip(batch, found, strict=True):
             rows[number] |= values
-        states |= kept
+        states |= of_batch
     kept_numbers = sorted(states)
-    slots = np.full((len(kept_numbers), codec.n_keys), -1)
+    shape = (len(states), model.config.n_layer + 1, n_thoughts + 1, model.config.n_embd)
+    whole, slots = np.zeros(shape, np.float32), np.full((len(states), codec.n_keys), -1, np.int64)
     for i, number in enumerate(kept_numbers):
+        whole[i] = states[number]
         slots[i, list(prompts[number].keys)] = np.arange(len(prompts[number].keys))
-    shape = (0, model.config.n_layer + 1, n_thoughts + 1, model.config.n_embd)
-    return [rows[number] for number in numbers], {
-        "number": np.array(kept_numbers, dtype=np.int64),
-        "states": np.stack([states[number] for number in kept_numbers])
-        if kept_numbers
-        else np.zeros(shape, np.float32),
-        "slots": slots.astype(np.int64),
-        "embedding": key_vectors(model).float().cpu().numpy(),
+    embedding = key_vectors(model).float().cpu().numpy()
+    kept: dict[str, np.ndarray] = {
+        "number": np.array(kept_numbers, np.int64),
+        "states": whole,
+        "slots": slots,
+        "embedding": embedding,
     }
+    return [rows[number] for number in numbers], kept
 
 
 @torch.inference_mode()
 def _record_batch(
-    model: CoconutGPT2,
-    prompts: Sequence[Prompt],
-    numbers: Sequence[int],
-    n_thoughts: int,
-    n_states: int,
+    model: CoconutGPT2, prompts: Sequence[Prompt], numbers: Sequence[int], n_thoughts: int, n_states: int
 ) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
     batch = model.codec.collate(prompts).to(model.device)
     trace = model.think(batch, n_thoughts)
@@ -182,27 +173,19 @@ def _record_batch(
                 "copy_map": maps.get(i),
             }
         )
-    states = {}
-    for i, number in enumerate(numbers):
-        if number < n_states:
-            layers = torch.cat([replayed.residual[:, i], trace.states[i][None]])
-            states[number] = layers.float().cpu().numpy()
-    return rows, states
+    layers = torch.cat([replayed.residual, trace.states[None]]).float().cpu().numpy()
+    return rows, {number: layers[:, i] for i, number in enumerate(numbers) if number < n_states}
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as a Parquet file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary, compression="zstd")
-
-
-def write_states(path: Path, states: dict[str, np.ndarray]) -> None:
-    """States as safetensors, whole or not at all."""
-    with atomic_path(path) as temporary:
+def write_chunk(chunks: Chunks, i: int, rows: Sequence[dict[str, Any]], states: dict[str, np.ndarray]) -> None:
+    """A chunk as two files, each whole or not at all; rows come last: a chunk is done once they are there."""
+    with atomic_path(chunks.path(i, "safetensors")) as temporary:
         save_file(states, temporary)
+    with atomic_path(chunks.path(i)) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary, compression="zstd")
 
 
 def merge(folder: Path, chunks: Chunks) -> None:
@@ -288,7 +271,7 @@ class Recording:
     @cached_property
     def logit(self) -> Floats:
         """``M K+1 N``: inner product of h_k with the node's embedding; NaN on padding."""
-        return self._per_node("logit", 1)[:, 0]
+        return self._ragged("logit", self._n_nodes, self.n_thoughts + 1)
 
     @cached_property
     def value(self) -> Floats:
@@ -303,19 +286,25 @@ class Recording:
     @cached_property
     def lens(self) -> Floats:
         """``M L+1 K+1 N``: inner products by layer; layer L is ``logit``."""
-        return np.concatenate([self._per_node("lens", self.n_layer), self.logit[:, None]], axis=1)
+        below = self._ragged("lens", self._n_nodes, self.n_layer, self.n_thoughts + 1)
+        return np.concatenate([below, self.logit[:, None]], axis=1)
 
     @cached_property
     def is_node(self) -> Bools:
         """``M N``: False on padding."""
-        return np.arange(self._most_nodes) < np.array([problem.n_nodes for problem in self.problems])[:, None]
+        sizes = np.array(self._n_nodes, dtype=np.int64)
+        return np.arange(sizes.max(initial=0)) < sizes[:, None]
 
     def of_nodes(self, facts: Sequence[Sequence[float]]) -> Floats:
         """``M N``: what is known of each problem's nodes, NaN on padding."""
-        found = np.full((len(self), self._most_nodes), np.nan)
+        found = np.full(self.is_node.shape, np.nan)
         for row, values in enumerate(facts):
             found[row, : len(values)] = values
         return found
+
+    @property
+    def _n_nodes(self) -> list[int]:
+        return [problem.n_nodes for problem in self.problems]
 
     @cached_property
     def distance(self) -> Floats:
@@ -355,27 +344,20 @@ class Recording:
     @cached_property
     def edge_attention(self) -> NDArray[np.float32]:
         """``M L K+1 E``: attention of the position of h_k to each edge, summed over heads and the edge's tokens."""
-        shape = (len(self), self.n_layer, self.n_thoughts + 1, self.edges.shape[1])
-        found = np.full(shape, np.nan, dtype=np.float32)
-        for row, (problem, values) in enumerate(zip(self.problems, self.columns["edge_attention"], strict=True)):
-            n = len(problem.edges)
-            found[row, :, :, :n] = np.reshape(values, (self.n_layer, self.n_thoughts + 1, n))
-        return found
+        sizes = [len(problem.edges) for problem in self.problems]
+        return self._ragged("edge_attention", sizes, self.n_layer, self.n_thoughts + 1, dtype=np.float32)
 
     # Private
-
-    @property
-    def _most_nodes(self) -> int:
-        return max((problem.n_nodes for problem in self.problems), default=0)
 
     def _by_k(self, column: str) -> Floats:
         values = self.columns[column]
         return np.array(values, dtype=np.float64).reshape(len(values), -1)
 
-    def _per_node(self, column: str, n_layers: int) -> Floats:
-        found = np.full((len(self), n_layers, self.n_thoughts + 1, self._most_nodes), np.nan)
-        for row, (problem, values) in enumerate(zip(self.problems, self.columns[column], strict=True)):
-            found[row, :, :, : problem.n_nodes] = np.reshape(values, (n_layers, self.n_thoughts + 1, problem.n_nodes))
+    def _ragged(self, column: str, sizes: Sequence[int], *lead: int, dtype: type = np.float64) -> NDArray:
+        """``M *lead N`` from lists of ``*lead n``, n of each problem; NaN on padding."""
+        found: NDArray = np.full((len(self), *lead, max(sizes, default=0)), np.nan, dtype=dtype)
+        for row, (n, values) in enumerate(zip(sizes, self.columns[column], strict=True)):
+            found[row, ..., :n] = np.reshape(values, (*lead, n))
         return found
 
 
@@ -392,10 +374,9 @@ def read_recording(
         states = load_file(Path(folder) / "states.safetensors") if with_states else {}
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    fits = table.column("skipped").is_null().to_pylist()
-    everything = zip(fits, table.column("number").to_pylist(), table.column("skipped").to_pylist(), strict=True)
-    skipped = tuple((number, reason) for fit, number, reason in everything if not fit)
-    table = table.filter(pa.array(fits))
+    reasons = zip(table.column("number").to_pylist(), table.column("skipped").to_pylist(), strict=True)
+    skipped = tuple((number, reason) for number, reason in reasons if reason is not None)
+    table = table.filter(table.column("skipped").is_null())
     numeric = [name for name in SCHEMA.names if name not in ("problem", "number", "skipped")]
     return Recording(
         name=name,
