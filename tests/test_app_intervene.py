@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.compute import example
 from app.explore.state import View
-from app.intervene.link import Lab, decode, encode
+from app.intervene.state import Lab, decode, encode
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 from probing.edit.kinds import KINDS, Kind
@@ -198,7 +198,7 @@ def test_a_checkpoint_without_directions_offers_what_it_can(tiny: CoconutGPT2, t
     save(tiny, tmp_path / "bare")
     page = start(checkpoint=str(tmp_path / "bare"))
     assert errors(page) == ""
-    assert "No write directions are stored for bare" in page.info[0].value
+    assert "No node directions are stored for bare" in page.info[0].value
     assert page.button(key="i_preset_swap").disabled
     press(page, "i_preset_transplant")
     assert "transplanting thought 1" in after(page)
