@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.compute import example
 from app.explore.state import View
-from app.intervene.link import Lab, decode, encode
+from app.intervene.state import CLICKED, TYPED, Lab, decode, encode, hands
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 from probing.edit.kinds import KINDS, Kind
@@ -94,6 +94,23 @@ def test_a_new_kind_of_edit_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     assert errors(page) == ""
     assert page.session_state.i_edit == "negate:t=1,strength=1.5"
     assert "negating thought 1:**" in after(page)
+
+
+def test_every_kind_on_the_list_runs_with_what_it_starts_from(opened: AppTest) -> None:
+    for name in filter(lambda name: name != TYPED, hands()):
+        opened.selectbox(key="i_kind").set_value(name).run()
+        assert errors(opened) == ""
+        if name != CLICKED:  # it is ready already, but nothing is edited yet
+            assert opened.session_state.i_edit.startswith(f"{name}:")
+            assert "**Before:**" in texts(opened)
+
+
+def test_every_chart_has_its_files(opened: AppTest) -> None:
+    press(opened, "i_preset_swap")
+    keys = {button.key for button in opened.get("download_button")}
+    for chart in ("i_before", "i_after", "i_effects", "i_searches", "i_drift", "i_changes"):
+        assert {f"{chart}_{format}" for format in ("svg", "png", "csv", "json")} <= keys
+    assert {f"i_get_{format}" for format in ("svg", "png", "pdf", "html", "csv", "json")} <= keys
 
 
 def test_links_round_trip() -> None:
@@ -198,7 +215,7 @@ def test_a_checkpoint_without_directions_offers_what_it_can(tiny: CoconutGPT2, t
     save(tiny, tmp_path / "bare")
     page = start(checkpoint=str(tmp_path / "bare"))
     assert errors(page) == ""
-    assert "No write directions are stored for bare" in page.info[0].value
+    assert "No node directions are stored for bare" in page.info[0].value
     assert page.button(key="i_preset_swap").disabled
     press(page, "i_preset_transplant")
     assert "transplanting thought 1" in after(page)

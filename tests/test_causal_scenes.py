@@ -14,7 +14,6 @@ from probing.draw.of_intervention import (
     FORMATS,
     answer_words,
     changes,
-    describe,
     export,
     later,
     missing_controls,
@@ -22,6 +21,7 @@ from probing.draw.of_intervention import (
     runs,
     values_of,
 )
+from probing.draw.values import display_name
 from probing.edit import directions
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
@@ -67,9 +67,9 @@ def test_the_answer_stands_beside_every_control(swapped: Intervention) -> None:
     assert set(found) - {"before", "after"} == set(swapped.controls)
     assert found["after"].follows == found["after"].n == 2
     assert found["random"].follows == found["identity"].follows == 0
-    assert found["identity"].draws == found["before"].draws
+    assert found["identity"].samples == found["before"].samples
     words = answer_words(swapped)
-    assert "After swapping the branches in thought 2: rempus, 100 % (2 draws)" in words
+    assert "After swapping the branches in thought 2: rempus, > 99.9 % (2 of 2 prompt samples)" in words
     for run in list(found.values())[2:]:
         assert f"{run.label} {run.follows} of 2" in words
     assert len(missing_controls(swapped)) + len(swapped.controls) == 5
@@ -122,7 +122,7 @@ def test_the_answer_state_has_no_weights_and_cut_runs_are_drawn(swapped: Interve
 )
 def test_edits_in_words(text: str, words: str) -> None:
     if words:
-        assert describe(tuple(text.split("&"))).startswith(words)
+        assert EditPlan.parse(text).describe(display_name).startswith(words)
     else:
         with pytest.raises(InputError):
-            describe((text,))
+            EditPlan.parse(text)

@@ -14,7 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.explore import state as explore
-from app.intervene import link as intervene
+from app.intervene import state as intervene
 from model import checkpoint
 from model.formats.graph import load_graph, load_problems, read_graph
 from model.training.config import load_train_config

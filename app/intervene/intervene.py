@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import compute
-from app import problem_picker as controls
-from app.intervene import panels as lab_panels
-from app.intervene import state as lab
-from app.intervene.link import Lab
+from app import compute, words
+from app import problem_picker as picker
+from app.intervene import panels, state
 from model.errors import InputError
-from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import Run, run_of
 from probing.edit.batch import n_thoughts_of
 from probing.edit.directions import Directions
-from probing.edit.kinds import KINDS
 from probing.edit.one_problem import Intervention
 from probing.edit.spec import EditPlan
+
+NO_EDIT = EditPlan.parse("identity:t=1")
 
 
 def directions_of(loaded: compute.Loaded) -> Directions | None:
@@ -24,62 +22,36 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
     try:
         stored = compute.directions(loaded)
     except InputError as error:
-        st.warning(controls.literal(str(error)), icon=":material/warning:")
+        st.warning(words.literal(str(error)), icon=":material/warning:")
         stored = None
     if stored is None and loaded.fingerprint in st.session_state.setdefault("i_fitted", []):
-        with st.spinner(f"Fitting write directions of {loaded.name} on {compute.FIT_ON} problems …"):
+        with st.spinner(f"Fitting node directions of {loaded.name} on {compute.FIT_ON} problems …"):
             return compute.fitted_here(loaded)
     return stored
 
 
-def offer(loaded: compute.Loaded) -> None:
-    """What to do about a checkpoint without directions."""
-
-    def fit() -> None:
-        st.session_state.i_fitted.append(loaded.fingerprint)
-        st.session_state.i_estimator = "unembedding"
-        if st.session_state.i_edit:
-            lab.from_widgets()
-
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(
-            f"No write directions are stored for {controls.literal(loaded.name)}, so nodes cannot be written or "
-            "removed yet. Transplants, zero and noise need none. The output layer's own directions (unembedding) need "
-            f"only one length each: it can be fitted here on {compute.FIT_ON} generated problems, in half a minute.",
-            icon=":material/straighten:",
-        )
-        st.button("Fit here", on_click=fit, key=f"i_fit_{loaded.name}", icon=":material/straighten:")
-
-
-def run(
-    loaded: compute.Loaded, fitted: Directions | None, problem: ProsQAProblem, edits: str, choice: controls.Choice
-) -> Intervention:
+def run(loaded: compute.Loaded, fitted: Directions | None, plan: EditPlan, choice: picker.Choice) -> Intervention:
     return compute.intervention(
-        loaded,
-        fitted,
-        problem,
-        EditPlan.parse(edits),
-        samples=st.session_state.i_draws,
-        seed=choice.view.draw_seed,
+        loaded, fitted, choice.problem, plan, samples=st.session_state.i_draws, seed=choice.view.draw_seed,
         pad=choice.view.fill,
-    )
+    )  # fmt: skip
 
 
-def other_runs(against: str, choice: controls.Choice, loaded: compute.Loaded) -> tuple[Run, ...]:
+def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> tuple[Run, ...]:
     """The same problem and edit on a second checkpoint, before and after."""
-    if not against or not st.session_state.i_edit:
+    plan = state.plan()
+    if not against or plan is None:
         return ()
     try:
         other = compute.untrained(loaded) if against == compute.UNTRAINED else compute.load(against)
         n_thoughts_of(other.model)
         fitted = directions_of(other)
-        needs = {need for spec in lab.scene() for need in KINDS[spec.kind].needs}
-        if fitted is None and needs & {"directions", "fitted"}:
-            offer(other)
+        if fitted is None and plan.needs:
+            panels.offer(other)
             return ()
-        result = run(other, fitted, choice.problem, st.session_state.i_edit, choice)
+        result = run(other, fitted, plan, choice)
     except InputError as error:
-        st.error(f"Second checkpoint: {controls.literal(str(error))}", icon=":material/error:")
+        words.wrong(f"Second checkpoint: {error}")
         return ()
     return (
         run_of(result.clean, other.name, f"{other.name}, before"),
@@ -87,74 +59,72 @@ def other_runs(against: str, choice: controls.Choice, loaded: compute.Loaded) ->
     )
 
 
-def page(choice: controls.Choice, against: str) -> None:
-    state, problem = st.session_state, choice.problem
+def page(choice: picker.Choice, against: str) -> None:
+    session, problem = st.session_state, choice.problem
     loaded = compute.load(choice.view.checkpoint)
     n_thoughts = n_thoughts_of(loaded.model)
-    lab.settle(problem)
-    heading = st.container(horizontal=True, vertical_alignment="center")
-    with heading:
+    state.settle(problem)
+    with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch"):
-            lab_panels.question(problem)
-        lab_panels.history()
+            words.heading(problem)
+        panels.history()
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")
     fitted = directions_of(loaded)
-    lab_panels.invitation(problem)
-    lab_panels.presets(problem, fitted=fitted is not None)
+    panels.invitation(problem)
+    panels.buttons(fitted=fitted is not None)
     if fitted is None:
-        offer(loaded)
-    lab_panels.editor(problem, n_thoughts)
-    result, edited = None, bool(state.i_edit)
-    if state.i_error:
-        st.error(controls.literal(state.i_error), icon=":material/error:")
-    try:
-        with st.spinner("The model is thinking …"):
-            result = run(loaded, fitted, problem, state.i_edit or "identity:t=1", choice)
-    except InputError as error:
-        st.error(controls.literal(str(error)), icon=":material/error:")
-        edited = False
-        result = run(loaded, fitted, problem, "identity:t=1", choice)
+        panels.offer(loaded)
+    panels.editor(problem, n_thoughts)
+    if session.i_error:
+        words.wrong(session.i_error)
+    with st.spinner("The model is thinking …"):
+        plan = state.plan()
+        result = words.attempt(lambda: run(loaded, fitted, plan, choice)) if plan else None
+        edited = result is not None
+        if result is None:
+            result = run(loaded, fitted, NO_EDIT, choice)
     if edited:
-        lab_panels.answer(result)
-        for warning in result.warnings:
-            st.warning(controls.literal(warning), icon=":material/warning:")
+        panels.answer(result)
     if choice.view.fill and loaded.model.config.padding_for(problem) is not None:
-        st.caption("This graph is smaller than any in training, so unrelated facts were added to each prompt.")
-    shown = lab_panels.shown_thought(result)
-    lab_panels.before_and_after(result, shown, state.i_value, edited=edited)
+        st.caption("This graph is smaller than any in training, so each prompt was padded with distractor facts.")
+    shown = panels.shown_thought(result)
+    panels.before_and_after(result, shown, session.i_value, edited=edited)
     if edited:
         with st.grid(2, min_column_width=330, gap="small", border=True) as grid:
             with grid.cell():
                 st.markdown("##### The edit beside its controls")
-                lab_panels.effects(result, other_runs(against, choice, loaded))
+                panels.effects(result, other_runs(against, choice, loaded))
             with grid.cell():
                 st.markdown("##### Which search do the thoughts follow?")
-                lab_panels.searches(result, shown)
+                panels.searches(result, shown)
             with grid.cell():
                 st.markdown("##### How far did later thoughts move?")
-                lab_panels.drift(result, shown)
+                panels.drift(result, shown)
             with grid.cell():
                 st.markdown("##### Change of every node in every thought")
-                lab_panels.changes(result, shown)
-    view = choice.view.model_copy(update={"draws": state.i_draws}).of(problem)
+                panels.changes(result, shown)
+    lab = state.Lab(
+        choice.view.model_copy(update={"draws": session.i_draws}).of(problem), session.i_edit, shown, session.i_value,
+        against,
+    )  # fmt: skip
     with share:
-        lab_panels.share(Lab(view, state.i_edit, shown, state.i_value, against))
+        words.share(lambda: state.url(st.context.url or "", lab), "This link restores the problem and the edit.")
     with download:
-        lab_panels.downloads(result, shown, state.i_value)
+        panels.downloads(result, shown, session.i_value)
 
 
-lab.open_link()
-choice = controls.sidebar("i_draws")
-against = lab_panels.second(choice.problem)
+state.open_link()
+choice = picker.sidebar("i_draws")
+against = panels.second()
 for message in (st.session_state.i_link_error, st.session_state.x_link_error):
     if message:
-        st.error(controls.literal(message), icon=":material/link_off:")
+        words.wrong(message, icon=":material/link_off:")
 if choice.stale:
     st.info("Showing the last problem that could be read; see the message in the sidebar.", icon=":material/history:")
 try:
     page(choice, against)
 except InputError as error:
-    st.error(controls.literal(str(error)), icon=":material/error:")
+    words.wrong(error)
 else:
-    lab_panels.about()
+    panels.about()

@@ -1,34 +1,102 @@
-"""Intervene's state: one edit as text, its history, and the widgets that are another way of writing it.
+"""Intervene's state: the edit, its history, the widgets that are another way of writing it, and the link to it all.
 
-The edit (``i_edit``) is the truth; every widget, button and click makes a new text, which is taken if it is sound and
-otherwise explained. Undo goes back through the texts.
+The session and links hold an edit as its text (``i_edit``, ``edit=swap:t=1,strength=1.5``; ``probing.edit.spec``),
+which is read into an ``EditPlan`` here and nowhere else. Every widget, button and click makes a new plan, which is
+taken if it is sound and otherwise explained. Undo goes back through the texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
 from app import compute
-from app import problem_picker as controls
-from app.intervene.link import Lab, decode
+from app import problem_picker as picker
+from app.explore import state as explore
+from app.explore.state import View
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.of_intervention import part_text
-from probing.edit.directions import ESTIMATORS
-from probing.edit.kinds import KINDS, NODE_SETS
+from probing.draw.of_intervention import VALUES
+from probing.draw.values import display_name
+from probing.edit.kinds import KINDS, NODE_SETS, Kind
 from probing.edit.one_problem import preview
-from probing.edit.spec import EditPlan, EditSpec, NodePart, Nodes
+from probing.edit.run import Touched
+from probing.edit.spec import PRESETS, EditPlan, EditSpec, NodePart, Nodes
 
-BRANCHES, TYPED = "branches", "typed"
-PREPARED = "swap:t=1,strength=1.5"
-"""What the page has ready when it opens."""
-WITHOUT_OTHER = "remove:t=1"
-"""The same for a graph without another root to ask about."""
-MAX_STEPS = 100
-NO_OTHER = "No other root of this graph makes the other candidate right, so there is no other question to take from."
+SAMPLES = 4
+"""Prompt samples, unless the reader wants more: an edit and its controls then take about a second."""
+MAX_EDIT, MAX_AGAINST, MAX_STEPS = 4000, 500, 100
+TYPED = "typed"
+CLICKED = "swap"
+"""What a click makes where the kind shown takes no nodes: of its group, the kind that fits what goes out and in."""
+BUTTONS = {
+    "swap": "swap the branches",
+    "cut": "cut the target's branch",
+    "transplant": "transplant the counterfactual question's thought",
+    "compose": "write an empty thought",
+}
+"""Buttons of the page -> names of PRESETS."""
+NO_OTHER = "No other root of this graph makes the other candidate right, so there is no counterfactual question."
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What the page shows."""
+
+    view: View = field(default_factory=lambda: View(draws=SAMPLES))
+    """The problem, the model and the prompt samples, in links as Explore's."""
+    edit: str = ""
+    """Edits as text; empty before the first."""
+    shown: int = 1
+    """The thought shown; 0 for the answer state."""
+    value: str = "probability"
+    """What nodes are coloured by: one of ``probing.draw.of_intervention.VALUES``."""
+    against: str = ""
+    """A second checkpoint that the same edit is made on: its name or folder, "untrained", or empty for none."""
+
+
+def encode(lab: Lab) -> dict[str, str]:
+    """The query parameters of a view; what is at its default is left out. Raises InputError as Explore's links do."""
+    usual = {name: View.model_fields[name].default for name in ("k", "node", "value", "draws")}
+    texts = {
+        "draws": str(lab.view.draws) if lab.view.draws != SAMPLES else "",
+        "edit": lab.edit,
+        "show": str(lab.shown or "answer") if lab.shown != Lab.shown else "",
+        "by": lab.value if lab.value != Lab.value else "",
+        "against": lab.against,
+    }
+    return explore.encode(lab.view.model_copy(update=usual)) | {name: text for name, text in texts.items() if text}
+
+
+def url(base: str, lab: Lab) -> str:
+    """The link to a view on the page at ``base``."""
+    return explore.address(base, encode(lab), safe=":,=+/")
+
+
+def decode(params: Mapping[str, str]) -> Lab:
+    """The view that query parameters ask for. Raises InputError naming the parameter that is wrong."""
+    theirs = {name: text for name, text in params.items() if name not in ("k", "node", "value")}
+    view = explore.decode({"draws": str(SAMPLES)} | theirs)
+    edit, shown, value = params.get("edit", ""), params.get("show", "1"), params.get("by", "probability")
+    if len(edit) > MAX_EDIT:
+        raise InputError(f"the link's edit has {len(edit):,} characters; at most {MAX_EDIT:,} are accepted")
+    try:
+        edit = str(EditPlan.parse(edit)) if edit else ""
+    except InputError as error:
+        raise InputError(f"the link's edit is not one: {error}") from None
+    if shown != "answer" and not (shown.isascii() and shown.isdecimal() and 1 <= int(shown[:4]) <= 99):
+        raise InputError(f"the link's show is {shown!r:.40}; expected a thought from 1, or answer")
+    if value not in VALUES:
+        raise InputError(f"the link's by is {value!r:.40}; expected {' or '.join(VALUES)}")
+    against = params.get("against", "")
+    if len(against) > MAX_AGAINST or not (against.isprintable() or not against):
+        raise InputError("the link's against is not the name of a checkpoint or the path of a folder")
+    return Lab(view, edit, 0 if shown == "answer" else int(shown), value, against)
 
 
 def open_link() -> None:
@@ -44,19 +112,16 @@ def open_link() -> None:
         state.i_link_error = f"{str(error)[0].upper()}{str(error)[1:]}. Showing the example instead."
     if "x_opened" not in state:  # else the problem chosen on Explore stays
         state.x_opened, state.x_link_error = True, None
-        controls.put(lab.view)
+        picker.put(lab.view)
     listed = lab.against in ("", compute.UNTRAINED, *compute.shipped())
     state.update(
-        i_draws=lab.view.draws,
-        i_edit=lab.edit,
-        i_history=[lab.edit],
-        i_at=0,
-        i_error=None,
-        i_show=lab.shown,
-        i_value=lab.value,
-        i_against=lab.against if listed else controls.OTHER_FOLDER,
+        i_draws=lab.view.draws, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
+        i_value=lab.value, i_against=lab.against if listed else picker.OTHER_FOLDER,
         i_against_folder="" if listed else lab.against,
-    )
+    )  # fmt: skip
+
+
+# --- the edit ---------------------------------------------------------------------------------------------------------
 
 
 def settle(problem: ProsQAProblem) -> None:
@@ -64,62 +129,68 @@ def settle(problem: ProsQAProblem) -> None:
     state = st.session_state
     if state.get("i_problem") == problem:
         return
-    gone = [name for spec in scene() for name in spec.names if name not in problem.idx_to_symbol]
-    state.i_problem, state.i_last = problem, {}
-    if gone:
+    state.i_problem, state.i_error = problem, None
+    if not _fits(plan(), problem):
         state.update(i_edit="", i_history=[""], i_at=0)
-    state.i_error = None
     show_in_widgets()
 
 
-def hands() -> dict[str, str]:
-    """What can be done by hand, by kind; everything else can be typed."""
-    branches = KINDS["swap"].hand
-    found = {kind.name: kind.hand for kind in KINDS.values() if kind.hand not in ("", branches)}
-    return {BRANCHES: branches, **found, TYPED: "As typed"}
-
-
-def with_nodes(kind: str) -> bool:
-    """Whether a kind of ``hands`` takes one set of nodes."""
-    return kind in KINDS and bool(KINDS[kind].nodes)
-
-
-# --- the edit ---------------------------------------------------------------------------------------------------------
-
-
-def scene() -> tuple[EditSpec, ...]:
+def plan() -> EditPlan | None:
+    """The edit; None before the first."""
     text = st.session_state.i_edit
-    return EditPlan.parse(text) if text else ()
+    return EditPlan.parse(text) if text else None
 
 
-def current() -> EditSpec:
-    """The edit that the widgets show: the last one, or the one that is prepared."""
-    edits = scene()
-    return edits[-1] if edits else EditSpec.parse(prepared(st.session_state.i_problem))
+def prepared(t: int = 1) -> EditPlan:
+    """What the page has ready when it opens."""
+    other = st.session_state.i_problem.counterfactual is not None
+    return EditPlan.parse(PRESETS[BUTTONS["swap" if other else "cut"]].format(t=t))
 
 
-def prepared(problem: ProsQAProblem) -> str:
-    return PREPARED if problem.counterfactual is not None else WITHOUT_OTHER
+def ready() -> EditPlan:
+    """The edit, or the one that is prepared."""
+    return plan() or prepared()
 
 
-def apply(text: str) -> None:
-    """Make this the edit, or say why not. Empty text: no edit."""
-    state = st.session_state
+def touched() -> tuple[Touched, ...]:
+    """What the edit that is ready will take out of and put into thoughts."""
+    problem = st.session_state.i_problem
+    return preview(ready(), problem) if _fits(ready(), problem) else ()
+
+
+def why_not(button: str, *, fitted: bool) -> str | None:
+    """Why a button cannot be pressed for this problem and checkpoint."""
+    edits = EditPlan.parse(PRESETS[BUTTONS[button]].format(t=1)) if button in BUTTONS else ready()
+    if edits.needs and not fitted:
+        return "This checkpoint has no node directions yet; see below."
+    asks = edits.source == "counterfactual" or any("other" in name for spec in edits for name in spec.set_names)
+    return NO_OTHER if asks and st.session_state.i_problem.counterfactual is None else None
+
+
+def apply(make: Callable[[], EditPlan | None]) -> None:
+    """Make this the edit (None: no edit), or say why not."""
+    state, before = st.session_state, plan()
     try:
-        text = str(EditPlan.parse(text)) if text else ""
+        made = make()
     except InputError as error:
         state.i_error = str(error)
         return
-    state.i_error = None
-    before = [spec.thoughts for spec in scene()]
+    state.i_error, text = None, str(made or "")
     if text != state.i_edit:
         state.i_history = [*state.i_history[: state.i_at + 1], text][-MAX_STEPS:]
-        state.i_at = len(state.i_history) - 1
-        state.i_edit = text
-    after = [spec.thoughts for spec in scene()]
-    if after and after != before and after[-1] and after[-1][0] > 0:
-        state.i_show = after[-1][0]
+        state.update(i_at=len(state.i_history) - 1, i_edit=text)
+    if made and made[-1].thoughts and [s.thoughts for s in made] != [s.thoughts for s in before or ()]:
+        state.i_show = made[-1].thoughts[0] or state.i_show
     show_in_widgets()
+
+
+def typed() -> None:
+    text = st.session_state.i_text.strip()
+    apply(lambda: EditPlan.parse(text) if text else None)
+
+
+def clear() -> None:
+    apply(lambda: None)
 
 
 def step(by: int) -> None:
@@ -131,185 +202,159 @@ def step(by: int) -> None:
         show_in_widgets()
 
 
-def show_in_widgets() -> None:
-    """Set every widget to the edit."""
-    state, spec = st.session_state, current()
-    kind, out, put = spec.kind, _texts(spec.nodes), []
-    if kind in ("swap", "remove", "add"):
-        kind, put = BRANCHES, _texts(spec.to)
-        if spec.kind == "add":
-            out, put = [], out
-    state.update(
-        i_kind=kind if kind in hands() else TYPED,
-        i_thoughts=[t for t in spec.thoughts if t > 0],
-        i_out=out,
-        i_in=put,
-        i_strength=float(spec.strength),
-        i_estimator=spec.directions,
-        i_keep_norm=spec.keep_norm,
-        i_held=spec.dose == "held",
-        i_text=state.i_edit,
-    )
-
-
-def from_widgets() -> None:
-    """The edit that the widgets ask for, in place of the one they showed."""
-    state = st.session_state
-    kind, out, put = state.i_kind, list(state.i_out), list(state.i_in)
-    if kind == TYPED:
-        return
-    if kind == BRANCHES:
-        kind = "swap" if out and put else "remove" if out else "add"
-        if not out and not put:
-            apply("&".join(map(str, scene()[:-1])))
-            return
-    nodes, to = out, put
-    if kind == "add":
-        nodes, to = put, []
-    try:
-        spec = EditSpec(
-            kind,
-            tuple(state.i_thoughts),
-            _nodes(nodes) if with_nodes(kind) else None,
-            _nodes(to) if kind == "swap" else None,
-            directions=state.i_estimator,
-            strength=float(state.i_strength),
-            keep_norm=state.i_keep_norm,
-            dose="held" if state.i_held and "dose" in KINDS[kind].takes else "fitted",
-            seed=current().seed,
-        )
-        edits = EditPlan((*scene()[:-1], spec))
-    except InputError as error:
-        state.i_error = str(error)
-        return
-    apply(str(edits))
-
-
-def choose(kind: str) -> None:
-    """Another kind of edit of the same thoughts, with the nodes it starts from."""
-    state = st.session_state
-    known = KINDS.get(kind)
-    if kind == BRANCHES:
-        state.i_out, state.i_in = ["target-branch"], []
-    elif kind == "write":
-        state.i_out = []
-    elif known is not None and known.nodes:
-        state.i_out = [known.nodes]
-    if kind == "scale":
-        state.i_strength = 0.0
-    elif state.i_strength == 0:
-        state.i_strength = 1.0
-    if kind == "permute" and len(state.i_thoughts) < 2:
-        state.i_thoughts = [1, 2, 3]
-    from_widgets()
+def press(button: str) -> None:
+    """One of BUTTONS, at the thoughts chosen; or any name of a control, of the edit that is ready."""
+    if button in BUTTONS:
+        at = "+".join(map(str, st.session_state.i_thoughts or (1,)))
+        apply(lambda: EditPlan.parse(PRESETS[BUTTONS[button]].format(t=at)))
+    else:
+        apply(lambda: EditPlan(replace(spec, control=button) for spec in ready()))
 
 
 def add_another() -> None:
     """Keep the edit, and start another of the next thought."""
-    state = st.session_state
-    last = max((t for spec in scene() for t in spec.thoughts), default=0)
-    text = PREPARED if state.i_problem.counterfactual is not None else WITHOUT_OTHER
-    apply(f"{state.i_edit}&{replace(EditSpec.parse(text), thoughts=(last + 1,))}")
+    edits = plan() or ()
+    last = max((t for spec in edits for t in spec.thoughts), default=0)
+    apply(lambda: EditPlan((*edits, *prepared(last + 1))))
 
 
-def preset(kind: str) -> None:
-    """One of the buttons, at the thoughts chosen."""
-    state = st.session_state
-    thoughts = tuple(state.i_thoughts) or (1,)
-    if kind == "random":
-        edits = scene() or (EditSpec.parse(prepared(state.i_problem)),)
-        try:
-            apply(str(EditPlan(replace(spec, control="random") for spec in edits)))
-        except InputError as error:
-            state.i_error = str(error)
+def _fits(edits: EditPlan | None, problem: ProsQAProblem) -> bool:
+    """Whether every node that edits name is in the graph."""
+    return edits is None or set(edits.names) <= set(problem.idx_to_symbol)
+
+
+# --- widgets ----------------------------------------------------------------------------------------------------------
+
+
+def hands() -> dict[str, str]:
+    """What can be done by hand: the first kind of each label -> the label; everything else can be typed."""
+    first: dict[str, str] = {}
+    for kind in KINDS.values():
+        if kind.hand:
+            first.setdefault(kind.hand, kind.name)
+    return {name: label for label, name in first.items()} | {TYPED: "As typed"}
+
+
+def group(name: str) -> tuple[Kind, ...]:
+    """The kinds of one entry of ``hands``; none of what can only be typed."""
+    return tuple(kind for kind in KINDS.values() if kind.hand and kind.hand == hands().get(name))
+
+
+def node_widgets(name: str) -> dict[str, str]:
+    """Widgets for sets of nodes that an entry of ``hands`` has: key -> label."""
+    kinds = group(name)
+    if any(kind.to for kind in kinds):
+        return {"i_out": "Take out", "i_in": "Put in"}
+    return {"i_out": "Nodes"} if any(kind.nodes for kind in kinds) else {}
+
+
+def show_in_widgets() -> None:
+    """Set every widget to the edit, of several to the last."""
+    state, spec = st.session_state, ready()[-1]
+    name = next((name for name in hands() if spec.row in group(name)), TYPED)
+    out, put = _texts(spec.nodes), _texts(spec.to)
+    if "i_in" in node_widgets(name) and _moves(spec.row) == (False, True):
+        out, put = [], out
+    state.update(
+        i_kind=name, i_thoughts=[t for t in spec.thoughts if t > 0], i_out=out, i_in=put,
+        i_strength=float(spec.strength), i_estimator=spec.directions, i_keep_norm=spec.keep_norm,
+        i_held=spec.dose == "held", i_text=state.i_edit,
+    )  # fmt: skip
+
+
+def from_widgets() -> None:
+    """The edit that the widgets ask for, in place of the last one."""
+    state, before = st.session_state, (plan() or ())[:-1]
+    kinds, sets = group(state.i_kind), [list(state[key]) for key in node_widgets(state.i_kind)]
+    if not kinds:
         return
-    texts = {
-        "swap": "swap:strength=1.5",
-        "cut": "remove:",
-        "transplant": "transplant:",
-        "compose": "write:nodes=nothing",
-    }
-    name, _, options = texts[kind].partition(":")
-    at = "+".join(map(str, thoughts))
-    apply(f"{name}:t={at}" + (f",{options}" if options else ""))
+    row = kinds[0]
+    if len(sets) == 2:
+        fitting = [kind for kind in kinds if _moves(kind) == (bool(sets[0]), bool(sets[1]))]
+        if not fitting:
+            apply(lambda: EditPlan(before) if before else None)
+            return
+        row = fitting[0]
+        sets.sort(key=bool, reverse=True)
+    nodes, to = (*map(_nodes, sets), None, None)[:2]
+
+    def made() -> EditPlan:
+        spec = EditSpec(
+            row.name, tuple(state.i_thoughts), nodes if row.nodes else None, to if row.to else None,
+            directions=state.i_estimator, strength=float(state.i_strength), keep_norm=state.i_keep_norm,
+            dose="held" if state.i_held and "dose" in row.takes else "fitted", seed=ready()[-1].seed,
+        )  # fmt: skip
+        return EditPlan((*before, spec))
+
+    apply(made)
 
 
-def touched(
-    problem: ProsQAProblem, t: int, edits: tuple[EditSpec, ...] = ()
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Nodes that edits (by default those of the page) take out of and put into thought t."""
-    plan = EditPlan(edits or scene() or (current(),))
-    if not set(plan.names) <= set(problem.idx_to_symbol):
-        return (), ()
-    found = [entry for entry in preview(plan, problem) if entry.t == t]
-    out, put = ({v for entry in found for v in nodes(entry)} for nodes in (lambda e: e.out, lambda e: e.put))
-    return tuple(sorted(out)), tuple(sorted(put))
-
-
-def click(problem: ProsQAProblem, node: int) -> None:
-    """Toggle a node: what the thought should hold is taken out, anything else is put in."""
-    state, spec = st.session_state, current()
-    thoughts = tuple(state.i_thoughts) or (1,)
-    t = state.i_show if state.i_show in thoughts else thoughts[0]
-    if with_nodes(state.i_kind):
-        state.i_out = _names(problem, _members(spec, problem, t) ^ {node})
-    else:
-        out: tuple[int, ...] = ()
-        put: tuple[int, ...] = ()
-        if state.i_edit and state.i_kind == BRANCHES:  # what is only prepared is not added to
-            out, put = touched(problem, t, (replace(spec, control=""),))
-        if node in problem.frontier(t) and node not in put:
-            out = tuple({*out} ^ {node})
-        else:
-            put = tuple({*put} ^ {node})
-        state.i_kind, state.i_out, state.i_in = BRANCHES, _names(problem, out), _names(problem, put)
+def chosen() -> None:
+    """Another kind of edit of the same thoughts, with the nodes and the strength it starts from."""
+    state = st.session_state
+    kinds = group(state.i_kind)
+    if kinds:
+        row = kinds[0]
+        state.update(i_out=[row.nodes] if row.nodes and not row.replaces else [], i_in=[])
+        state.i_strength = row.start if row.start != 1 else state.i_strength or 1.0
+        if len(state.i_thoughts) < row.least:
+            state.i_thoughts = list(range(1, row.least + 2))
     from_widgets()
 
 
-def _members(spec: EditSpec, problem: ProsQAProblem, t: int) -> frozenset[int]:
-    """The nodes of ``nodes`` at thought t."""
-    known = set(spec.names) <= set(problem.idx_to_symbol)
-    return (spec.members(problem, t)[0] if known else None) or frozenset()
-
-
-def _names(problem: ProsQAProblem, nodes: Iterable[int]) -> list[str]:
-    return [_text(problem.idx_to_symbol[v]) for v in sorted(nodes)]
-
-
-# --- options of widgets -----------------------------------------------------------------------------------------------
+def click(node: int) -> None:
+    """Toggle a node: what the thought should hold is taken out, anything else is put in."""
+    state, spec = st.session_state, replace(ready()[-1], control="")
+    problem, thoughts = state.i_problem, state.i_thoughts or [1]
+    t = state.i_show if state.i_show in thoughts else thoughts[0]
+    fits, widgets = _fits(EditPlan((spec,)), problem), node_widgets(state.i_kind)
+    if "i_out" in widgets and "i_in" not in widgets:
+        nodes = (spec.members(problem, t)[0] if fits else None) or frozenset()
+        state.i_out = _named(problem, nodes ^ {node})
+    else:
+        # What is only prepared is not added to.
+        change = spec.change(problem, t) if state.i_edit and widgets and fits else None
+        out, put = change or (frozenset(), frozenset())
+        if node in problem.frontier(t) and node not in put:
+            out ^= {node}
+        else:
+            put ^= {node}
+        state.update(i_kind=CLICKED, i_out=_named(problem, out), i_in=_named(problem, put))
+    from_widgets()
 
 
 def node_options(problem: ProsQAProblem, chosen: Sequence[str]) -> list[str]:
     """Named sets, then nodes by distance; whatever is chosen is among them."""
     order = sorted(range(problem.n_nodes), key=lambda v: (problem.distance[v], problem.idx_to_symbol[v]))
     sets = [name for name in NODE_SETS if name != "nothing" and (problem.counterfactual or "other" not in name)]
-    options = [*sets, *(_text(problem.idx_to_symbol[v]) for v in order)]
-    return [*options, *(text for text in chosen if text not in options)]
+    return list(dict.fromkeys([*sets, *(_text(problem.idx_to_symbol[v]) for v in order), *chosen]))
 
 
 def option_label(problem: ProsQAProblem, text: str) -> str:
     part = Nodes.parse(text).parts[0]
-    if part.is_set:
-        return part_text(part)
-    if part.name not in problem.idx_to_symbol:
-        return part.name
+    if part.is_set or part.name not in problem.idx_to_symbol:
+        return part.describe(display_name)
     distance = problem.distance[problem.idx_to_symbol.index(part.name)]
-    return f"{part_text(part)} · {'out of reach' if distance == float('inf') else f'{distance:.0f}'}"
+    return f"{part.describe(display_name)} · {'out of reach' if distance == float('inf') else f'{distance:.0f}'}"
 
 
-def estimators() -> tuple[str, ...]:
-    return ESTIMATORS
+def _moves(row: Kind) -> tuple[bool, bool]:
+    """Whether a kind takes nodes out, and whether it puts nodes in."""
+    out, put = row.sets(frozenset({0}), frozenset({1}), frozenset())
+    return bool(out), bool(put)
+
+
+def _named(problem: ProsQAProblem, nodes: Iterable[int]) -> list[str]:
+    return [_text(problem.idx_to_symbol[v]) for v in sorted(nodes)]
 
 
 def _text(name: str) -> str:
-    return str(Nodes((NodePart(name, False),)))
+    return str(NodePart(name, False))
 
 
 def _texts(nodes: Nodes | None) -> list[str]:
-    if nodes is None:
-        return []
-    return [str(Nodes((part,))) for part in nodes.parts if part.name != "nothing" or not part.is_set]
+    return [str(part) for part in nodes.parts if part.name != "nothing" or not part.is_set] if nodes else []
 
 
 def _nodes(texts: Sequence[str]) -> Nodes:
-    return Nodes.parse("+".join(texts)) if texts else Nodes((NodePart("nothing", True),))
+    return Nodes.parse("+".join(texts) or "nothing")

@@ -6,7 +6,7 @@ same object, so they cannot disagree. "Before" is the clean run, "after" the edi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,39 +14,23 @@ import numpy as np
 from model.errors import InputError
 from model.files import write_csv
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, Floats, percent
+from model.stats import Estimate, Floats, mean, percent
 from probing.draw import export as draw
 from probing.draw import html
 from probing.draw.marks import theme_of
 from probing.draw.of_report import graph_of, heatmap_of, question
-from probing.draw.values import (
-    Chart,
-    Figure,
-    Graph,
-    HeatColumn,
-    Heatmap,
-    Reference,
-    Scale,
-    Series,
-    Words,
-    display_name,
-    unique,
-)
+from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words, display_name, unique
+from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, Side
-from probing.edit.spec import EditPlan, EditSpec, NodePart, scene_controls
-from probing.read.report import estimate
 
-KINDS = ("before-after", "effects", "searches", "drift", "changes")
 VALUES = {
     "probability": "probability of each node as the next step",
-    "weight": "weight of each node's write direction in the thought (1: as fitted)",
+    "weight": "coefficient of each node's direction in the thought (1: as fitted)",
 }
+"""What nodes can be coloured by, as links say it."""
+VALUE_NAMES = {"probability": "probability", "weight": "coefficient"}
 BEFORE, AFTER = "before", "after"
-LABELS = {
-    BEFORE: "before", AFTER: "the edit", "random": "random direction, same length",
-    "unreachable": "nodes out of reach instead", "neither": "nodes that lead to neither instead",
-    "other-step": "the same at another thought", "identity": "nothing changed (identity)",
-}  # fmt: skip
+LABELS = {BEFORE: "before", AFTER: "the edit"} | {row.name: row.label for row in CONTROLS.values()}
 """Runs in the order they are shown."""
 FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
 
@@ -56,124 +40,82 @@ FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
 
 @dataclass(frozen=True)
 class Run:
-    """The answers of one run after all its thoughts, over the draws."""
+    """The answers of one run after all its thoughts, over the prompt samples."""
 
     name: str
     """A key of LABELS, or the name of a checkpoint compared with."""
     label: str
     p_other: Estimate
     """Probability of the other candidate, of the two."""
-    draws: tuple[float, ...]
-    """The same, draw by draw."""
+    samples: tuple[float, ...]
+    """The same, sample by sample."""
     follows: int
-    """Draws that answer with the other candidate."""
+    """Samples that answer with the other candidate."""
     neither: int
-    """Draws in which the likeliest token of all is no candidate."""
+    """Samples in which the most probable token of all is no candidate."""
 
     @property
     def n(self) -> int:
-        return len(self.draws)
+        return len(self.samples)
 
 
 def run_of(side: Side, name: str, label: str) -> Run:
     p_other = 1 - side.p_target[:, -1]
-    found = estimate(p_other)
-    assert found is not None
-    return Run(
-        name, label, found, tuple(p_other.tolist()), int((side.log_odds[:, -1] < 0).sum()),
-        int(side.neither[:, -1].sum()),
-    )  # fmt: skip
+    follows, neither = int((side.log_odds[:, -1] < 0).sum()), int(side.neither[:, -1].sum())
+    return Run(name, label, _sure(p_other), tuple(p_other.tolist()), follows, neither)
 
 
 def runs(result: Intervention) -> tuple[Run, ...]:
     """Before, the edit, and every other control that exists, in the order of LABELS."""
     sides = {BEFORE: result.clean, AFTER: result.edited, **result.controls}
-    sides.pop(EditSpec.parse(result.edits[0]).control, None)  # the edit is this control itself
+    sides.pop(result.plan[0].control, None)  # the edit is this control itself
     return tuple(run_of(sides[name], name, label) for name, label in LABELS.items() if name in sides)
 
 
 def missing_controls(result: Intervention) -> tuple[str, ...]:
     """Labels of controls that the edit has, but that do not exist for this problem."""
-    scene = tuple(map(EditSpec.parse, result.edits))
-    return tuple(LABELS[name] for name in LABELS if name in scene_controls(scene) and name not in result.controls)
+    return tuple(LABELS[name] for name in result.plan.controls() if name not in result.controls)
 
 
 def said(run: Run, problem: ProsQAProblem) -> tuple[str | None, float]:
-    """The candidate answered with in most draws and its mean probability of the two; None where it is a coin toss."""
-    target, other = (display_name(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    """The candidate answered with in most samples and its mean probability of the two; None where it is a coin toss."""
     p = run.p_other.value
     if 0.25 < p < 0.75:
-        return None, max(p, 1 - p)
-    return (other, p) if p > 0.5 else (target, 1 - p)
+        return None, p
+    node, p = (problem.neg_target, p) if p > 0.5 else (problem.target, 1 - p)
+    return problem.idx_to_symbol[node], p
+
+
+def answer(run: Run, problem: ProsQAProblem, show: Callable[[str], str] = display_name) -> str:
+    """``rempus, 97.5 % (4 of 4 prompt samples)``; ``show`` is how a name is written."""
+    name, p = said(run, problem)
+    other = problem.idx_to_symbol[problem.neg_target]
+    what = f"{show('undecided')}, {show(other)}" if name is None else show(name)
+    count = run.follows if name in (None, other) else run.n - run.follows
+    return f"{what}, {percent(p)} ({count} of {run.n} prompt samples)"
+
+
+def beside(result: Intervention) -> str:
+    """What the controls did, in a sentence; empty without any."""
+    controls = [f"{run.label} {run.follows} of {run.n}" for run in runs(result)[2:]]
+    other = display_name(result.problem.idx_to_symbol[result.problem.neg_target])
+    return f"Prompt samples that answer {other} under the controls: {', '.join(controls)}." if controls else ""
 
 
 def answer_words(result: Intervention) -> str:
     """Answer before and after, then every control, in one paragraph."""
-    problem, found = result.problem, runs(result)
-    before, after = (_said(run, problem) for run in found[:2])
-    text = f"Before: {before}. After {describe(result.edits)}: {after}."
-    controls = [f"{run.label} {run.follows} of {run.n}" for run in found[2:]]
-    other = display_name(problem.idx_to_symbol[problem.neg_target])
-    if controls:
-        text += f" Draws that answer {other} under the controls: {', '.join(controls)}."
-    return text
-
-
-def _said(run: Run, problem: ProsQAProblem) -> str:
-    name, p = said(run, problem)
-    of = "in the one draw" if run.n == 1 else f"{run.n} draws"
-    if name is None:
-        other = display_name(problem.idx_to_symbol[problem.neg_target])
-        return f"undecided, {other} {100 * run.p_other.value:.0f} % ({of})"
-    return f"{name}, {100 * p:.0f} % ({of})"
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def describe(edits: tuple[str, ...]) -> str:
-    """What edits do, in words that go on after "After": "swapping the branches in thought 1"."""
-    return EditPlan(map(EditSpec.parse, edits)).describe(display_name)
-
-
-def part_text(part: NodePart) -> str:
-    """A named set or a node, in words."""
-    return part.describe(display_name)
+    before, after = (answer(run, result.problem) for run in runs(result)[:2])
+    return f"Before: {before}. After {result.plan.describe(display_name)}: {after}. {beside(result)}".strip()
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def figure(
-    result: Intervention,
-    kind: str,
-    *,
-    thought: int | None = None,
-    value: str = "probability",
-    extra: Sequence[Run] = (),
-) -> Figure:
-    """A picture of one of KINDS. ``thought`` is the one looked at (None: the answer state), ``extra`` runs of another
-    checkpoint beside the effects. Raises InputError for anything unknown or out of range."""
-    match kind:
-        case "before-after":
-            return pair(result, thought, value=value)
-        case "effects":
-            return effects(result, extra)
-        case "searches":
-            return searches(result, thought)
-        case "drift":
-            return drift(result, thought)
-        case "changes":
-            return changes(result, thought)
-        case _:
-            raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
 
 
 def has_value(result: Intervention, value: str, thought: int | None) -> bool:
     """Whether nodes have such a value at a thought (None: the answer state)."""
     if value == "probability":
         return True
-    weights = result.clean.weights
+    weights = result.clean.coefficients
     return weights is not None and thought is not None and bool(np.isfinite(weights[:, thought - 1]).all())
 
 
@@ -189,8 +131,8 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     if thought is None or thought > n_fed:  # a run cut short answers from its last state
         return np.exp(side.states[:, -1])
     if value == "weight":
-        assert side.weights is not None
-        return side.weights[:, thought - 1]
+        assert side.coefficients is not None
+        return side.coefficients[:, thought - 1]
     return np.exp(side.fed[:, thought - 1])
 
 
@@ -219,7 +161,7 @@ def pair(
     for state, (run, side) in enumerate(((BEFORE, result.clean), (AFTER, result.edited))):
         estimates = _columns(found[state])
         heading = f"{run.capitalize()}: {_state_words(result, run, thought)}"
-        tips = [((scale.value, e.text(bounds=bounds)),) for e in estimates]
+        tips = [((VALUE_NAMES[value], e.text(bounds=bounds)),) for e in estimates]
         graphs.append(
             graph_of(
                 problem, estimates, state=state, thought=thought, scale=scale, heading=heading,
@@ -237,7 +179,7 @@ def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
     series = []
     for run, label in zip(found, labels, strict=True):
         source = run.name if run.name in LABELS else "untrained"
-        cases = Series(name=f"{label}, samples", x=(label,) * run.n, y=run.draws, source=source, faint=True)
+        cases = Series(name=f"{label}, samples", x=(label,) * run.n, y=run.samples, source=source, faint=True)
         neither = f"; the most probable token is no candidate in {run.neither}" if run.neither else ""
         strong = Series.of(label, [label], [run.p_other], source=source, labels=(f"{run.follows} of {run.n}{neither}",))
         series += [cases, strong]
@@ -258,7 +200,7 @@ def searches(result: Intervention, thought: int | None = None) -> Chart:
     states = later(result)
     x, series = _names(states), []
     for name, role, pairs in (
-        ("the question asked", "target", [state.own for state in states]),
+        ("the queried question", "target", [state.own for state in states]),
         ("the counterfactual question", "other candidate", [state.other for state in states]),
     ):
         series.append(Series.of(f"{name}, before", x, [p[0] for p in pairs], group=role, control=True, shade=False)
@@ -328,10 +270,9 @@ def _columns(values: Floats) -> list[Estimate]:
 
 
 def _words(result: Intervention, what: str = "", alt: str = "") -> Words:
-    draws = (
-        "one prompt sample, so no intervals" if result.n_draws == 1 else f"mean of n = {result.n_draws} prompt samples"
-    )
-    caption = f"{what}{draws}, seed {result.seed}. Edit: {' & '.join(result.edits)}."
+    n = result.n_draws
+    samples = "one prompt sample, so no intervals" if n == 1 else f"mean of n = {n} prompt samples"
+    caption = f"{what}{samples}, seed {result.seed}. Edit: {' & '.join(map(str, result.plan))}."
     return Words(
         title=question(result.problem), answer=answer_words(result), caption=caption[0].upper() + caption[1:], alt=alt
     )
@@ -342,12 +283,12 @@ def _state_words(result: Intervention, run: str, thought: int | None) -> str:
         return "the answer state"
     if run == AFTER and thought > result.edited.fed.shape[1]:
         return f"cut after {result.edited.fed.shape[1]} thoughts"
-    edited = any(thought in EditSpec.parse(text).thoughts for text in result.edits)
+    edited = any(thought in spec.thoughts for spec in result.plan)
     return f"thought {thought}" + (", edited" if edited and run == AFTER else "")
 
 
 def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str, ...]:
-    """Where the probability of the state is: on the asked question's frontier and on the other question's."""
+    """Where the probability of the state is: on the queried question's frontier and on the counterfactual one's."""
     if thought is None or thought > side.fed.shape[1]:
         return ("no node should be held any more",)
     p = np.exp(side.fed[:, thought - 1]).mean(axis=0)
@@ -356,7 +297,7 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
     other = result.problem.counterfactual
     if other is not None:
         mass = float(p[sorted(other.frontier(thought))].sum())
-        lines.append(f"{percent(mass)} on those of the question whose answer is the other candidate")
+        lines.append(f"{percent(mass)} on those of the counterfactual question")
     return tuple(lines)
 
 
@@ -372,7 +313,7 @@ class Later:
     kl: dict[str, Estimate]
     """Run -> KL(before || run) of the next-token distribution, nats; the edit and its controls."""
     own: tuple[Estimate, Estimate]
-    """Probability on the asked question's frontier, before and after."""
+    """Probability on the queried question's frontier, before and after."""
     other: tuple[Estimate, Estimate]
     """The same for the question whose answer is the other candidate; zero where there is none."""
 
@@ -393,7 +334,7 @@ def later(result: Intervention) -> tuple[Later, ...]:
 
 
 def _sure(values: np.ndarray) -> Estimate:
-    found = estimate(values)
+    found = mean(values)
     assert found is not None
     return found
 
@@ -431,9 +372,9 @@ def export(
 def table(result: Intervention) -> str:
     """Every number of the picture in long form, as CSV.
 
-    ``what``: p_other (probability of the other candidate, of the two), follows (share of draws that answer with it),
-    probability (of a node, in a thought as it was fed), mass and other_mass (on either question's frontier), kl (from
-    the run before, nats). ``thought`` is empty for the answer state, ``low`` and ``high`` for a single draw.
+    ``what``: p_other (probability of the other candidate, of the two), follows (share of prompt samples that answer
+    with it), probability (of a node, in a thought as it was fed), mass and other_mass (on either question's frontier),
+    kl (from the run before, nats). ``thought`` is empty for the answer state, ``low`` and ``high`` for a single sample.
     """
     lines: list[tuple[object, ...]] = []
     for run in runs(result):

@@ -234,6 +234,8 @@ class Kind:
     """How many thoughts it needs at least ..."""
     most: int | None = None
     """... and takes at most."""
+    start: float = 1.0
+    """The strength that the page begins with."""
     needs: frozenset[str] = frozenset()
     """"directions" of the thoughts edited, "fitted": any of the fitted values."""
     source: Literal["plain", "counterfactual", "rewired"] = "plain"
@@ -365,14 +367,15 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
          sets=put_in, empty=True, replaces=True, needs=_DIRECTIONS),
     Kind("transplant", "interchange intervention: replace by thought t of the counterfactual question's run",
          "transplanting {where} from the counterfactual question", _from_source,
-         hand="Transplant from the counterfactual question", replaces=True, source="counterfactual"),
+         hand="Interchange intervention (transplant)", replaces=True, source="counterfactual"),
     Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
          hand="Keep only these nodes", nodes="target-branch", options=_DOSED, sets=all_but, empty=True,
          needs=_DIRECTIONS, no_controls=frozenset({"neither"})),
     Kind("scale", "multiply the nodes' directions by the strength", "scaling {nodes} in {where} by {strength}", _scale,
-         hand="Scale these nodes", nodes="target-branch", options=_DOSED, opposes=False, needs=_DIRECTIONS),
+         hand="Scale these nodes", nodes="target-branch", options=_DOSED, opposes=False, start=0.0,
+         needs=_DIRECTIONS),
     Kind("project", "directional ablation: project the span of the nodes' directions out of the thought",
-         "projecting {nodes} out of {where}", _project, hand="Project these nodes out", also=("project-out",),
+         "projecting {nodes} out of {where}", _project, hand="Directional ablation", also=("project-out",),
          nodes="target-branch", needs=_DIRECTIONS),
     Kind("zero", "replace by zeros", "setting {where} to zero", _zero, hand="Zero", replaces=True),
     Kind("mean", "replace by the mean of thought t over many problems",
