@@ -134,6 +134,12 @@ class _Page:
         style: dict[str, Any] = {"color": self.theme.text, "fontsize": SIZE, "va": "center", "ha": "left"} | options
         self.axes.text(x, y, text, bbox=box, parse_math=False, **style)
 
+    def lines(self, x: float, y: float, lines: Sequence[str], step: float, **options: Any) -> float:
+        """Texts below each other; returns where the next would stand."""
+        for i, line in enumerate(lines):
+            self.text(x, y + step * i, line, **options)
+        return y + step * len(lines)
+
     def line(self, points: Sequence[Point], **options: Any) -> None:
         style: dict[str, Any] = {"color": self.theme.text, "lw": 1, "solid_capstyle": "round"} | options
         self.axes.plot(*zip(*points, strict=True), **style)
@@ -182,14 +188,9 @@ def _head_height(title: str, answer: str, width: float) -> float:
 
 def _head(page: _Page, title: str, answer: str) -> float:
     """Title and answer; returns where what follows may begin."""
-    inner, y = page.width - 2 * MARGIN, 26.0
-    for line in wrap(title, inner, 13):
-        page.text(MARGIN, y, line, fontsize=13, fontweight="bold")
-        y += 17
-    for line in wrap(answer, inner, 8.5):
-        page.text(MARGIN, y, line, fontsize=8.5, color=page.theme.muted)
-        y += 12
-    return y
+    y = page.lines(MARGIN, 26, wrap(title, page.width - 2 * MARGIN, 13), 17, fontsize=13, fontweight="bold")
+    lines = wrap(answer, page.width - 2 * MARGIN, 8.5)
+    return page.lines(MARGIN, y, lines, 12, fontsize=8.5, color=page.theme.muted)
 
 
 def _foot_height(caption: str, width: float) -> float:
@@ -198,10 +199,7 @@ def _foot_height(caption: str, width: float) -> float:
 
 def _foot(page: _Page, caption: str) -> None:
     lines = wrap(caption, page.width - 2 * MARGIN, SMALL)
-    y = page.height - 10 * len(lines) - 6
-    for line in lines:
-        page.text(MARGIN, y, line, fontsize=SMALL, color=page.theme.muted)
-        y += 10
+    page.lines(MARGIN, page.height - 10 * len(lines) - 6, lines, 10, fontsize=SMALL, color=page.theme.muted)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -600,12 +598,8 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> _Page:
     for i, chart in enumerate(charts):
         row, column = divmod(i, across)
         left, above = MARGIN + column * cell_width, y + row * cell_height
-        for line in titles[i]:
-            page.text(left, above + 8, line, fontsize=9, fontweight="bold")
-            above += 13
-        for line in notes[i]:
-            page.text(left, above + 7, line, fontsize=SMALL, color=theme.muted)
-            above += 10
+        below = page.lines(left, above + 8, titles[i], 13, fontsize=9, fontweight="bold")
+        page.lines(left, below - 1, notes[i], 10, fontsize=SMALL, color=theme.muted)
         at = y + row * cell_height + title_room
         box = (left + gutter, at, plot_width, plot_heights[i])
         axes = page.axes_at(*box)
@@ -855,6 +849,8 @@ def _tree(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
     box = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
     for series, mark in zip(chart.series, marks, strict=True):
         spots = [place[label.split(" ")[0]] for label in series.labels or ()]
+        if not spots:
+            continue
         axes.scatter(
             [x for x, _ in spots], [y for _, y in spots], s=40 + 500 * np.nan_to_num(_numbers(series.y)),
             color=mark.colour, label=series.name, marker=mark.marker.static or "o",
@@ -884,6 +880,3 @@ def _errors(series: Series) -> Floats | None:
 
 def _numbers(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-__all__ = ["StaticFormat", "render", "text_width", "wrap"]
