@@ -151,18 +151,12 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
         style |= {"shadowBlur": 12, "shadowColor": theme.text}
     shape = SHAPE[node.role]
     return {
-        "id": str(node.id),
-        "name": printed(node.value, value.scale),
-        "value": [node.x, node.y],
-        "symbol": shape.echarts,
-        "symbolKeepAspect": True,
-        "symbolSize": round(size * shape.size),
-        "itemStyle": style,
+        "id": str(node.id), "name": printed(node.value, value.scale), "value": [node.x, node.y],
+        "symbol": shape.echarts, "symbolKeepAspect": True, "symbolSize": round(size * shape.size), "itemStyle": style,
         # The chosen node may also come from the list or the link, so a click alone changes no style.
-        "select": {"itemStyle": style},
+        "select": {"itemStyle": style}, "tooltip": {"formatter": _node_tip(node, value)},
         "label": {"show": True, "position": "inside", "color": theme.ink(fill), "fontSize": 11 if size > 24 else 9},
-        "tooltip": {"formatter": _node_tip(node, value)},
-    }
+    }  # fmt: skip
 
 
 def _node_tip(node: Node, value: Graph) -> str:
@@ -184,17 +178,12 @@ def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
     # How far the control point lies to the left of the straight line, as a share of its length: ECharts' curveness.
     left = ((cy - (ay + by) / 2) * (bx - ax) - (cx - (ax + bx) / 2) * (by - ay)) / length**2
     names = (value.nodes[v].name for v in (edge.source, edge.target))
+    style = {"color": theme.edge_of(edge), "width": 2.4 if edge.on_path else 1.1, "curveness": round(left, 4)}
     return {
-        "source": str(edge.source),
-        "target": str(edge.target),
-        "lineStyle": {
-            "color": theme.edge_of(edge),
-            "width": 2.4 if edge.on_path else 1.1,
-            "opacity": 1 if edge.reachable else 0.55,
-            "curveness": round(left, 4),
-        },
+        "source": str(edge.source), "target": str(edge.target),
+        "lineStyle": style | {"opacity": 1 if edge.reachable else 0.55},
         "tooltip": {"formatter": "every {} is a {}".format(*map(safe, names))},
-    }
+    }  # fmt: skip
 
 
 def _name(node: Node, theme: Theme, size: int) -> Option:
@@ -206,24 +195,16 @@ def _name(node: Node, theme: Theme, size: int) -> Option:
 
 def _badge(node: Node, theme: Theme) -> Option:
     colour = theme.badge_of(node)
-    return {
-        "value": [node.x, node.y],
-        "name": node.badge,
-        "itemStyle": {"color": colour, "borderColor": theme.background, "borderWidth": 1.5},
-        "label": {"color": theme.ink(colour)},
-    }
+    style = {"color": colour, "borderColor": theme.background, "borderWidth": 1.5}
+    label = {"color": theme.ink(colour)}
+    return {"value": [node.x, node.y], "name": node.badge, "itemStyle": style, "label": label}
 
 
 def _distances(value: Graph, theme: Theme) -> Option:
     names = [f"{text} hop{'' if text == '1' else 's'}" if text != "0" else "root" for _, text in value.columns]
     names += [""] * (int(value.width) + 1 - len(names))
-    return {
-        "type": "category",
-        "position": "top",
-        "data": [{"value": name, "textStyle": lit(d == value.thought, theme)} for d, name in enumerate(names)],
-        "axisLabel": {"interval": 0, "fontSize": 12},
-        **BARE,
-    }
+    data = [{"value": name, "textStyle": lit(d == value.thought, theme)} for d, name in enumerate(names)]
+    return {"type": "category", "position": "top", "data": data, "axisLabel": {"interval": 0, "fontSize": 12}, **BARE}
 
 
 # --- the heatmap ------------------------------------------------------------------------------------------------------
@@ -252,62 +233,37 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
     ends = [(low, high, ramp)] + ([(0.0, 1.0, greys)] if done else [])
     common = {"type": "heatmap", "label": _label(fontSize=10)}
     names = unique(shown(row.label if row.role == "marker" else row.name, 20) for row in value.rows)
+    heads = [{"value": c.label, "textStyle": lit(c.state == value.cursor, theme)} for c in value.columns]
+    sides = [
+        {"value": name, "textStyle": _row_style(row, theme, selected)}
+        for name, row in zip(names, value.rows, strict=True)
+    ]
+    stripes = [faded(theme.text, 0.07 if c.state == value.cursor else 0) for c in value.columns]
     return {
-        "animation": False,
-        "grid": {"left": 4, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
+        "animation": False, "grid": {"left": 4, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
         "tooltip": _TIP,
         "xAxis": {
-            "type": "category",
-            "position": "top",
-            "data": [
-                {"value": column.label, "textStyle": lit(column.state == value.cursor, theme)}
-                for column in value.columns
-            ],
-            **_named("thought", theme, 24),
-            "axisLabel": {"interval": 0, "fontSize": 12},
-            **BARE,
-            "splitArea": {
-                "show": True,
-                "areaStyle": {
-                    "color": [faded(theme.text, 0.07 if c.state == value.cursor else 0) for c in value.columns]
-                },
-            },
+            "type": "category", "position": "top", "data": heads, **_named("thought", theme, 24),
+            "axisLabel": {"interval": 0, "fontSize": 12}, **BARE,
+            "splitArea": {"show": True, "areaStyle": {"color": stripes}},
         },
         "yAxis": {
-            "type": "category",
-            "inverse": True,
-            "data": [
-                {"value": name, "textStyle": _row_style(row, theme, selected)}
-                for name, row in zip(names, value.rows, strict=True)
-            ],
-            "axisLabel": {"interval": 0, "fontSize": 11},
-            **BARE,
+            "type": "category", "inverse": True, "data": sides, "axisLabel": {"interval": 0, "fontSize": 11}, **BARE,
             "splitLine": {"show": True, "lineStyle": {"color": theme.faint, "opacity": 0.5}},
         },
         "visualMap": [
             {
-                "show": i == 0,
-                "min": least,
-                "max": most,
-                "seriesIndex": i,
-                "dimension": 2,
-                "inRange": {"color": colours},
-                "orient": "horizontal",
-                "right": 0,
-                "bottom": 0,
-                "itemWidth": 10,
-                "itemHeight": 110,
-                "text": [f"{most:.3g}", f"{value.scale.value}  {least:.3g}"],
+                "show": i == 0, "min": least, "max": most, "seriesIndex": i, "dimension": 2, "hoverLink": False,
+                "inRange": {"color": colours}, "orient": "horizontal", "right": 0, "bottom": 0, "itemWidth": 10,
+                "itemHeight": 110, "text": [f"{most:.3g}", f"{value.scale.value}  {least:.3g}"],
                 "textStyle": {"color": theme.muted, "fontSize": 11},
-                "hoverLink": False,
-            }
-            for i, (least, most, colours) in enumerate(ends)
+            } for i, (least, most, colours) in enumerate(ends)
         ],
         "series": [
             {**common, "id": "cells", "data": data, "selectedMode": "single"},
             *([{**common, "id": "marker", "data": done}] if done else []),
         ],
-    }
+    }  # fmt: skip
 
 
 def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:

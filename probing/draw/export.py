@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from model.errors import InputError
 from model.files import write_csv
@@ -13,23 +12,19 @@ from model.formats.graph import write_graph
 from probing.draw import of_report
 from probing.draw.marks import LIGHT, Theme, theme_of
 from probing.draw.of_report import thought_of
-from probing.draw.values import Chart, Figure, Graph, HeatCell, Heatmap, HeatRow, Node
+from probing.draw.values import Chart, Figure, Graph, HeatCell, Heatmap, HeatRow, Node, each
 from probing.read.report import ProbeReport
 
 KINDS = ("dag", "heatmap", "frontier")
 """Kinds of picture that the command line and the page offer as files."""
-PICTURES = ("svg", "png", "pdf", "html", "csv")
-FORMATS = (*PICTURES, "json", "node-link", "graphml")
-"""Figures, the figure's table, the report itself, and the graph with its scores in two formats."""
-ENDINGS = {
-    ".node-link.json": "node-link", ".svg": "svg", ".png": "png", ".pdf": "pdf", ".html": "html",
-    ".csv": "csv", ".json": "json", ".graphml": "graphml",
-}  # fmt: skip
 MEDIA_TYPES = {
     "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf", "html": "text/html",
     "csv": "text/csv", "json": "application/json", "node-link": "application/json",
     "graphml": "application/graphml+xml",
 }  # fmt: skip
+FORMATS = tuple(MEDIA_TYPES)
+"""Figures, the figure's table, the report itself, and the graph with its scores in two formats."""
+ENDINGS = {".node-link.json": "node-link"} | {f".{name}": name for name in FORMATS if name != "node-link"}
 
 
 def format_of(path: str | Path) -> str:
@@ -42,11 +37,11 @@ def format_of(path: str | Path) -> str:
 
 
 def export(value: Figure, format: str, *, theme: Theme = LIGHT) -> bytes:
-    """The bytes of a picture in one of PICTURES, or its data as JSON. Raises InputError for another format."""
+    """The bytes of a picture, of its table (csv) or of its data (json). Raises InputError for another format."""
     if format == "csv":
         return table(value).encode()
     if format == "json":
-        values = [value] if isinstance(value, Graph | Heatmap | Chart) else value
+        values = each(value)
         text = ",\n".join(one.model_dump_json(indent=1) for one in values)
         return (f"{text}\n" if len(values) == 1 else f"[{text}]\n").encode()
     if format == "html":
@@ -54,7 +49,7 @@ def export(value: Figure, format: str, *, theme: Theme = LIGHT) -> bytes:
 
         return plotly.page(value, theme=theme).encode()
     if format not in ("svg", "png", "pdf"):
-        raise InputError(f"format {format!r} is unknown; formats are {', '.join((*PICTURES, 'json'))}")
+        raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS[:6])}")
     from probing.draw import static
 
     return static.render(value, format, theme=theme)  # type: ignore[arg-type]  # checked above
@@ -107,16 +102,15 @@ def table(value: Figure) -> str:
     lines with value ``mass`` for each group that a state's probability falls into. Charts: one line for each series and
     point; ``thought`` is the place across, ``source`` the series where it is no run, ``chance`` that of the same place.
     """
-    values: Sequence[Any] = [value] if isinstance(value, Graph | Heatmap | Chart) else value
     rows: list[tuple[object, ...]] = []
-    for one in values:
+    for one in each(value):
         if isinstance(one, Graph):
             rows += [_node_line(one.state, one.thought, one.scale.value, node, node) for node in one.nodes]
         elif isinstance(one, Heatmap):
             rows += _heatmap_lines(one)
         else:
             rows += _chart_lines(one)
-    return write_csv(None, CHART_FIELDS if isinstance(values[0], Chart) else NODE_FIELDS, rows)
+    return write_csv(None, CHART_FIELDS if isinstance(one, Chart) else NODE_FIELDS, rows)
 
 
 def _node_line(

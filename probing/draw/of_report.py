@@ -67,23 +67,17 @@ def figure(
     scale_of(report, value)
     if state is not None:
         check_state(report, state)
-    match kind:
-        case "dag" if state is not None:
-            return graph(report, state, value=value)
-        case "dag":
-            return graphs(report, value=value, every=every)
-        case "heatmap":
-            return heatmap(report, value=value, state=state)
-        case "frontier":
-            return frontier(report, state=state)
-        case "answers":
-            return answers(report, state=state)
-        case "parts":
-            return parts(report, state=state)
-        case "tokens":
-            return tokens(report, 0 if state is None else state)
-        case _:
-            return trajectory(report, report.problem_row.target if node is None else node, value=value, state=state)
+    if kind == "dag":
+        return graphs(report, value=value, every=every) if state is None else graph(report, state, value=value)
+    if kind == "heatmap":
+        return heatmap(report, value=value, state=state)
+    if kind == "tokens":
+        return tokens(report, state or 0)
+    if kind == "trajectory":
+        return trajectory(report, report.problem_row.target if node is None else node, value=value, state=state)
+    if kind == "frontier":
+        return frontier(report, state=state)
+    return answers(report, state=state) if kind == "answers" else parts(report, state=state)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -94,11 +88,12 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     scale = scale_of(report, value)
     check_state(report, state)
     thought = thought_of(report, state)
+    tips = ([(v, e.text(bounds=BOUNDS.get(v))) for e in _values(report, state, v)] for v in VALUES)
     heading = f"Thought {thought}" if thought else f"Answer state (after {state} thoughts)"
     return graph_of(
         _problem(report), _values(report, state, value), state=state, thought=thought, scale=scale,
         heading=heading, subtitle=_mass_lines(report, state), words=_words(report, value),
-        tips=list(zip(*(_tips(what, _values(report, state, what)) for what in VALUES), strict=True)),
+        tips=list(zip(*tips, strict=True)),
     )  # fmt: skip
 
 
@@ -460,10 +455,6 @@ def _values(report: ProbeReport, state: int, value: str) -> tuple[Estimate, ...]
     return tuple(_estimate(band, state, node, report.n_draws) for node in range(report.n_nodes))
 
 
-def _tips(what: str, found: Sequence[Estimate]) -> list[tuple[str, str]]:
-    return [(what, e.text(bounds=BOUNDS.get(what))) for e in found]
-
-
 def _metric(report: ProbeReport, source: str, metric: str) -> tuple[Estimate | None, ...]:
     found = report.metrics[source].get(metric)
     if found is None:
@@ -540,12 +531,9 @@ def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
     """Question, answer, and what must be known of any picture of the report."""
     info = report.model
     what = "" if value is None else f"Colour: {VALUES[value]}. "
+    draws = f"Mean of n = {report.n_draws} draws of the prompt (relabelled, reordered) with 95 % intervals over draws"
     if report.n_draws == 1:
         draws = "One draw of the prompt, so no intervals"
-    else:
-        draws = (
-            f"Mean of n = {report.n_draws} draws of the prompt (relabelled, reordered) with 95 % intervals over draws"
-        )
     controls = "shuffled labels (node labels permuted within the graph)"
     if "untrained" in report.metrics:
         controls += ", untrained model of the same config"
@@ -566,6 +554,5 @@ def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
 
 
 def _list(numbers: list[int]) -> str:
-    if len(numbers) == 1:
-        return str(numbers[0])
-    return f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
+    *rest, last = map(str, numbers)
+    return f"{', '.join(rest)} or {last}" if rest else last

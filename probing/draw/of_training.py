@@ -37,10 +37,8 @@ def figure(
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
     beside = None if other is None else other.record
-    if kind == "loss":
-        chart = _losses(run)
-    elif kind == "validation":
-        chart = _validations(run)
+    if kind in ("loss", "validation"):
+        chart = _losses(run) if kind == "loss" else _validations(run)
     else:
         assert run.record is not None
         if not 1 <= thought <= len(run.record.points[0].thoughts):

@@ -234,16 +234,10 @@ def _slider(values: Sequence[Graph], theme: Theme) -> dict[str, Any]:
         {"label": str(value.thought) if value.thought else "answer", "method": "animate", "args": to(str(value.state))}
         for value in values
     ]
-    play = {
-        "label": "Play",
-        "method": "animate",
-        "args": [
-            None,
-            {"frame": {"duration": 900, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True},
-        ],
-    }
-    pause = {"label": "Pause", "method": "animate", "args": to("")}
-    pause["args"] = [[None], {"mode": "immediate", "frame": {"duration": 0, "redraw": False}}]
+    moving = {"frame": {"duration": 900, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True}
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}}
+    play = {"label": "Play", "method": "animate", "args": [None, moving]}
+    pause = {"label": "Pause", "method": "animate", "args": [[None], still]}
     return {
         "sliders": [
             {"active": 0, "steps": steps, "x": 0.14, "len": 0.84, "y": -0.12, "yanchor": "top", "pad": {"t": 8},
@@ -323,20 +317,15 @@ def _cells(
     return go.Heatmap(
         z=[[None if cell.found is None else cell.found.value for cell in line] for line in cells],
         x=list(range(len(value.columns))),
-        y=list(rows),
+        y=list(rows), xgap=1, ygap=1, zmin=low, zmax=high, showscale=show,
         customdata=[[[value.rows[i].id, column.state] for column in value.columns] for i in rows],
-        zmin=low,
-        zmax=high,
         colorscale=[list(stop) for stop in colours],
-        xgap=1,
-        ygap=1,
         text=[
             [f"<b>{escape(value.rows[i].name)}</b>, thought {c.label}<br>{escape(cell.tip)}" for c, cell in
              zip(value.columns, line, strict=True)]
             for i, line in zip(rows, cells, strict=True)
         ],
         hovertemplate="%{text}<br>state h%{customdata[1]}, n = " + str(value.n) + "<extra></extra>",
-        showscale=show,
         colorbar=bar | {"outlinewidth": 0.5, "outlinecolor": theme.outline},
     )  # fmt: skip
 
@@ -413,11 +402,8 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
 
 def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) -> None:
     flat = chart.flat
-    across: dict[str, Any] = {
-        "title": {"text": escape(chart.x_label), "standoff": 4},
-        "showgrid": False,
-        "zeroline": False,
-    }
+    title = {"text": escape(chart.x_label), "standoff": 4}
+    across: dict[str, Any] = {"title": title, "showgrid": False, "zeroline": False}
     up: dict[str, Any] = {"title": {"text": escape(chart.y_label)}, "gridcolor": theme.faint, "zeroline": False}
     names = list(chart.names())
     if chart.categories or flat or chart.kind in ("stacked", "bars", "heatmap"):
@@ -508,12 +494,8 @@ def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Sca
 def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]:
     stacked = chart.kind == "stacked"
     text = [printed_share(y) for y in series.y] if stacked else list(series.labels or [""] * len(series.y))
-    bar: dict[str, Any] = {
-        "name": escape(series.name),
-        "marker": {"color": mark.colour},
-        "text": [escape(one) for one in text],
-    }
-    bar |= {"hovertext": _said(chart, series), "hoverinfo": "text", "textangle": 0}
+    bar: dict[str, Any] = {"name": escape(series.name), "marker": {"color": mark.colour}, "textangle": 0}
+    bar |= {"text": [escape(one) for one in text], "hovertext": _said(chart, series), "hoverinfo": "text"}
     if chart.kind == "ranked":
         return [go.Bar(y=chart.across(series), x=list(series.y), orientation="h", textposition="outside", **bar)]
     if stacked:

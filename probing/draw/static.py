@@ -134,6 +134,12 @@ class _Page:
         style: dict[str, Any] = {"color": self.theme.text, "fontsize": SIZE, "va": "center", "ha": "left"} | options
         self.axes.text(x, y, text, bbox=box, parse_math=False, **style)
 
+    def lines(self, x: float, y: float, lines: Sequence[str], step: float, **options: Any) -> float:
+        """Texts below each other; returns where the next would stand."""
+        for i, line in enumerate(lines):
+            self.text(x, y + step * i, line, **options)
+        return y + step * len(lines)
+
     def line(self, points: Sequence[Point], **options: Any) -> None:
         style: dict[str, Any] = {"color": self.theme.text, "lw": 1, "solid_capstyle": "round"} | options
         self.axes.plot(*zip(*points, strict=True), **style)
@@ -182,14 +188,9 @@ def _head_height(title: str, answer: str, width: float) -> float:
 
 def _head(page: _Page, title: str, answer: str) -> float:
     """Title and answer; returns where what follows may begin."""
-    inner, y = page.width - 2 * MARGIN, 26.0
-    for line in wrap(title, inner, 13):
-        page.text(MARGIN, y, line, fontsize=13, fontweight="bold")
-        y += 17
-    for line in wrap(answer, inner, 8.5):
-        page.text(MARGIN, y, line, fontsize=8.5, color=page.theme.muted)
-        y += 12
-    return y
+    y = page.lines(MARGIN, 26, wrap(title, page.width - 2 * MARGIN, 13), 17, fontsize=13, fontweight="bold")
+    lines = wrap(answer, page.width - 2 * MARGIN, 8.5)
+    return page.lines(MARGIN, y, lines, 12, fontsize=8.5, color=page.theme.muted)
 
 
 def _foot_height(caption: str, width: float) -> float:
@@ -198,10 +199,7 @@ def _foot_height(caption: str, width: float) -> float:
 
 def _foot(page: _Page, caption: str) -> None:
     lines = wrap(caption, page.width - 2 * MARGIN, SMALL)
-    y = page.height - 10 * len(lines) - 6
-    for line in lines:
-        page.text(MARGIN, y, line, fontsize=SMALL, color=page.theme.muted)
-        y += 10
+    page.lines(MARGIN, page.height - 10 * len(lines) - 6, lines, 10, fontsize=SMALL, color=page.theme.muted)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -225,9 +223,12 @@ def _graphs(values: list[Graph], theme: Theme) -> _Page:
     down = -(-len(values) // across)
     width = max(across * panel_width + (across - 1) * 10 + 2 * MARGIN, MIN_WIDTH)
     top = _head_height(words.title, words.answer, width)
-    legend = _Legend(first.scale, _shown(values), width - 2 * MARGIN)
+    shows = {"bar", "path"} | {node.role for node in first.nodes}
+    shows |= {"frontier" for value in values for node in value.nodes if node.frontier}
+    legend = _Legend(first.scale, shows, width - 2 * MARGIN)
     height = top + legend.height + down * panel_height + (down - 1) * 14 + 12 + _foot_height(words.foot, width)
-    page = _Page(width, height, theme, words.alt if len(values) == 1 else f"{words.title} {_all_alts(values)}")
+    alts = [f"{value.heading}: {value.subtitle[0]}." for value in values]
+    page = _Page(width, height, theme, words.alt if len(values) == 1 else " ".join((words.title, *alts)))
     y = _head(page, words.title, words.answer) + 6
     legend.draw(page, MARGIN, y)
     y += legend.height + 6
@@ -238,18 +239,6 @@ def _graphs(values: list[Graph], theme: Theme) -> _Page:
         _panel(page, value, left, y + row * (panel_height + 14), panel_width, heading_height, pitch, side)
     _foot(page, words.foot)
     return page
-
-
-def _all_alts(values: list[Graph]) -> str:
-    return " ".join(f"{value.heading}: {value.subtitle[0]}." for value in values)
-
-
-def _shown(values: list[Graph]) -> set[str]:
-    """What the legend has to explain."""
-    shown = {"bar", "path"} | {node.role for node in values[0].nodes}
-    if any(node.frontier for value in values for node in value.nodes):
-        shown.add("frontier")
-    return shown
 
 
 def _across(n: int, width: float, height: float) -> int:
@@ -450,23 +439,18 @@ def _heatmap(value: Heatmap, theme: Theme) -> _Page:
     for i, row in enumerate(rows):
         y = top + i * cell_height
         ink = theme.muted if row.role == "marker" or not row.reachable else theme.text
-        style = {"marker": "italic"}.get(row.role, "normal")
-        weight = "bold" if row.role in ROLE_WORDS else "normal"
-        page.text(left - 6, y + cell_height / 2, _row_label(row), ha="right", color=ink, fontweight=weight, style=style)
+        look = {"style": "italic"} if row.role == "marker" else {"fontweight": "bold"} if row.role in ROLE_WORDS else {}
+        page.text(left - 6, y + cell_height / 2, _row_label(row), ha="right", color=ink, **look)
         for j, cell in enumerate(value.cells[i]):
             x = left + j * cell_width
+            if cell.frontier:
+                inside = (x + 0.9, y + 0.9, cell_width - 1.8, cell_height - 1.8)
+                page.rect(*inside, fc="none", ec=theme.frontier, lw=1.8, zorder=3)
             if cell.found is None:
                 continue
             fill = theme.cell(row, cell.found.value, scale)
             page.rect(x, y, cell_width, cell_height, fc=fill, ec=theme.faint, lw=0.5)
             _in_cell(page, cell, row, scale, x, y + cell_height / 2, cell_width, theme.ink(fill))
-    for i, line in enumerate(value.cells):
-        for j, cell in enumerate(line):
-            if cell.frontier:
-                page.rect(
-                    left + j * cell_width + 0.9, top + i * cell_height + 0.9, cell_width - 1.8, cell_height - 1.8,
-                    fc="none", ec=theme.frontier, lw=1.8, zorder=3,
-                )  # fmt: skip
     for label, start, stop in value.spans:
         y = top + start * cell_height
         page.text(MARGIN, y + (stop - start) * cell_height / 2, label, fontsize=SMALL, color=theme.muted)
@@ -490,19 +474,15 @@ def _in_cell(
     assert cell.found is not None
     text, found = printed_cell(row, cell, scale), cell.found
     if not text:
-        return
-    interval = "" if found.low is None or found.high is None else _plus_minus((found.high - found.low) / 2)
+        return None
     style = {"fontsize": SMALL, "color": ink, "zorder": 5}
-    if not interval:
-        page.text(x + width / 2, y, text, ha="center", **style)
-        return
+    if found.low is None or found.high is None:
+        return page.text(x + width / 2, y, text, ha="center", **style)
+    half = (found.high - found.low) / 2
+    interval = "±<.01" if 0 < half < 0.005 else f"±{short_number(half)}"
     start = x + (width - 0.85 * text_width(f"{text}{interval}", SMALL) - 3) / 2
     page.text(start, y, text, **style)
-    page.text(start + 0.85 * text_width(text, SMALL) + 3, y, interval, **style)
-
-
-def _plus_minus(half: float) -> str:
-    return "±<.01" if 0 < half < 0.005 else f"±{short_number(half)}"
+    return page.text(start + 0.85 * text_width(text, SMALL) + 3, y, interval, **style)
 
 
 def _spot(source: str, theme: Theme) -> dict[str, Any]:
@@ -573,9 +553,7 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> _Page:
     names = [[name for series in chart.series if (name := _legend_name(series))] for chart in charts]
     shared = n > 1 and all(set(own) <= set(names[0]) for own in names)
     gutter = 20 + max(_y_room(chart) for chart in charts)
-    beside = 0.0
-    if n == 1 and _has_legend(first):
-        beside = 34 + max(text_width(name) for name in names[0])
+    beside = 34 + max(map(text_width, names[0])) if n == 1 and _has_legend(first) else 0.0
     cell_width = gutter + plot_width + 16
     width = max(2 * MARGIN + across * cell_width + beside, 340.0 if n == 1 else MIN_WIDTH)
     plot_heights = [_plot_height(chart) if n == 1 else 165.0 for chart in charts]
@@ -600,22 +578,14 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> _Page:
     for i, chart in enumerate(charts):
         row, column = divmod(i, across)
         left, above = MARGIN + column * cell_width, y + row * cell_height
-        for line in titles[i]:
-            page.text(left, above + 8, line, fontsize=9, fontweight="bold")
-            above += 13
-        for line in notes[i]:
-            page.text(left, above + 7, line, fontsize=SMALL, color=theme.muted)
-            above += 10
-        at = y + row * cell_height + title_room
-        box = (left + gutter, at, plot_width, plot_heights[i])
-        axes = page.axes_at(*box)
+        below = page.lines(left, above + 8, titles[i], 13, fontsize=9, fontweight="bold")
+        page.lines(left, below - 1, notes[i], 10, fontsize=SMALL, color=theme.muted)
+        axes = page.axes_at(left + gutter, y + row * cell_height + title_room, plot_width, plot_heights[i])
         DRAW[chart.kind](chart, marks[i], axes, theme)
         _dress(chart, axes, theme)
         if not shared and _has_legend(chart):
-            if n == 1:
-                _legend(axes, theme, loc="upper left", bbox_to_anchor=(1.01, 1.02))
-            else:
-                _legend(axes, theme, loc="upper left", bbox_to_anchor=(-0.02, -0.19), ncols=2)
+            place = {"bbox_to_anchor": (1.01, 1.02)} if n == 1 else {"bbox_to_anchor": (-0.02, -0.19), "ncols": 2}
+            _legend(axes, theme, loc="upper left", **place)
     _foot(page, foot)
     return page
 
@@ -855,6 +825,8 @@ def _tree(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
     box = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
     for series, mark in zip(chart.series, marks, strict=True):
         spots = [place[label.split(" ")[0]] for label in series.labels or ()]
+        if not spots:
+            continue
         axes.scatter(
             [x for x, _ in spots], [y for _, y in spots], s=40 + 500 * np.nan_to_num(_numbers(series.y)),
             color=mark.colour, label=series.name, marker=mark.marker.static or "o",
@@ -884,6 +856,3 @@ def _errors(series: Series) -> Floats | None:
 
 def _numbers(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-__all__ = ["StaticFormat", "render", "text_width", "wrap"]
