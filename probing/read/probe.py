@@ -1,4 +1,4 @@
-"""Probe one problem: think over R draws of its prompt, score every state, set every metric beside its controls."""
+"""Probe one problem: think over R prompt samples, score every state, set every metric beside its controls."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def probe(
 ) -> ProbeReport:
     """Everything Explore shows of one problem.
 
-    ``n_draws`` prompts that mean the same (node keys, edge order, candidate order) give each value its interval.
+    ``n_draws`` prompt samples (node keys, edge order, candidate order) give each value its interval.
     ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
-    is always there. ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
-    (``Codec.prompt``), without which such graphs are answered at chance. Raises
-    InputError if the problem does not fit the model or an option is out of range.
+    is always there. ``fill`` pads a graph smaller than any in training with distractor facts (``Codec.prompt``),
+    without which such graphs are answered at chance. Raises InputError if the problem does not fit the model or an
+    option is out of range.
     """
     if not 1 <= n_draws <= MAX_DRAWS:
-        raise InputError(f"draws must be from 1 to {MAX_DRAWS}, got {n_draws}")
+        raise InputError(f"prompt samples must be from 1 to {MAX_DRAWS}, got {n_draws}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
     codec = model.codec
     answer = list(codec.special).index(codec.answer_mark)
@@ -132,7 +132,7 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, fil
 
 
 def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
-    """The answer of the rule that never looks at the root: the candidate with the deeper backward BFS."""
+    """What the shortcut baseline answers, which never looks at the root: the candidate of deeper backward BFS."""
     picked = pick(problem, "deeper_backward")
     return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
 
