@@ -55,14 +55,6 @@ class Prompt:
     sample: Any
     """The choices made; for the codec alone."""
 
-    @property
-    def draw(self) -> Any:  # until step 4
-        return self.sample
-
-    @property
-    def node_tokens(self) -> tuple[int, ...]:  # until step 4
-        return self.sample.tokens
-
 
 @dataclass(frozen=True)
 class PromptBatch:

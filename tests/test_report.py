@@ -65,7 +65,7 @@ def test_scores_put_draws_back_in_node_order(tiny) -> None:
     scores = node_log_probs(tiny, trace, prompts)
     for r, prompt in enumerate(prompts):
         logits = tiny.lm_head(trace.states[r])
-        for node, token in enumerate(prompt.node_tokens):
+        for node, token in enumerate(prompt.sample.tokens):
             embedding = tiny.transformer.wte.weight[token]
             assert scores.logit[r, :, node] == pytest.approx(logits[:, token].numpy(), abs=1e-5)
             cosine = torch.cosine_similarity(trace.states[r], embedding[None], dim=-1)

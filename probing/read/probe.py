@@ -15,8 +15,8 @@ from model.metrics import N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
-from model.stats import Floats, means
-from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
+from model.stats import Estimate, Floats, mean, means
+from probing.read.report import Answer, ModelInfo, ProbeReport, Problem, band
 from probing.read.scores import metrics as metrics_of
 from probing.read.scores import shuffled
 
@@ -153,7 +153,7 @@ def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...
     problem = prompts[0].problem
     found = []
     for k in range(trace.n_thoughts + 1):
-        p_target, p_other = estimate(forced.p_target[:, k]), estimate(forced.p_other[:, k])
+        p_target, p_other = mean(forced.p_target[:, k]), mean(forced.p_other[:, k])
         assert p_target is not None
         assert p_other is not None
         given = np.array([row[k].answer for row in generated])
