@@ -63,7 +63,7 @@ def audit(
     data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
 ) -> None:
-    """How often rules that never look at the queried entity find the right candidate; chance is one half."""
+    """How often shortcut baselines, which never look at the queried entity, are right; chance is one half."""
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
     from model.problems.audit import describe
@@ -95,12 +95,14 @@ def evaluate(
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; default: the shipped one.")] = None,
     thoughts: Annotated[str | None, typer.Option(help="A number or a range; default: 0 to as trained.")] = None,
     batch_size: Annotated[int, typer.Option(help="Prompts per forward pass; changes nothing but the time.")] = 16,
-    draws: Annotated[int, typer.Option(help="Draws of each problem's prompt.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    fill: Annotated[bool, typer.Option(help="Fill small graphs up with unrelated facts.")] = False,
+    samples: Annotated[int, typer.Option("--samples", "--draws", help="Prompt samples of each problem.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the prompt samples.")] = 0,
+    pad: Annotated[
+        bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Accuracy after k thoughts with intervals, by hops, beside the rules that never look at the question."""
+    """Accuracy after k thoughts with intervals, by hops, beside the shortcut baselines."""
     from model import checkpoint as checkpoints
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import summary
@@ -117,9 +119,9 @@ def evaluate(
             model,
             problems,
             n_thoughts=last,
-            n_samples=draws,
+            n_samples=samples,
             seed=seed,
-            pad=fill,
+            pad=pad,
             batch_size=batch_size,
             progress=told,
         )
@@ -129,9 +131,9 @@ def evaluate(
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
         "method": model.config.method,
-        "draws": draws,
+        "draws": samples,
         "seed": seed,
-        "fill": fill,
+        "fill": pad,
     }
     write_json(out, values)
     hops = list(values["by_hops"])
@@ -140,7 +142,7 @@ def evaluate(
         cells = "".join(f"{values['by_hops'][h]['accuracy'][k]:>9.3f}" for h in hops)
         typer.echo(f"{k:<18}{found.text():>26}{cells}")
     typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_hops'][h]['n']:>9}" for h in hops))
-    typer.echo("rules that never look at the queried entity:")
+    typer.echo("shortcut baselines, which never look at the queried entity:")
     for name, rule in baselines.items():
         typer.echo(f"{name:<18}{rule.accuracy.text():>26}")
 
@@ -149,7 +151,7 @@ def evaluate(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A graph or problem in any format.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its ending says the format.")],
-    root: Annotated[str | None, typer.Option(help="Name of the entity asked about.")] = None,
+    root: Annotated[str | None, typer.Option(help="Name of the queried entity.")] = None,
     candidates: Annotated[tuple[str, str] | None, typer.Option(help="Names of the two candidates.")] = None,
     row: Annotated[int | None, typer.Option(help="Which row of a ProsQA file, from 0.")] = None,
     from_: Annotated[str, typer.Option("--from", help="Format of IN.")] = "auto",
@@ -179,7 +181,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML settings; ready ones are in configs/.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and records.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change one setting: key=value.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run that the folder holds.")] = False,
 ) -> None:
     """Train a model. On several devices: torchrun --nproc-per-node N -m model train ..."""
     from model.training.config import load_train_config
@@ -190,14 +192,14 @@ def train(
 
 @app.command()
 def plot_training(
-    run_folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run or checkpoint with emergence.json.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run or checkpoint folder with emergence.json.")],
     out: Annotated[Path, typer.Option(help="File to write: svg, png, pdf, or csv for the numbers.")],
 ) -> None:
     """Draw how the search appeared during training."""
-    from model.training.dynamics import load_record
+    from model.training.dynamics import DynamicsRecord
     from probing.draw.of_training import write  # the one look upward: a command
 
-    write(load_record(run_folder / "emergence.json"), out)
+    write(DynamicsRecord.load(run_folder / "emergence.json"), out)
 
 
 def _range(text: str, what: str) -> tuple[int, int]:

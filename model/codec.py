@@ -51,17 +51,9 @@ class Prompt:
     edge_spans: tuple[EdgeSpan, ...]
     """Of each edge of the problem, in its order; distractor facts are not listed."""
     n_distractors: int
-    """Unrelated facts that were added."""
+    """Distractor facts that were added."""
     sample: Any
     """The choices made; for the codec alone."""
-
-    @property
-    def draw(self) -> Any:  # until step 4
-        return self.sample
-
-    @property
-    def node_tokens(self) -> tuple[int, ...]:  # until step 4
-        return self.sample.tokens
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,7 @@ class Codec(Protocol):
         """
 
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
-        """One prompt sample. ``pad_to`` brings a smaller graph up to a size by adding random unrelated facts."""
+        """One prompt sample. ``pad_to`` brings a smaller graph up to a size by adding random distractor facts."""
 
     def prompts(
         self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None

@@ -36,11 +36,11 @@ class Draw:
     slots: tuple[int, ...]
     """Slot of each node, in 0..n_slots-1, all different."""
     edge_order: tuple[int, ...]
-    """A permutation of the edges, fillers counted after the problem's own."""
+    """A permutation of the edges, distractor facts counted after the problem's own."""
     candidates: tuple[int, int]
     """The two candidate nodes in the order they are asked."""
     filler: tuple[tuple[int, int], ...] = ()
-    """Unrelated facts, (slot, slot) edges between slots that no node has. See ``SlotCodec.draw``."""
+    """Distractor facts, (slot, slot) edges between slots that no node has. See ``SlotCodec.draw``."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -105,7 +105,7 @@ class SlotCodec:
         """A random slot assignment, edge order and candidate order.
 
         A model is lost on graphs much smaller than those it was trained on. ``pad_to`` brings a smaller graph up to
-        a size by adding random unrelated facts between slots that no node has: the question, the graph and every
+        a size by adding random distractor facts between slots that no node has: the question, the graph and every
         distance stay as they are. Graphs of that size or more are left alone.
         """
         slots = rng.permutation(self.n_slots)
@@ -201,8 +201,9 @@ class SlotCodec:
     ) -> tuple[PromptBatch, Tensor]:
         """One fresh prompt sample of every problem, all at once on the device of problems and generator.
 
-        Returns the prompts, ``N 3E+6``, left-padded to a multiple of ``align`` tokens, and the token id of each node, ``N V`` (of some free slot where
-        a problem has fewer nodes). Distributed as ``collate([encode(p, draw(p, rng)) for p in problems])`` is.
+        Returns the prompts, ``N 3E+6``, left-padded to a multiple of ``align`` tokens, and the token id of each
+        node, ``N V`` (of some free slot where a problem has fewer nodes). Distributed as
+        ``collate([encode(p, draw(p, rng)) for p in problems])`` is.
         """
         device, (n, most_edges, _) = problems.device, problems.edges.shape
 

@@ -152,7 +152,7 @@ def write_csv(path: str | Path | None, columns: Sequence[str], rows: Iterable[Se
 
 
 def html(text: object) -> str:
-    """Text as HTML that shows it letter by letter: the one escape, for elements and for quoted attributes alike."""
+    """Text as HTML that shows it exactly: the one escape, for elements and for quoted attributes alike."""
     return escape(str(text))
 
 

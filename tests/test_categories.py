@@ -66,7 +66,7 @@ def test_each_category_by_hand(path: str, answer: str, k: int, category: str) ->
 def test_parsing_stops_at_the_first_answer_marker() -> None:
     codec = SlotCodec()
     prompt = codec.encode(PROBLEM, codec.draw(PROBLEM, np.random.default_rng(0)))
-    token = prompt.node_tokens
+    token = prompt.sample.tokens
     a, b, t, n = (token[NAMES.index(name)] for name in "abTN")
     assert codec.parse([a, b, t, ANSWER, t, EOS, a], prompt) == written("abT", "T")
     assert codec.parse([ANSWER, n, ANSWER, t], prompt) == written("", "N")

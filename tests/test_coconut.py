@@ -176,16 +176,16 @@ def test_fillers_are_unrelated_facts_and_change_nothing_else() -> None:
     problem = chain(4)
     size = Size(nodes=20, edges=30)
     for prompt in CODEC.prompts(problem, 20, seed=2, pad_to=size):
-        filler = prompt.draw.filler
+        filler = prompt.sample.filler
         assert len(problem.edges) + len(filler) == 30
         assert len(set(filler)) == len(filler)
         used = {slot for edge in filler for slot in edge}
-        assert not used & set(prompt.draw.slots)
+        assert not used & set(prompt.sample.slots)
         assert len(used) + problem.n_nodes <= 20
         assert nx.is_directed_acyclic_graph(nx.DiGraph(filler))
         triples = {prompt.input_ids[i : i + 2] for i in range(1, 91, 3)}
-        assert triples >= {(prompt.node_tokens[a], prompt.node_tokens[b]) for a, b in problem.edges}
-    assert not CODEC.prompts(problem, 1, seed=2, pad_to=Size(nodes=20, edges=3))[0].draw.filler
+        assert triples >= {(prompt.sample.tokens[a], prompt.sample.tokens[b]) for a, b in problem.edges}
+    assert not CODEC.prompts(problem, 1, seed=2, pad_to=Size(nodes=20, edges=3))[0].sample.filler
 
 
 def test_only_graphs_smaller_than_any_in_training_are_filled(trained) -> None:

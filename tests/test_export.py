@@ -144,7 +144,7 @@ def test_graph_exports_hold_the_scores_and_read_back(report) -> None:
 
 
 def test_json_is_the_report(report) -> None:
-    assert ProbeReport.from_json(export_report(report, "dag", "json").decode()) == report
+    assert ProbeReport.parse(export_report(report, "dag", "json").decode()) == report
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_every_suggestion_makes_a_problem(graph: Graph) -> None:
         ("digraph {\n a -> \n}", "Graphviz DOT is not read; formats are prosqa"),
         ("// made elsewhere\nstrict digraph g { a -> b }", "DOT is not read"),
         ("graph { a -- b }", "DOT is not read"),
-        ("a," * 100_000, "200,000 letters; at most 10,000 in a line"),
+        ("a," * 100_000, "200,000 characters; at most 10,000 in a line"),
         ("x" * (MAX_UPLOAD_BYTES + 1), "at most 5,242,880"),
         ("x" * 300 + " y", "name of 300 characters; at most 200"),
         ("a \ud800", "half of a surrogate pair"),

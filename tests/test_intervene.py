@@ -108,7 +108,7 @@ def test_one_problem_with_everything_about_it(
         trace = trained.think(trained.codec.collate(prompts), 6)
         forced = trained.logits_after(trace, ANSWER).log_softmax(-1)
     for i, prompt in enumerate(prompts):
-        target, other = prompt.node_tokens[problem.target], prompt.node_tokens[problem.neg_target]
+        target, other = prompt.sample.tokens[problem.target], prompt.sample.tokens[problem.neg_target]
         odds = (forced[i, :, target] - forced[i, :, other]).numpy()
         np.testing.assert_allclose(result.clean.log_odds[i], odds, rtol=1e-4, atol=1e-4)
 

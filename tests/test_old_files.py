@@ -18,7 +18,7 @@ from app.intervene import state as intervene
 from model import checkpoint
 from model.formats.graph import load_graph, load_problems, read_graph
 from model.training.config import load_train_config
-from model.training.dynamics import load_record
+from model.training.dynamics import DynamicsRecord
 from model.training.folder import read_run_folder
 from model.training.stopping import StopClassifier
 from probing.dataset.findings import DatasetResult
@@ -250,7 +250,7 @@ def test_a_training_run() -> None:
     last = folder.validations[-1]
     assert (last.stage, last.accuracy, last.low, last.high, last.n) == approx((2, 0.109375, 0.05400113, 0.20898641, 64))
     assert folder.result["learned_stop"].accuracy == 0.109375
-    record = load_record(OLD / "training" / "emergence.json")
+    record = DynamicsRecord.load(OLD / "training" / "emergence.json")
     assert (record.name, record.method, record.n_problems) == ("tiny", "coconut", 64)
     assert [(point.step, point.stage) for point in record.points] == [(0, 0), (10, 0), (19, 1), (20, 2)]
     assert list(record.points[2].accuracy_by_k) == [0.125, 0.1875, 0.125]

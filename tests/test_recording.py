@@ -58,7 +58,7 @@ def test_attention_and_layers_are_those_of_one_plain_eager_pass(tiny) -> None:
         for layer in range(2):
             assert torch.allclose(replayed.residual[layer, row], out.hidden_states[layer][0, n - 1 :], atol=1e-5)
             weights = out.attentions[layer][0]
-            for place, edge in enumerate(prompt.draw.edge_order):
+            for place, edge in enumerate(prompt.sample.edge_order):
                 expected = weights[:, n - 1 :, 1 + 3 * place : 4 + 3 * place].sum(dim=(0, 2))
                 assert torch.allclose(found[layer, :, edge], expected, atol=1e-5)
         for head in range(2):
@@ -80,7 +80,7 @@ def test_rows_hold_what_the_other_modules_compute(tiny) -> None:
         assert np.exp(logit - np.array(row["log_norm"])[:, None]) == pytest.approx(scores.probability[0], abs=1e-5)
         assert row["p_answer_marker"] == pytest.approx(scores.special[0, :, ANSWER], abs=1e-5)
         assert row["norm"] == pytest.approx(scores.norm[0], abs=1e-4)
-        forced = tiny.logits_after(trace, ANSWER).softmax(-1)[0, :, prompt.node_tokens[prompt.problem.target]]
+        forced = tiny.logits_after(trace, ANSWER).softmax(-1)[0, :, prompt.sample.tokens[prompt.problem.target]]
         assert row["p_target"] == pytest.approx(forced.numpy(), abs=1e-5)
         assert row["answer"] == answers[i].tolist()
     assert states["number"].tolist() == [0, 1, 2]

@@ -65,7 +65,7 @@ def test_scores_put_draws_back_in_node_order(tiny) -> None:
     scores = node_log_probs(tiny, trace, prompts)
     for r, prompt in enumerate(prompts):
         logits = tiny.lm_head(trace.states[r])
-        for node, token in enumerate(prompt.node_tokens):
+        for node, token in enumerate(prompt.sample.tokens):
             embedding = tiny.transformer.wte.weight[token]
             assert scores.logit[r, :, node] == pytest.approx(logits[:, token].numpy(), abs=1e-5)
             cosine = torch.cosine_similarity(trace.states[r], embedding[None], dim=-1)
@@ -76,7 +76,7 @@ def test_scores_put_draws_back_in_node_order(tiny) -> None:
 
 
 def test_json_round_trip_is_exact(report, tmp_path) -> None:
-    assert ProbeReport.from_json(report.to_json()) == report
+    assert ProbeReport.parse(report.to_json()) == report
     report.save(tmp_path / "r.json")
     assert ProbeReport.load(tmp_path / "r.json") == report
     assert report.problem == PROBLEM
@@ -142,7 +142,7 @@ def test_a_damaged_report_is_refused_with_the_place(report, change, message) -> 
     row = json.loads(report.to_json())
     change(row)
     with pytest.raises(InputError, match=message):
-        ProbeReport.from_json(json.dumps(row))
+        ProbeReport.parse(json.dumps(row))
 
 
 def test_what_a_node_can_be_coloured_by(report) -> None:
@@ -181,4 +181,4 @@ def test_reports_of_older_versions_open(tiny) -> None:
                 del value["k"]
         old["metrics"][source] = {names.get(name, name): values for name, values in found.items()}
     assert "auroc_ahead" in old["metrics"]["model"]
-    assert ProbeReport.from_json(json.dumps(old)) == report
+    assert ProbeReport.parse(json.dumps(old)) == report

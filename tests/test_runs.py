@@ -233,7 +233,7 @@ def refused(message: str, out: Path, *, resume: bool = False, error: type = Inpu
 
 def test_folders_that_hold_something_are_refused(whole: Path, tmp_path: Path) -> None:
     before = outcome(whole)
-    refused("holds another run; go on with it by --resume", whole)
+    refused("holds another run; continue it by --resume", whole)
     refused("started with method 'coconut', not 'no_thought'", whole, resume=True, method="no_thought")
     refused("started with n_slots 10, not 11", whole, resume=True, n_slots=11)
     refused("started with lr 0.001, not 0.002", whole, resume=True, lr=0.002)

@@ -1,4 +1,4 @@
-"""Folders that belong to one run: refused to others, gone on with after a stop."""
+"""Folders that belong to one run: refused to others, resumed after a stop."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from model.errors import InputError
 from model.formats.builder import Builder
 from model.formats.sentences import is_question, with_question
 
-MAX_LINE_LETTERS = 10_000
+MAX_LINE_LENGTH = 10_000
 
 
 def read(text: str, where: str) -> Builder:
@@ -21,8 +21,8 @@ def read(text: str, where: str) -> Builder:
         line = line.strip("\ufeff \t\r")
         if not line or line[0] == "#":
             continue
-        if len(line) > MAX_LINE_LETTERS:
-            raise InputError(f"{where}, line {number}: {len(line):,} letters; at most {MAX_LINE_LETTERS:,} in a line")
+        if len(line) > MAX_LINE_LENGTH:
+            raise InputError(f"{where}, line {number}: {len(line):,} characters; at most {MAX_LINE_LENGTH:,} in a line")
         if line.endswith("?") and is_question(line):
             asked.append((number, line))
             continue

@@ -11,7 +11,7 @@ graphml    GraphML, directed                                                    
 ========== ============================================================================ ==== =====
 
 ``read_*`` take text and ``load_*`` take a path. Whatever they are given, they return a value or raise InputError with
-one sentence that says where the mistake is. Names are kept letter by letter; nothing in them is interpreted.
+one sentence that says where the mistake is. Names are kept character by character; nothing in them is interpreted.
 A node's role in the question is kept in a node attribute ``role``: root, target and neg_target, or candidate_1 and _2.
 """
 
@@ -179,13 +179,13 @@ def detect_format(text: str, *, where: str = "graph") -> Format:
 
 def _check_text(text: str, where: str) -> None:
     if len(text) > MAX_UPLOAD_BYTES:
-        raise InputError(f"{where}: {len(text):,} letters; at most {MAX_UPLOAD_BYTES:,} are accepted")
+        raise InputError(f"{where}: {len(text):,} characters; at most {MAX_UPLOAD_BYTES:,} are accepted")
     if not text.strip("\ufeff \t\r\n"):
         raise InputError(f"{where}: empty; expected a graph in one of the formats {', '.join(FORMATS)}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{where}: not valid Unicode at letter {error.start} (half of a surrogate pair)") from None
+        raise InputError(f"{where}: not valid Unicode at character {error.start} (half of a surrogate pair)") from None
 
 
 _READERS = {"sentences": sentences.read, "edges": edges.read, "node-link": node_link.read, "graphml": graphml.read}

@@ -69,7 +69,7 @@ def with_question(builder: Builder, asked: list[tuple[int, str]]) -> Builder:
         raise InputError(f"{builder.where}, line {asked[1][0]}: a second question; one is accepted")
     line, sentence = asked[0]
     if len(sentence) > 1000:
-        raise InputError(f"{builder.where}, line {line}: a question of {len(sentence):,} letters; at most 1,000")
+        raise InputError(f"{builder.where}, line {line}: a question of {len(sentence):,} characters; at most 1,000")
     body = sentence[3:].rstrip("?").strip()
     readings = [
         (body[: article.start()].strip(), body[article.end() : either.start()].strip(), body[either.end() :].strip())

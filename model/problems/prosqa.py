@@ -36,7 +36,7 @@ class ProsQAProblem:
     edges: tuple[tuple[int, int], ...]
     """(source, target) pairs: "every source is a target"."""
     root: int
-    """The entity asked about."""
+    """The queried entity."""
     target: int
     """The candidate that the root is."""
     neg_target: int
@@ -263,7 +263,7 @@ class ProsQAProblem:
         return tuple(path)
 
     def backward_depth(self, node: int) -> int:
-        """The longest breadth-first distance from any ancestor down to ``node``: what the root-blind rule compares."""
+        """The longest breadth-first distance from any ancestor down to ``node``: what a shortcut baseline compares."""
         return int(max(d for d in distances(self.parents, node) if math.isfinite(d)))
 
     @cached_property

@@ -138,7 +138,6 @@ class DynamicsRecord(Value):
 EmergencePoint = DynamicsPoint
 EmergenceRecord = DynamicsRecord
 save_record = DynamicsRecord.save
-load_record = DynamicsRecord.load
 
 
 @torch.no_grad()

@@ -152,7 +152,7 @@ def train(
         if not all(math.isfinite(number) for number in value.values()):
             raise TrainingError(
                 f"the loss is not finite in steps {first_step + 1} to {state.step}; lower lr (now {config.lr:g}) "
-                "or clip, and go on with --resume from the last checkpoint or start again"
+                "or clip, and continue with --resume from the last checkpoint or start again"
             )
         done = state.step - first_step
         loss, first = value["loss"] / value["scored"], value["first"] / value["rows"]

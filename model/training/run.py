@@ -1,4 +1,4 @@
-"""A training run in a folder: started, validated, recorded, saved, and gone on with after anything.
+"""A training run in a folder: started, validated, recorded, saved, and resumed after anything.
 
 ::
 
@@ -58,7 +58,7 @@ from model.training.state import TrainState, TrainStep, World
 from model.training.stopping import StopClassifier, fit_stop_classifier
 
 FREE_ON_RESUME = ("device", "log_with")
-"""Settings that may differ when a run is gone on with."""
+"""Settings that may differ when a run is resumed."""
 PROBE_SEED = 20_000
 """Of the prompt samples of validation and probe problems, the same in every run."""
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
@@ -258,7 +258,7 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
     settings = out / "config.yaml"
     if not resume:
         if out.exists() and any(out.iterdir()):
-            instead = "go on with it by --resume, or choose another folder"
+            instead = "continue it by --resume, or choose another folder"
             raise InputError(other_run(out, instead=instead) if settings.exists() else f"{out} is not empty; {instead}")
         return
     if not settings.is_file():

@@ -1,6 +1,6 @@
 """What a model writes after k thoughts, sorted into the six categories of Hao et al. 2024, section 5.
 
-After k thoughts the model writes on in language: the remaining nodes of its path, an answer. The first k
+After k thoughts the model generates freely: the remaining nodes of its path, an answer. The first k
 steps are hidden in the thoughts, so a path that was printed is judged by its best **completion**: a walk of exactly
 k hidden edges from the root, one edge from its end to the first printed node, then the printed edges.
 """

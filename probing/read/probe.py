@@ -1,4 +1,4 @@
-"""Probe one problem: think over R draws of its prompt, score every state, set every metric beside its controls."""
+"""Probe one problem: think over R prompt samples, score every state, set every metric beside its controls."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from model.metrics import N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
-from model.stats import Floats, means
-from probing.read.report import Answer, Estimate, ModelInfo, ProbeReport, Problem, band, estimate
+from model.stats import Estimate, Floats, mean, means
+from probing.read.report import Answer, ModelInfo, ProbeReport, Problem, band
 from probing.read.scores import metrics as metrics_of
 from probing.read.scores import shuffled
 
@@ -36,14 +36,14 @@ def probe(
 ) -> ProbeReport:
     """Everything Explore shows of one problem.
 
-    ``n_draws`` prompts that mean the same (node keys, edge order, candidate order) give each value its interval.
+    ``n_draws`` prompt samples (node keys, edge order, candidate order) give each value its interval.
     ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
-    is always there. ``fill`` brings a graph smaller than any in training up to the training size with unrelated facts
-    (``Codec.prompt``), without which such graphs are answered at chance. Raises
-    InputError if the problem does not fit the model or an option is out of range.
+    is always there. ``fill`` pads a graph smaller than any in training with distractor facts (``Codec.prompt``),
+    without which such graphs are answered at chance. Raises InputError if the problem does not fit the model or an
+    option is out of range.
     """
     if not 1 <= n_draws <= MAX_DRAWS:
-        raise InputError(f"draws must be from 1 to {MAX_DRAWS}, got {n_draws}")
+        raise InputError(f"prompt samples must be from 1 to {MAX_DRAWS}, got {n_draws}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
     codec = model.codec
     answer = list(codec.special).index(codec.answer_mark)
@@ -132,7 +132,7 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, fil
 
 
 def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
-    """The answer of the rule that never looks at the root: the candidate with the deeper backward BFS."""
+    """What the shortcut baseline answers, which never looks at the root: the candidate of deeper backward BFS."""
     picked = pick(problem, "deeper_backward")
     return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
 
@@ -153,7 +153,7 @@ def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...
     problem = prompts[0].problem
     found = []
     for k in range(trace.n_thoughts + 1):
-        p_target, p_other = estimate(forced.p_target[:, k]), estimate(forced.p_other[:, k])
+        p_target, p_other = mean(forced.p_target[:, k]), mean(forced.p_other[:, k])
         assert p_target is not None
         assert p_other is not None
         given = np.array([row[k].answer for row in generated])

@@ -5,27 +5,23 @@ Every picture and every export is made from this one object, so page, file and f
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError, field_validator
+from pydantic import field_validator
 
 from model.errors import InputError
-from model.files import read_text
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate as Estimate
 from model.stats import Floats, mean, mean_interval
 from model.values import Number, Value
 
-VERSION = 1
-
 Row = tuple[Number, ...]
 Table = tuple[Row, ...]
 
 
 class Band(Value):
-    """Means over draws of a value per state and node, ``K+1 N``, with 95 % intervals (none from a single draw)."""
+    """Means over prompt samples of a value per state and node, ``K+1 N``, 95 % intervals (none from one sample)."""
 
     mean: Table
     low: Table | None
@@ -41,9 +37,9 @@ class Answer(Value):
     p_neg_target: Estimate
     """The same for the other candidate; what is missing to 1 goes to neither."""
     written_target: Number
-    """Share of draws in which the model, left to write on by itself, answers with the target."""
+    """Share of prompt samples in which the generated answer is the target."""
     written_neg_target: Number
-    """The same for the other candidate; the rest answered with neither, or did not answer."""
+    """The same for the other candidate; the rest answered neither, or did not answer."""
 
 
 class ModelInfo(Value):
@@ -75,10 +71,12 @@ class Problem(Value):
 
 
 class ProbeReport(Value):
-    """Values and metrics of one problem over ``n_draws`` draws of its prompt.
+    """Values and metrics of one problem over ``n_draws`` prompt samples.
 
     K = ``n_thoughts`` thoughts give states h_0..h_K; N nodes in the problem's order; thought t is state h_(t-1).
     """
+
+    called: ClassVar[str] = "a probe report of version 1"
 
     version: Literal[1] = 1
     problem_row: Problem
@@ -87,7 +85,7 @@ class ProbeReport(Value):
     seed: int
     n_thoughts: int
     n_filler: int
-    """Unrelated facts added to each prompt because the graph is smaller than any in training; 0 for none."""
+    """Distractor facts added to each prompt because the graph is smaller than any in training; 0 for none."""
     warnings: tuple[str, ...]
     """What a reader must know before trusting the numbers (say, more hops than the model was trained for)."""
     probability: Band
@@ -113,7 +111,7 @@ class ProbeReport(Value):
     answers: tuple[Answer, ...]
     """For k = 0..K."""
     blind_rule: Literal["target", "neg_target", "tie"]
-    """What the root-blind rule (deeper backward BFS) answers; it never looks at the asked entity."""
+    """What the shortcut baseline (deeper backward BFS) answers; it never looks at the queried entity."""
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -149,20 +147,11 @@ class ProbeReport(Value):
         return plotly.figure(of_report.figure(self, kind, state=state, node=node, value=value, every=True))
 
     @classmethod
-    def from_json(cls, text: str, *, where: str = "report") -> ProbeReport:
+    def parse(cls, text: str, *, where: str = "report") -> ProbeReport:
         """Raises InputError saying which field is wrong, or that the version is another."""
-        try:
-            report = cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise InputError(f"{where}: not a probe report of version {VERSION} ({place}: {first['msg']})") from None
+        report = super().parse(text, where=where)
         report._check(where)
         return report
-
-    @classmethod
-    def load(cls, path: str | Path, *, max_bytes: int | None = None) -> ProbeReport:
-        return cls.from_json(read_text(path, max_bytes=max_bytes), where=str(path))
 
     def _check(self, where: str) -> None:
         shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {
@@ -195,7 +184,7 @@ VALUES: dict[str, str] = {
 
 
 def band(values: Floats) -> Band:
-    """``R A B`` values as means and intervals over draws."""
+    """``R A B`` values as means and intervals over prompt samples."""
     mean, low, high = mean_interval(values)
     return Band(
         mean=_table(mean), low=None if low is None else _table(low), high=None if high is None else _table(high)
