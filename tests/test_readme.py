@@ -38,13 +38,18 @@ def test_every_command_named_exists() -> None:
         assert {name for where, name in named if where == package} == known
 
 
-def test_every_file_named_exists() -> None:
-    tree = README.split("## Files")[1].split("## ")[0]
-    folder = ""
-    for name in re.findall(r"`([^`]+)`", tree):
-        path = name if "/" in name else f"{folder}/{name}"
-        folder = str(Path(path).parent) if not path.endswith("/") else path.rstrip("/")
-        assert list(ROOT.glob(path)), f"README names {name}, which is not there"
+def test_the_tree_names_every_file_and_nothing_else() -> None:
+    tree = re.findall(r"^( *)([^ \n]+) +(.+)$", README.split("## Files")[1].split("```\n")[1], flags=re.MULTILINE)
+    named, folder = set(), ""
+    for indent, name, phrase in tree:
+        assert phrase
+        folder = folder if indent else name
+        named.add(folder + name if indent else name)
+        assert (ROOT / (folder + name if indent else name)).exists(), name
+    for package in ("model", "probing", "app", "benchmarks"):
+        files = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
+        assert {name for name in files if not name.endswith("__init__.py")} <= named
+        assert {f"{Path(name).parent}/" for name in files} <= named
 
 
 def test_links_lead_somewhere() -> None:
