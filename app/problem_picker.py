@@ -13,7 +13,6 @@ import streamlit as st
 from app import compute
 from app.explore.state import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Source, View, decode
 from app.words import attempt, bold, wrong
-from app.words import literal as literal  # until Intervene takes it from there
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph

@@ -9,8 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.figures import figure, files
-from app.figures import theme as theme  # until Intervene takes it from there
+from app.figures import figure, files, theme
 from app.words import bold, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem

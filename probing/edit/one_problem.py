@@ -83,10 +83,6 @@ class Side(Value):
         """``R K+1``: P(target) of the two candidates."""
         return 1 / (1 + np.exp(-self.log_odds))
 
-    @property
-    def weights(self) -> np.ndarray | None:  # until step 4: coefficients
-        return self.coefficients
-
 
 class Intervention(Value):
     """One problem before and after some edits, with the edits' matched controls."""
@@ -112,10 +108,6 @@ class Intervention(Value):
     touched: tuple[Touched, ...]
     """Nodes whose directions went out of and into a thought; in JSON by name."""
     warnings: tuple[str, ...]
-
-    @property
-    def edits(self) -> tuple[str, ...]:  # until step 4: plan
-        return tuple(map(str, self.plan))
 
     @field_validator("touched", mode="before")
     @classmethod

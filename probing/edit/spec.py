@@ -148,8 +148,8 @@ class EditSpec:
     add or subtract directions it is the steering coefficient."""
     dose: str = "fitted"
     """``fitted``: a node counts as its direction, times the strength. ``held``: nodes taken out are subtracted with the
-    coefficient measured in this very thought (``Directions.weights``), and nodes put in get the mean coefficient of
-    those taken out (``add``: of the frontier nodes), again times the strength."""
+    coefficient measured in this very thought (``Directions.coefficients``), and nodes put in get the mean of
+    those of nodes taken out (``add``: of the frontier nodes), again times the strength."""
     keep_norm: bool = False
     """Rescale the edited thought to the norm it had."""
     layer: int | None = None
@@ -408,13 +408,6 @@ class EditPlan(tuple[EditSpec, ...]):
                     if distance != t
                 ]
         return tuple(dict.fromkeys(found))
-
-
-parse_scene, scene_text = EditPlan.parse, str  # until step 4: app/ and draw/of_intervention, with the one below
-
-
-def scene_controls(plan: Iterable[EditSpec]) -> dict[str, EditPlan]:
-    return EditPlan(plan).controls()
 
 
 # --- private --------------------------------------------------------------------------------------------------------
