@@ -210,4 +210,4 @@ def test_a_report_of_several_tokens_a_node() -> None:
     assert report.answer_column == 0
     total = np.array(report.probability.mean).sum(axis=1) + np.array(report.marker.mean).sum(axis=1) + report.other
     assert total == pytest.approx(1)
-    assert type(report).from_json(report.to_json()) == report
+    assert type(report).parse(report.to_json()) == report
