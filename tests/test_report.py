@@ -16,7 +16,7 @@ from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
 from model.readout import node_log_probs
 from probing.__main__ import app
-from probing.read.probe import blind_rule, fingerprint, probe
+from probing.read.probe import fingerprint, probe, shortcut_baseline
 from probing.read.report import VALUES, ProbeReport
 
 #  r fans out to two children, each to two more; the target is three hops down one branch, as is the other root's leaf.
@@ -103,10 +103,12 @@ def test_draws_are_batched_without_changing_them(tiny) -> None:
 
 
 def test_blind_rule_compares_backward_depth() -> None:
-    assert blind_rule(PROBLEM) == "tie"
+    assert shortcut_baseline(PROBLEM) == "tie"
     shallow = ProsQAProblem.from_names([*EDGES[:-1], ("Eva", "n")], root="Tom", candidates=("t", "n"))
-    assert blind_rule(shallow) == "target"
-    assert blind_rule(shallow.asked_from(8, target=shallow.neg_target, neg_target=shallow.target)) == "neg_target"
+    assert shortcut_baseline(shallow) == "target"
+    assert (
+        shortcut_baseline(shallow.asked_from(8, target=shallow.neg_target, neg_target=shallow.target)) == "neg_target"
+    )
 
 
 def test_fingerprint_names_the_weights(tiny) -> None:

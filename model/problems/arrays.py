@@ -7,42 +7,21 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from model.problems.generate import ProblemArrays
+from model.problems.generate import PaddedProblems, ProblemArrays
 
 
 @dataclass(frozen=True)
-class ProblemTensors:
-    """N problems with at most E edges, V nodes and H hops; int16 on one device, rows padded with -1 at their end."""
+class ProblemTensors(PaddedProblems[Tensor]):
+    """N problems with at most E edges, V nodes and H hops; int16 on one device.
 
-    n_edges: Tensor
-    """``N``."""
-    edges: Tensor
-    """``N E 2``: (source, target) node numbers."""
-    root: Tensor
-    """``N``."""
-    target: Tensor
-    """``N``."""
-    neg_target: Tensor
-    """``N``."""
-    n_hops: Tensor
-    """``N``: hops from the root to the target."""
-    distance: Tensor
-    """``N V``: hops from the root; -1 where it cannot reach and where there is no node."""
-    to_target: Tensor
-    """``N V``: hops to the target; -1 where it cannot be reached from and where there is no node."""
-    path: Tensor
-    """``N H``: the nodes after the root on one shortest path, the target last."""
-    n_nodes: Tensor
-    """``N``."""
+    ``path`` (``N H``) is without the root here: the steps that a model learns to write.
+    """
 
     @classmethod
     def from_arrays(cls, arrays: ProblemArrays) -> ProblemTensors:
         """The same problems on the CPU."""
         values = {field.name: torch.from_numpy(getattr(arrays, field.name)) for field in fields(cls)}
         return cls(**values | {"path": values["path"][:, 1:]})
-
-    def __len__(self) -> int:
-        return self.edges.shape[0]
 
     def __getitem__(self, rows: Tensor | slice) -> ProblemTensors:
         """The problems at these rows (int64, repeats allowed)."""

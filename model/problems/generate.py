@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import count, islice
-from typing import Literal, get_args
+from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,7 @@ CONCEPTS = (  # noqa: SIM905
 
 IntArray = NDArray[np.int16]
 UNREACHABLE = -1
+A = TypeVar("A", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -120,36 +121,41 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class ProblemArrays:
-    """Problems as padded arrays, for training; row i of every array is problem i. Padding is -1.
+class PaddedProblems(Generic[A]):
+    """Many problems; row i of every array is problem i. Padding is -1."""
 
-    Nodes are numbered and edges ordered as in the ``ProsQAProblem`` that ``generate`` makes of the row.
-    """
-
-    n_nodes: IntArray
+    n_nodes: A
     """``problem``"""
-    n_edges: IntArray
+    n_edges: A
     """``problem``"""
-    edges: IntArray
+    edges: A
     """``problem edge 2``: source and target node."""
-    root: IntArray
+    root: A
     """``problem``"""
-    target: IntArray
+    target: A
     """``problem``"""
-    neg_target: IntArray
+    neg_target: A
     """``problem``"""
-    n_hops: IntArray
+    n_hops: A
     """``problem``: hops from the root to the target."""
-    distance: IntArray
+    distance: A
     """``problem node``: hops from the root; -1 where it cannot reach, and on padding."""
-    to_target: IntArray
+    to_target: A
     """``problem node``: hops to the target; -1 where it cannot be reached from, and on padding.
     A node is on a shortest path where both are known and ``distance + to_target == n_hops``."""
-    path: IntArray
+    path: A
     """``problem hop``: the shortest path of lowest node numbers, root and target included."""
 
     def __len__(self) -> int:
         return len(self.root)
+
+
+@dataclass(frozen=True)
+class ProblemArrays(PaddedProblems[IntArray]):
+    """Problems as int16 arrays.
+
+    Nodes are numbered and edges ordered as in the ``ProsQAProblem`` that ``generate`` makes of the row.
+    """
 
     def __getitem__(self, rows: slice | NDArray) -> ProblemArrays:
         """The problems of these rows, in this order."""

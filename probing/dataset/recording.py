@@ -34,7 +34,7 @@ from model.stats import Floats
 from model.store import Chunks
 from probing.read.attention import copy_map, edge_attention, replay
 from probing.read.categories import CATEGORIES, categorise
-from probing.read.probe import blind_rule
+from probing.read.probe import shortcut_baseline
 
 VERSION = 1
 CHUNK = 64
@@ -151,7 +151,7 @@ def _record_batch(
         problem, n, texts = prompt.problem, prompt.problem.n_nodes, written[i]
         rows.append(
             {
-                "blind_rule": blind_rule(problem),
+                "blind_rule": shortcut_baseline(problem),
                 "slots": list(prompt.keys),
                 "n_filler": prompt.n_distractors,
                 "category": [

@@ -87,7 +87,7 @@ def probe(
         metrics=metrics,
         base_rate=tuple(node_groups["frontier"].mean(axis=1).tolist()),
         answers=answers,
-        blind_rule=blind_rule(problem),
+        blind_rule=shortcut_baseline(problem),
     )
 
 
@@ -131,7 +131,7 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, fil
     return tuple(found)
 
 
-def blind_rule(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
+def shortcut_baseline(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:
     """What the shortcut baseline answers, which never looks at the root: the candidate of deeper backward BFS."""
     picked = pick(problem, "deeper_backward")
     return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
