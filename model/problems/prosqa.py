@@ -16,7 +16,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import networkx as nx
 
 from model.errors import GraphError
 
@@ -301,8 +300,10 @@ class ProsQAProblem:
     # --- private ------------------------------------------------------------------------------------------------
 
     def _heights(self, pick: Any) -> tuple[int, ...]:
-        heights = [0] * self.n_nodes
-        for node in reversed(list(nx.topological_sort(_directed(self.children)))):
+        import networkx as nx
+
+        heights, graph = [0] * self.n_nodes, nx.DiGraph(dict(enumerate(self.children)))
+        for node in reversed(list(nx.topological_sort(graph))):
             if self.children[node]:
                 heights[node] = 1 + pick(heights[child] for child in self.children[node])
         return tuple(heights)
@@ -398,8 +399,8 @@ def distances(adjacency: Sequence[Sequence[int]], start: int) -> tuple[float, ..
 
 def find_cycle(adjacency: Sequence[Sequence[int]]) -> list[int] | None:
     """Nodes of one cycle, the first repeated at the end, or None when there is none."""
-    # Taking away what no edge leads to leaves nothing unless there is a cycle. networkx takes three times as long to see
-    # that, and every problem that is made or read waits for it.
+    # Taking away what no edge leads to leaves nothing unless there is a cycle. networkx takes three times as long to
+    # see that, and every problem that is made or read waits for it.
     before = [0] * len(adjacency)
     for targets in adjacency:
         for target in targets:
@@ -412,7 +413,9 @@ def find_cycle(adjacency: Sequence[Sequence[int]]) -> list[int] | None:
                 free.append(target)
     if len(free) == len(adjacency):
         return None
-    cycle = nx.find_cycle(_directed(adjacency))
+    import networkx as nx  # here and below, not above: it takes .2 s, which every process that makes problems would wait
+
+    cycle = nx.find_cycle(nx.DiGraph(dict(enumerate(adjacency))))
     return [*(source for source, _ in cycle), cycle[0][0]]
 
 
@@ -422,10 +425,6 @@ def adjacency(n_nodes: int, edges: Iterable[tuple[int, int]]) -> tuple[tuple[int
     for source, target in edges:
         lists[source].append(target)
     return tuple([tuple(sorted(targets)) for targets in lists])
-
-
-def _directed(adjacency: Sequence[Sequence[int]]) -> nx.DiGraph:
-    return nx.from_dict_of_lists(dict(enumerate(adjacency)), create_using=nx.DiGraph)
 
 
 def _is_index(value: object) -> bool:
