@@ -16,7 +16,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-
 from model.errors import GraphError
 
 MAX_NAME_LENGTH = 200
@@ -413,7 +412,7 @@ def find_cycle(adjacency: Sequence[Sequence[int]]) -> list[int] | None:
                 free.append(target)
     if len(free) == len(adjacency):
         return None
-    import networkx as nx  # here and below, not above: it takes .2 s, which every process that makes problems would wait
+    import networkx as nx  # not at the top: it takes .2 s, and processes that make problems need it never
 
     cycle = nx.find_cycle(nx.DiGraph(dict(enumerate(adjacency))))
     return [*(source for source, _ in cycle), cycle[0][0]]
