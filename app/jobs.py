@@ -20,9 +20,9 @@ from app import compute
 from model import checkpoint
 from model.errors import InputError
 from model.problems.generate import Kind, generate
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, digest
 from probing.dataset.findings import DatasetResult, RunModel
-from probing.dataset.record import Settings, make_sources, open_recording, problems_hash
+from probing.dataset.record import Settings, make_sources, open_recording
 from probing.dataset.recording import Recording
 from probing.dataset.run import run_dataset
 from probing.draw.of_report import question
@@ -49,10 +49,10 @@ class Order:
         """Where it is kept: one folder for the same problems, checkpoints and seed, so that it can be resumed."""
         main = compute.folder(self.checkpoint)
         paths = [str(compute.folder(name).resolve()) for name in (self.checkpoint, *self.compare)]
-        key = json.dumps([problems_hash(self.problems), paths, self.seed])
-        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+        key = json.dumps([digest(self.problems), paths, self.seed])
+        short = hashlib.sha256(key.encode()).hexdigest()[:8]
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{main.resolve().name} {Path(self.data).stem}").strip("-")[:60]
-        return results_root() / f"{name}-{digest}"
+        return results_root() / f"{name}-{short}"
 
 
 @dataclass(eq=False)

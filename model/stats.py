@@ -49,10 +49,6 @@ class Estimate(Value):
         ends = dict(zip(("low", "high"), ends, strict=False)) if isinstance(ends, list | tuple) else {"low": ends}
         return {key: value for key, value in values.items() if key != "ci95"} | ends
 
-    @property
-    def mean(self) -> float:  # until step 4
-        return self.value
-
     def cells(self) -> tuple[float, float | None, float | None, int]:
         """(value, low, high, n): for tables and CSV."""
         return self.value, self.low, self.high, self.n

@@ -16,11 +16,12 @@ from model import checkpoint
 from model.formats.graph import read_graph, write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.dataset.findings import Chart, DatasetResult, Series
+from probing.dataset.findings import DatasetResult
 from probing.dataset.record import Settings, make_sources
 from probing.dataset.run import run_dataset
 from probing.draw import echarts as chart_options
 from probing.draw.marks import THEMES
+from probing.draw.values import Chart, Series
 
 APP = Path(__file__).parent.parent / "app"
 CHAIN = ProsQAProblem.from_row(

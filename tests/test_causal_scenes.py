@@ -56,9 +56,9 @@ def test_nothing_before_the_edit_differs(swapped: Intervention) -> None:
     assert np.abs(moved[:, 1]).max() > 0.2
     states = later(swapped)
     assert [state.thought for state in states] == [1, 2, 3, 4, 5, 6, None]
-    assert all(kl.mean == 0 for state in states[:2] for name, kl in state.kl.items() if name != "other-step")
-    assert states[2].kl["after"].mean > 1
-    assert all(kl.mean == 0 for kl in (state.kl["identity"] for state in states))
+    assert all(kl.value == 0 for state in states[:2] for name, kl in state.kl.items() if name != "other-step")
+    assert states[2].kl["after"].value > 1
+    assert all(kl.value == 0 for kl in (state.kl["identity"] for state in states))
 
 
 def test_the_answer_stands_beside_every_control(swapped: Intervention) -> None:

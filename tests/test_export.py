@@ -80,7 +80,7 @@ def test_the_frontier_table_holds_every_source(report) -> None:
         if report.base_rate[int(row["thought"]) - 1] == 0:
             assert row["mean"] == ""
         else:
-            assert float(row["mean"]) == found.mean
+            assert float(row["mean"]) == found.value
             assert row["n"] == "3"
         if row["metric"] == "average_precision" and row["chance"]:
             assert float(row["chance"]) == report.base_rate[int(row["thought"]) - 1]

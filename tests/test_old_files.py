@@ -105,19 +105,19 @@ def test_probe_reports() -> None:
     assert (report.model.name, report.model.method, report.model.n_thoughts) == ("prosqa-tiny", "coconut", 2)
     assert (report.n_draws, report.seed, report.n_filler, report.blind_rule) == (2, 0, 0, "tie")
     auroc = report.metrics["shuffled"]["auroc_all"][0]
-    assert (auroc.mean, auroc.low, auroc.high, auroc.n) == approx((0.4208333333333333, -0.26741942, 1.10908609, 2))
-    assert [found.mean for found in report.metrics["model"]["auroc_all"]] == [1.0, 1.0]
-    assert report.metrics["model"]["mass_frontier"][0].mean == approx(0.9960308828045672)
+    assert (auroc.value, auroc.low, auroc.high, auroc.n) == approx((0.4208333333333333, -0.26741942, 1.10908609, 2))
+    assert [found.value for found in report.metrics["model"]["auroc_all"]] == [1.0, 1.0]
+    assert report.metrics["model"]["mass_frontier"][0].value == approx(0.9960308828045672)
     assert report.probability.mean[0][5] == approx(0.9960308828045672)
     assert (report.answers[-1].k, report.answers[-1].written_target) == (2, 1.0)
-    assert report.answers[-1].p_target.mean == approx(0.9998566332144583)
+    assert report.answers[-1].p_target.value == approx(0.9998566332144583)
 
 
 def test_a_probe_report_of_a_pause_model() -> None:
     report = ProbeReport.load(OLD / "report-pause.json")
     assert (report.model.name, report.model.method) == ("prosqa-tiny-pause", "pause_as_thought")
-    assert report.answers[-1].p_target.mean == approx(0.7328409806342923)
-    assert report.metrics["model"]["mass_frontier"][1].mean == approx(0.7344093108947345)
+    assert report.answers[-1].p_target.value == approx(0.7328409806342923)
+    assert report.metrics["model"]["mass_frontier"][1].value == approx(0.7344093108947345)
 
 
 def test_an_intervention() -> None:

@@ -36,14 +36,14 @@ def test_the_shipped_model_searches_and_its_controls_do_not(report) -> None:
     """Thoughts 1 and 2 are the frontier; shuffled labels and an untrained model show what chance looks like."""
     model, shuffled, untrained = (report.metrics[source] for source in ("model", "shuffled", "untrained"))
     for t in (0, 1, 2):
-        assert model["auroc_all"][t].mean > 0.95
-        assert model["mass_frontier"][t].mean > 0.7
-        assert 0.35 < shuffled["auroc_all"][t].mean < 0.65
-        assert shuffled["mass_frontier"][t].mean < 0.5
-        assert untrained["mass_frontier"][t].mean < 0.35
+        assert model["auroc_all"][t].value > 0.95
+        assert model["mass_frontier"][t].value > 0.7
+        assert 0.35 < shuffled["auroc_all"][t].value < 0.65
+        assert shuffled["mass_frontier"][t].value < 0.5
+        assert untrained["mass_frontier"][t].value < 0.35
         assert model["auroc_all"][t].n == 8
     assert model["auroc_all"][4] is None  # nothing is 5 hops away
-    assert report.answers[6].p_target.mean > 0.9
+    assert report.answers[6].p_target.value > 0.9
     assert report.answers[6].written_target == 1
     assert report.base_rate[:3] == pytest.approx([2 / 14, 4 / 14, 1 / 14])
 

@@ -54,10 +54,6 @@ class ThoughtNumbers(Value):
         return {OLD_GROUPS.get(name, name): v for name, v in values.items()} if isinstance(values, dict) else values
 
     @property
-    def auroc(self) -> float | None:  # until step 4
-        return self.auroc_beyond
-
-    @property
     def estimate(self) -> Estimate | None:
         """The AUROC with its interval over problems."""
         return None if self.auroc_beyond is None else from_error(self.auroc_beyond, self.auroc_se, self.n)
@@ -132,12 +128,6 @@ class DynamicsRecord(Value):
                 rows.append(at | numbers)
             rows += [at | {"k": k, "n": self.n_problems, "accuracy": a} for k, a in enumerate(point.accuracy_by_k)]
         return rows
-
-
-# Until step 4:
-EmergencePoint = DynamicsPoint
-EmergenceRecord = DynamicsRecord
-save_record = DynamicsRecord.save
 
 
 @torch.no_grad()

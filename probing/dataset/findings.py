@@ -10,8 +10,7 @@ from typing import Literal
 from model.errors import InputError
 from model.values import Value
 from probing.dataset.cells import Cell
-from probing.draw.values import Chart as Chart  # until step 4
-from probing.draw.values import Series as Series  # until step 4
+from probing.draw.values import Chart
 from probing.read.report import ModelInfo
 
 

@@ -65,9 +65,6 @@ class Settings:
         return trained if self.n_thoughts is None or trained == 0 else self.n_thoughts
 
 
-problems_hash = digest  # until step 4
-
-
 def make_sources(main: Path, compare: Sequence[Path] = (), *, untrained: bool = True) -> tuple[Source, ...]:
     """The main model, its untrained control and the models to compare; names are folder names made different."""
     names: list[str] = []

@@ -12,8 +12,7 @@ from pydantic import field_validator
 from model.errors import InputError
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate as Estimate
-from model.stats import Floats, mean, mean_interval
+from model.stats import Estimate, Floats, mean_interval
 from model.values import Number, Value
 
 Row = tuple[Number, ...]
@@ -189,9 +188,6 @@ def band(values: Floats) -> Band:
     return Band(
         mean=_table(mean), low=None if low is None else _table(low), high=None if high is None else _table(high)
     )
-
-
-estimate = mean  # until step 4
 
 
 def _table(values: Floats) -> Table:
