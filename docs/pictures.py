@@ -93,6 +93,7 @@ def main() -> None:
             page.goto(f"{address}/{name}" if name != PAGES[0] else address)
             settle(page)
             show(page, name)
+            page.mouse.move(2, options.height - 2)  # no tooltip in the picture
             settle(page)
             page.screenshot(path=str(options.out / f"{name}.png"))
             page.close()
