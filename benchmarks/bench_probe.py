@@ -1,6 +1,6 @@
 """How long one probe and an evaluation take, against the cache-free loop, in one run.
 
-    python benchmarks/bench_probe.py [--repeats 9]
+    python -m benchmarks.bench_probe [--repeats 9]
 
 Prints a table, then one JSON line. Times are medians in milliseconds on the CPU; the ratio is what to quote, since it
 holds on other machines. The reference reads the whole sequence anew for every thought and every read-out, as the

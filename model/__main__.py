@@ -96,7 +96,7 @@ def evaluate(
     thoughts: Annotated[str | None, typer.Option(help="A number or a range; default: 0 to as trained.")] = None,
     batch_size: Annotated[int, typer.Option(help="Prompts per forward pass; changes nothing but the time.")] = 16,
     samples: Annotated[int, typer.Option("--samples", "--draws", help="Prompt samples of each problem.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the prompt samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples.")] = 0,
     pad: Annotated[
         bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
     ] = False,

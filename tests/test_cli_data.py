@@ -109,3 +109,20 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert sorted(tmp_path.iterdir()) == before  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("model", "evaluate", "--seed", "-3"), ("probing", "report", "--seed", "-1")],
+    ids=["evaluate", "report"],
+)
+def test_a_negative_seed_is_refused_in_one_sentence(arguments: tuple[str, ...], data: Path, tmp_path: Path) -> None:
+    package, name, *options = arguments
+    done = subprocess.run(
+        [sys.executable, "-m", package, name, "--data", str(data), *options, "--out", str(tmp_path / "out.json")],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "seed" in done.stderr
+    assert not (tmp_path / "out.json").exists()

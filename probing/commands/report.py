@@ -25,7 +25,7 @@ def report(
     samples: Annotated[
         int, typer.Option("--samples", "--draws", help="Prompt samples (node tokens, edge order, candidate order).")
     ] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the prompt samples and the shuffled control.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples and the shuffled control.")] = 0,
     thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
     pad: Annotated[
         bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
