@@ -19,6 +19,7 @@ from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
 from model.training.dynamics import DynamicsRecord, measure, thought_numbers
 from probing.draw import of_training
+from probing.draw.export import export
 
 PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))
@@ -132,3 +133,10 @@ def test_records_of_older_versions_open() -> None:
     assert now.auroc_beyond == old["auroc"]
     assert (now.mass["passed"], now.logit["beyond"]) == (old["mass"]["reached"], old["logit"]["not_reached"])
     assert now.estimate.low <= now.auroc_beyond <= now.estimate.high
+
+
+@pytest.mark.filterwarnings("error")
+def test_charts_of_a_record_come_back_from_json_as_they_were() -> None:
+    record = DynamicsRecord.load(checkpoint.CHECKPOINTS / "prosqa-tiny" / "emergence.json")
+    for chart in of_training.charts(record):
+        assert type(chart).model_validate_json(export(chart, "json")) == chart

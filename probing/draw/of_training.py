@@ -64,12 +64,12 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
         raise InputError(f"{record.name}: the record of training dynamics is empty")
     thoughts = record.points[0].thoughts
     update = {
-        "references": [
+        "references": tuple(
             Reference(axis="x", at=start, to=end, kind="stage", label=f"stage {stage}")
             for (stage, start), end in zip(
                 record.stage_starts, [*(s for _, s in record.stage_starts[1:]), record.points[-1].problems], strict=True
             )
-        ],
+        ),
         "words": Words(
             title=f"{record.name}: {record.method}, seed {record.seed}",
             caption="A line a thought or k, darker for later ones; bands: 95 % intervals over probe problems.",
