@@ -39,7 +39,7 @@ class Evaluation:
         then Student's t over the problems' own shares.
         """
         shares = (self.correct if rows is None else self.correct[list(rows)]).mean(axis=1)
-        found = [share(column) if self.answers.shape[1] == 1 else mean(column) for column in shares.T]
+        found = [share(column) if self.answers.shape[1] == 1 else mean(column, within=(0, 1)) for column in shares.T]
         return [each for each in found if each is not None]
 
 

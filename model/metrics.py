@@ -19,10 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Floats
+from model.stats import Floats, Range
 
 Bools = NDArray[np.bool_]
-Range = tuple[float | None, float | None]
 
 GROUPS = ("passed", "frontier", "optimal", "beyond")
 N_SHUFFLES = 20

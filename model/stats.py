@@ -17,16 +17,20 @@ from model.values import Number, Value
 Floats = NDArray[np.float64]
 Style = Literal["percent", "plain", "short", "points", "count"]
 
-N_RESAMPLES = 999
-"""Bootstrap resamples of a mean."""
-N_RESAMPLES_PAIRED = 1999
-"""Bootstrap resamples of a paired difference."""
+Range = tuple[float | None, float | None]
+"""Least and greatest value a quantity can have; None where there is no such."""
+
+MIN_CASES = 5
+"""Fewer cases than these get no interval of their mean."""
+UNSEEN = 1 / 3
+"""Of the greatest variance a bounded quantity can have, what is assumed of cases not seen: ``mean_interval``. Chosen so
+that intervals cover 93 % or more from 5 cases on, for quantities that crowd at a bound (tests/test_stats.py)."""
 
 
 class Estimate(Value):
     """A number with its 95 % interval and the cases behind it; ``low`` and ``high`` are None where there is none.
 
-    Intervals are stored as computed; only ``text`` cuts them to what is possible.
+    Intervals lie within what is possible; in files of older versions they may not, and ``text`` can cut them.
     """
 
     called: ClassVar[str] = "an estimate"
@@ -77,7 +81,7 @@ def text(found: Estimate | None, style: Style = "plain", *, bounds: tuple[float,
 
 def percent(share: float) -> str:
     """``97.5 %``; never 0 or 100 % of what is not."""
-    shown = f"{100 * share:.1f} %"
+    shown = f"{100 * share + 0:.1f} %"
     if shown == "0.0 %" and share > 0:
         return "< 0.1 %"
     return "> 99.9 %" if shown == "100.0 %" and share < 1 else shown
@@ -89,7 +93,7 @@ def short_number(value: float) -> str:
         return f"{value:.0f}"
     if abs(value) >= 0.995:
         return f"{value:.1f}".removesuffix(".0")
-    return f"{value:.2f}".replace("0.", ".", 1)
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".", 1)
 
 
 def share(flags: ArrayLike, n: int | None = None) -> Estimate | None:
@@ -105,39 +109,30 @@ def share(flags: ArrayLike, n: int | None = None) -> Estimate | None:
     return Estimate(value=k / n, low=low, high=high, n=n, k=int(k) if k == int(k) else None)
 
 
-def mean(values: ArrayLike, *, how: Literal["t", "bootstrap"] = "t", seed: int = 0) -> Estimate | None:
-    """The mean of one value per case, NaN left out: None of no cases, no interval from one.
+def mean(values: ArrayLike, *, within: Range = (None, None)) -> Estimate | None:
+    """The mean of one value per case, NaN left out, with the interval of ``mean_interval``; None of no cases.
 
-    The interval is Student's t, or the percentiles of the bootstrap over cases.
+    No interval of fewer than MIN_CASES, and none where all values are equal and nothing bounds them.
     """
     defined = np.asarray(values, dtype=float)
     defined = defined[~np.isnan(defined)]
     n = len(defined)
-    if n < 2:
-        return Estimate(value=float(defined[0]), n=1) if n else None
-    if how == "bootstrap":
-        low, high = bootstrap_interval(defined, seed=seed, n_resamples=N_RESAMPLES)
-        return Estimate(value=float(defined.mean()), low=low, high=high, n=n)
-    found = mean_interval(defined)
-    value, low, high = (float(number) for number in found if number is not None)
-    return Estimate(value=value, low=low, high=high, n=n)
-
-
-def means(values: Floats) -> tuple[Estimate | None, ...]:
-    """``mean`` of every column."""
-    return tuple(mean(column) for column in values.T)
-
-
-def paired(ours: ArrayLike, control: ArrayLike, *, seed: int = 0) -> Estimate | None:
-    """Mean paired difference (same cases, same order) with the percentiles of the bootstrap over cases.
-
-    None of no cases. Where all differences are equal the interval is a point: judge it with n beside it.
-    """
-    values = np.asarray(ours, dtype=float) - np.asarray(control, dtype=float)
-    if len(values) == 0:
+    if n == 0:
         return None
-    low, high = bootstrap_interval(values, seed=seed, n_resamples=N_RESAMPLES_PAIRED)
-    return Estimate(value=float(values.mean()), low=low, high=high, n=len(values))
+    value, low, high = mean_interval(defined, within=within)
+    if low is None or high is None or low == high:
+        return Estimate(value=float(value), n=n)
+    return Estimate(value=float(value), low=float(low), high=float(high), n=n)
+
+
+def means(values: Floats, *, within: Range = (None, None)) -> tuple[Estimate | None, ...]:
+    """``mean`` of every column."""
+    return tuple(mean(column, within=within) for column in values.T)
+
+
+def paired(ours: ArrayLike, control: ArrayLike, *, within: Range = (-1, 1)) -> Estimate | None:
+    """Mean paired difference (same cases, same order); by default of quantities in [0, 1], such as shares."""
+    return mean(np.asarray(ours, dtype=float) - np.asarray(control, dtype=float), within=within)
 
 
 def from_error(value: float, error: float | None, n: int) -> Estimate:
@@ -148,33 +143,33 @@ def from_error(value: float, error: float | None, n: int) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half, n=n)
 
 
-def bootstrap_interval(values: Floats, *, seed: int, n_resamples: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean over resampled cases; a point where all values are equal."""
-    if bool((values == values[0]).all()):
-        return float(values.mean()), float(values.mean())
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=n_resamples,
-        method="percentile",
-        vectorized=True,
-        batch=max(1, 2_000_000 // len(values)),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+def mean_interval(
+    values: Floats, *, within: Range = (None, None), confidence: float = 0.95
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """Mean over the first axis and its two-sided interval; no interval from fewer than MIN_CASES values.
 
-
-def mean_interval(values: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats | None, Floats | None]:
-    """Mean over the first axis and Student's t interval of that mean; no interval from fewer than two values.
-
-    Two-sided, and not clipped to the range of the values. NaN anywhere along the axis gives NaN.
+    Student's t interval. A quantity between bounds a and b that crowds at one of them has rare far values which few
+    cases do not show. So there z^2 unseen cases are added to the n seen ones, as Wilson's interval does; their variance
+    is UNSEEN of the greatest possible, (m - a)(b - m), the less the farther the values are from the nearer bound in
+    standard deviations. Where all values are equal, each end is as far towards its bound as Wilson's of n equal
+    answers. The interval ends within the bounds, and is Student's t for large n. NaN along the axis gives NaN.
     """
-    n = values.shape[0]
+    n, (least, most) = values.shape[0], within
     mean = values.mean(axis=0)
-    if n < 2:
+    if n < MIN_CASES:
         return mean, None, None
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
-    return mean, mean - half, mean + half
+    variance, equal, share = values.var(axis=0), np.zeros(mean.shape, dtype=bool), 0.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    if least is not None and most is not None:
+        equal, share = variance == 0, z * z / (n + z * z)
+        middle = (1 - share) * mean + share * (least + most) / 2
+        room = np.maximum(np.minimum(mean - least, most - mean), np.finfo(float).tiny)
+        crowded = np.minimum(np.sqrt(variance) / room, 1)
+        variance = (1 - share) * variance + share * UNSEEN * crowded * (middle - least) * (most - middle)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance / (n - 1))
+    low = np.where(equal, mean - share * (mean - (least or 0)), mean - half)
+    high = np.where(equal, mean + share * ((most or 0) - mean), mean + half)
+    return mean, np.clip(low, least, most), np.clip(high, least, most)
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:

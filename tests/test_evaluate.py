@@ -64,11 +64,16 @@ def test_intervals() -> None:
     targets = np.array([problem.target for problem in PROBLEMS])
     one = Evaluation((PROBLEMS[0],) * 20, np.repeat([targets[0], NO_NODE], 10)[:, None, None])
     assert one.accuracy()[0].cells() == pytest.approx((0.5, 0.5 - half, 0.5 + half, 20), abs=1e-6)
-    assert Evaluation(tuple(PROBLEMS), targets[:, None, None].repeat(3, axis=1)).accuracy()[0].cells() == (1, 1, 1, 3)
+    assert Evaluation(tuple(PROBLEMS), targets[:, None, None].repeat(3, axis=1)).accuracy()[0].cells() == (
+        1,
+        None,
+        None,
+        3,
+    )
     assert Evaluation((PROBLEMS[0],), np.full((1, 3, 1), targets[0])).accuracy()[0].cells() == (1, None, None, 1)
-    mean, _, high = mean_interval(np.array([1.0, 2.0, 3.0]))
-    assert (mean, high - mean) == pytest.approx((2, 4.302653 / np.sqrt(3)))  # t(.975, 2) = 4.302653, sd = 1
-    assert mean_interval(np.array([1.0]))[1] is None
+    mean, _, high = mean_interval(np.array([1.0, 1.0, 2.0, 3.0, 3.0]))
+    assert (mean, high - mean) == pytest.approx((2, 2.776445 / np.sqrt(5)))  # t(.975, 4) = 2.776445, sd = 1
+    assert mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))[1] is None  # too few for an interval
 
 
 def test_nothing_to_evaluate_is_an_error(tiny) -> None:

@@ -33,7 +33,7 @@ PROBLEM = ProsQAProblem(NAMES, EDGES, 0, 7, 9)
 
 @pytest.fixture(scope="module")
 def report(tiny) -> ProbeReport:
-    return probe(tiny, PROBLEM, n_draws=3, seed=1, control=checkpoint.untrained(tiny.config, seed=2), name="<i>m</i>")
+    return probe(tiny, PROBLEM, n_draws=5, seed=1, control=checkpoint.untrained(tiny.config, seed=2), name="<i>m</i>")
 
 
 def rows_of(data: bytes) -> list[dict[str, str]]:
@@ -52,7 +52,7 @@ def test_the_table_is_the_report(report) -> None:
                 assert float(row["mean"]) == band.mean[state][node]
                 assert float(row["low"]) == band.low[state][node]
                 assert float(row["high"]) == band.high[state][node]
-                assert (row["name"], row["n"]) == (NAMES[node], "3")
+                assert (row["name"], row["n"]) == (NAMES[node], "5")
                 assert row["distance"] == ("" if node in (6, 8, 9, 10) else str(int(PROBLEM.distance[node])))
                 thought = state + 1
                 assert row["thought"] == (str(thought) if state < report.n_thoughts else "")
@@ -81,7 +81,7 @@ def test_the_frontier_table_holds_every_source(report) -> None:
             assert row["mean"] == ""
         else:
             assert float(row["mean"]) == found.value
-            assert row["n"] == "3"
+            assert row["n"] == "5"
         if row["metric"] == "average_precision" and row["chance"]:
             assert float(row["chance"]) == report.base_rate[int(row["thought"]) - 1]
 

@@ -27,7 +27,7 @@ NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+)$")
 
 @pytest.fixture(scope="module")
 def report(trained) -> ProbeReport:
-    return probe(trained, PROBLEM, n_draws=4, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+    return probe(trained, PROBLEM, n_draws=5, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
 
 
 def svg_of(value) -> ElementTree.Element:

@@ -1,7 +1,7 @@
 """Numbers over a data set: each is a mean or share over graphs, with n and a 95 % interval.
 
 Several values of one graph (its nodes, its edges) are not independent, so they are averaged within the graph first
-and the interval is bootstrapped over graphs.
+and the interval is over graphs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from model import stats
+from model.metrics import METRICS
 from model.stats import Estimate, Floats, Style
 from model.values import Number, Value
 from probing.draw.values import Series
@@ -61,8 +62,8 @@ class Cells(list[Cell]):
         return cell
 
     def mean(self, values: ArrayLike, **what: Any) -> Cell:
-        """The mean of one value per graph, NaN where undefined, with a bootstrapped interval."""
-        return self.add(stats.mean(values, how="bootstrap"), **what)
+        """The mean of one value per graph, NaN where undefined, with its interval."""
+        return self.add(stats.mean(values, within=_bounds(**what)), **what)
 
     def means(self, values: Floats, *, first: int, **what: Any) -> list[Cell]:
         """The mean of each column of ``M S`` values; the columns are steps ``first``, ``first + 1``, ..."""
@@ -85,6 +86,13 @@ class Cells(list[Cell]):
     ) -> Series:
         """A line through the cells of a metric, by step."""
         return line(self.of(metric, source, group), source if name is None else name, control=control)
+
+
+def _bounds(*, metric: str, unit: str = "", **_: Any) -> stats.Range:
+    """Least and greatest value of what a cell holds, where they are known."""
+    if metric in METRICS:
+        return METRICS[metric].bounds
+    return (0, 1) if unit in ("probability", "share") else (-1, 1) if metric in ("cosine", "RSA") else (None, None)
 
 
 def line(cells: Sequence[Cell], name: str, *, x: Sequence[float | str] | None = None, control: bool = False) -> Series:

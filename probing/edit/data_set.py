@@ -165,7 +165,7 @@ def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row])
         if empty.plan is not None and empty.plan.source == "rewired":
             return ()  # the clean rows are of the graph as given; a rewired graph has no clean row of its own
         values = np.array([row[name] for row in here])
-        return means(values - np.array([clean[row["row"]][name][: values.shape[1]] for row in here]))
+        return means(values - np.array([clean[row["row"]][name][: values.shape[1]] for row in here]), within=(-1, 1))
 
     return empty.model_copy(
         update={
@@ -175,7 +175,7 @@ def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row])
             "accuracy": share(after > 0),
             "clean_accuracy": share(before > 0),
             "log_odds_change": mean(after - before),
-            "kl": means(np.array([row["kl"] for row in here])),
+            "kl": means(np.array([row["kl"] for row in here]), within=(0, None)),
             "mass_change": change("mass"),
             "other_mass_change": change("other_mass"),
         }

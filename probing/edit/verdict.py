@@ -211,9 +211,12 @@ def judge(
         without={words: runs.accuracy(plan) for words, plan in without.items()},
         findings=tuple(judged(t, runs) for t in everything for judged in (_decodable, _used, _necessary, _sufficient)),
         thresholds=dict(THRESHOLDS),
-        lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values())) for t in everything),
+        lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values()), within=(0, 1)) for t in everything),
         propagation=tuple(
-            tuple(mean([row["kl"][k] for row in runs.of(_swap(t)).values()]) for k in range(n_thoughts + 1))
+            tuple(
+                mean([row["kl"][k] for row in runs.of(_swap(t)).values()], within=(0, None))
+                for k in range(n_thoughts + 1)
+            )
             for t in everything
         ),
     )
@@ -274,7 +277,7 @@ def _decodable(t: int, runs: _Runs) -> Finding:
     ours, theirs = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
     if len(ours) < MIN_N:
         return _untested("decodable", t, len(ours), "problems with a frontier to decode")
-    value, control = mean(ours), mean(theirs)
+    value, control = mean(ours, within=(0, 1)), mean(theirs, within=(0, 1))
     words = f"AUROC {text(value)}; for the counterfactual question's frontier {text(control)}"
     enough, name = _ends(value)[0] >= THRESHOLDS["decodable_auroc"], "the counterfactual question's frontier"
     return _found("decodable", t, value, control, name, paired(ours, theirs), words, enough=enough)

@@ -11,7 +11,7 @@ from model.checkpoint import fingerprint as fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
 from model.errors import InputError
-from model.metrics import N_SHUFFLES, Bools, problem_groups
+from model.metrics import METRICS, N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
@@ -76,11 +76,11 @@ def probe(
         n_thoughts=n_thoughts,
         n_filler=prompts[0].n_distractors,
         warnings=warnings(model, problem, n_thoughts, filled=size is not None),
-        probability=band(scores.probability),
-        normalised=band(scores.normalised),
+        probability=band(scores.probability, (0, 1)),
+        normalised=band(scores.normalised, (0, 1)),
         logit=band(scores.logit),
-        cosine=band(scores.cosine),
-        marker=band(scores.special),
+        cosine=band(scores.cosine, (-1, 1)),
+        marker=band(scores.special, (0, 1)),
         marker_names=tuple(codec.special),
         answer_mark=codec.answer_mark,
         other=tuple(scores.other.mean(axis=0).tolist()),
@@ -138,7 +138,7 @@ def shortcut_baseline(problem: ProsQAProblem) -> Literal["target", "neg_target",
 
 
 def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, ...]]:
-    return {name: means(values) for name, values in metrics.items()}
+    return {name: means(values, within=METRICS[name].bounds) for name, values in metrics.items()}
 
 
 def _shuffled_metrics(scores: NodeLogProbs, node_groups: dict[str, Bools], answer: int, seed: int) -> dict[str, Floats]:
@@ -153,7 +153,7 @@ def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...
     problem = prompts[0].problem
     found = []
     for k in range(trace.n_thoughts + 1):
-        p_target, p_other = mean(forced.p_target[:, k]), mean(forced.p_other[:, k])
+        p_target, p_other = (mean(p[:, k], within=(0, 1)) for p in (forced.p_target, forced.p_other))
         assert p_target is not None
         assert p_other is not None
         given = np.array([row[k].answer for row in generated])

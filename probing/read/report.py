@@ -12,7 +12,7 @@ from pydantic import field_validator
 from model.errors import InputError
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, Floats, mean_interval
+from model.stats import Estimate, Floats, Range, mean_interval
 from model.values import Number, Value
 
 Row = tuple[Number, ...]
@@ -182,9 +182,9 @@ VALUES: dict[str, str] = {
 """What a node can be coloured by."""
 
 
-def band(values: Floats) -> Band:
+def band(values: Floats, within: Range = (None, None)) -> Band:
     """``R A B`` values as means and intervals over prompt samples."""
-    mean, low, high = mean_interval(values)
+    mean, low, high = mean_interval(values, within=within)
     return Band(
         mean=_table(mean), low=None if low is None else _table(low), high=None if high is None else _table(high)
     )

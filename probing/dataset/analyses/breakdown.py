@@ -97,7 +97,7 @@ def breakdown(runs: Runs) -> Section:
         "thoughts; the AUROC of the frontier against nodes beyond it, averaged over the thoughts up to the number of "
         "hops. How it breaks: whether a wrong answer is the other candidate or neither, and, by hops, the six "
         "categories after no thought and after all (table).",
-        interval="Wilson 95 % for accuracy, bootstrap over problems for AUROC; n of each group in the table.",
+        interval="Wilson 95 % for accuracy, over problems for AUROC; n of each group in the table.",
         control="The untrained model, and chance (0.5).",
         does_not_show="Hops, nodes, edges and density go together in these graphs, so a fall along one may be due to "
         "another. A group with few problems has a wide interval: read n.",

@@ -69,7 +69,7 @@ def commitment(runs: Runs) -> Section:
         definition="Fixed by k: the answer generated after j thoughts is the one generated after all of them, for "
         "every j >= k; of problems that get an answer at all. P(target): probability of the target when an answer is "
         "forced right after thought k.",
-        interval="Wilson 95 % for shares; bootstrap over problems, 95 %, for means.",
+        interval="Wilson 95 % for shares; over problems, 95 %, for means.",
         control="The untrained model, which has no answer to commit to; the other candidate's probability.",
         does_not_show="A late commitment does not show that the thoughts before it were needed, nor an early one that "
         "later thoughts are idle: see the interventions of the verdict sheet.",
