@@ -25,7 +25,7 @@ from transformers import DynamicCache
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
-from model.codec_slots import SlotCodec, scored
+from model.codec_slots import SlotCodec
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.training.config import TrainConfig, load_train_config
@@ -48,9 +48,9 @@ def reference_loss(model: CoconutGPT2, batch: TrainBatch) -> Tensor:
     """Summed loss of the scored tokens. Rows are left-padded, so thoughts sit at the same places in all of them."""
     ids, mask = batch.prompt.input_ids, batch.prompt.attention_mask
     n_rows, n_prompt = ids.shape
-    n_thoughts, n_tokens = batch.n_thoughts, batch.tokens.shape[1]
+    n_thoughts, n_tokens = batch.n_thoughts, batch.text.tokens.shape[1]
     blank = torch.zeros(n_rows, n_thoughts, dtype=torch.long, device=ids.device)
-    ids = torch.cat([ids, blank, batch.tokens], dim=1)
+    ids = torch.cat([ids, blank, batch.text.tokens], dim=1)
     mask = torch.cat([mask, mask.new_ones(n_rows, n_thoughts + n_tokens)], dim=1)
     position = (mask.cumsum(dim=1) - 1).clamp(min=0)
     embeddings = model.transformer.wte(ids)
@@ -77,7 +77,7 @@ def reference_loss(model: CoconutGPT2, batch: TrainBatch) -> Tensor:
                 rows[b][end] = out.last_hidden_state[b, -1]
             embeddings = torch.stack([torch.stack(row) for row in rows])
     places = torch.cat(logits, dim=1)[:, n_prompt + n_thoughts - 1 : -1]
-    labels = batch.tokens.masked_fill(~scored(batch.tokens), IGNORE)
+    labels = batch.text.tokens.masked_fill(~batch.text.scored, IGNORE)
     return F.cross_entropy(places.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
 
 
@@ -88,7 +88,7 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 def reference_step(config: TrainConfig, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
     state.optimizer.zero_grad()
-    with autocast(config, batch.tokens.device):
+    with autocast(config, batch.text.tokens.device):
         loss = reference_loss(state.model, batch)
         (loss / n_scored).backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
@@ -138,7 +138,7 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
     """One row of the table: both on batches of these problems with so many thoughts."""
     device, size, fresh = problems.device, config.batch_size_training, fresh_batches(config, problems, n_thoughts)
     batch = fresh(0)
-    n_scored = scored(batch.tokens).sum()
+    n_scored = batch.text.scored.sum()
     model = checkpoint.untrained(model_config(config, problems))
     torch.nn.Module.to(model, device)
     state = TrainState(model.train(), make_optimizer(config, model))
@@ -150,11 +150,11 @@ def compare(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, opti
 
     def ours(i: int) -> None:
         batch = fresh(i)  # making a batch is part of a step
-        step_on(state, batch, scored(batch.tokens).sum())
+        step_on(state, batch, batch.text.scored.sum())
 
     def reference(i: int) -> None:
         batch = fresh(i)
-        reference_step(config, state, batch, scored(batch.tokens).sum())
+        reference_step(config, state, batch, batch.text.scored.sum())
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -179,7 +179,7 @@ def profile(config: TrainConfig, problems: ProblemTensors, n_thoughts: int, n_st
 
     def step(i: int) -> None:
         batch = fresh(i)
-        step_on(state, batch, scored(batch.tokens).sum())
+        step_on(state, batch, batch.text.scored.sum())
 
     for i in range(5 * config.length_buckets):
         step(i)

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 from model import checkpoint
-from model.codec_slots import SlotCodec
 from model.files import read_json
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors
@@ -47,8 +46,7 @@ def main() -> None:
             device = checkpoint.pick_device(options.device)
             model = checkpoint.load(folder / "best", device=device)
             problems = ProblemTensors.from_arrays(ProblemArrays.from_problems(load_problems(options.public)))
-            codec, stage = SlotCodec(config.n_slots), stages(config)[-1]
-            row["public"] = accuracy(model, codec, problems.to(device), stage, config).model_dump()
+            row["public"] = accuracy(model, problems.to(device), stages(config)[-1]).model_dump()
         rows.append(row)
     columns = ["run", "balanced % [95 %] (n)", "thoughts", "tokens", "learned stop", "thoughts", "AUROC t = 1, 2, 3"]
     columns += ["public % [95 %] (n)"] if options.public else []

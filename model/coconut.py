@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from model.codec import Codec, PromptBatch, Size
-from model.codec_slots import PAD, PAUSE, SlotCodec
+from model.codec_slots import SlotCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
@@ -81,14 +81,17 @@ class CoconutConfig(GPT2Config):
         return Size(nodes[1], edges[1])
 
 
+def codec_named(name: str) -> Codec:
+    """The codec of that name, such as ``slots-40``. Raises CheckpointError for one unknown here."""
+    kind, _, size = name.partition("-")
+    if kind not in CODECS or not size.isdecimal():
+        raise CheckpointError(f"the checkpoint's codec is {name!r}; this version reads slots-N (one token per node)")
+    return CODECS[kind](int(size))
+
+
 def codec_for(config: CoconutConfig) -> Codec:
     """The codec a checkpoint was trained with. Raises CheckpointError for one unknown here or of another vocabulary."""
-    kind, _, size = config.codec.partition("-")
-    if kind not in CODECS or not size.isdecimal():
-        raise CheckpointError(
-            f"the checkpoint's codec is {config.codec!r}; this version reads slots-N (one token a node)"
-        )
-    codec = CODECS[kind](int(size))
+    codec = codec_named(config.codec)
     if config.vocab_size != codec.vocab_size:
         raise CheckpointError(
             f"the checkpoint has {config.vocab_size} tokens, but its codec {config.codec!r} needs {codec.vocab_size}"
@@ -175,12 +178,12 @@ class CoconutGPT2(GPT2LMHeadModel):
         trace = self._read(start, stream) if isinstance(start, PromptBatch) else start
         if n_thoughts == 0:
             return trace
-        pauses = self.config.method in PAUSE_METHODS
+        pause = self._pause()
         position, mask = trace.next_position, trace.attention_mask
         after = torch.cat([mask, mask.new_ones(mask.shape[0], n_thoughts)], dim=1)
-        if pauses and edit is None and stream is None:
+        if pause is not None and edit is None and stream is None:
             # Nothing is fed back, so one pass gives what the loop below would.
-            fed = self.transformer.wte.weight[PAUSE].expand(trace.batch_size, n_thoughts, -1)
+            fed = pause.expand(trace.batch_size, n_thoughts, -1)
             cache = Cache(self, trace.cache)
             causal = torch.ones(n_thoughts, after.shape[1], dtype=torch.bool, device=mask.device)
             allowed = causal.tril(diagonal=mask.shape[1]) & after[:, None].bool()
@@ -220,8 +223,9 @@ class CoconutGPT2(GPT2LMHeadModel):
         def feed(t: int, thought: Tensor) -> Tensor:
             return run(self, place(self, thought[:, None], places[:, t - 1]), memory.look, operations=operations)
 
-        if self.config.method in PAUSE_METHODS:
-            fed = self.transformer.wte.weight[PAUSE].expand(n_rows, n_thoughts, -1)
+        pause = self._pause()
+        if pause is not None:
+            fed = pause.expand(n_rows, n_thoughts, -1)
             x = place(self, fed, places[:, :, 0])
             states = [run(self, x, memory.look, operations=operations)] if n_thoughts else []
         else:
@@ -274,20 +278,21 @@ class CoconutGPT2(GPT2LMHeadModel):
         *,
         stop: int | Ended | None = None,
         first: Sequence[int] = (),
+        last_only: bool = False,
     ) -> Tensor:
         """``B K+1 n``: tokens written greedily after k = 0..K thoughts, all K + 1 continuations side by side.
 
         Equal to ``write(trace.upto(k), ...)`` for each k (the k-switch of Hao et al. 2024, section 5), at the price
-        of one. ``first`` are tokens put between the thoughts and what is written. Ends once every continuation has
-        written ``stop``, or has ended by it; what one wrote after that means nothing (a continuation that has ended
-        in every row is not computed further).
+        of one; ``last_only``: after all thoughts alone, ``B 1 n``. ``first`` are tokens put between the thoughts and
+        what is written. Ends once every continuation has written ``stop``, or has ended by it; what one wrote after
+        that means nothing (a continuation that has ended in every row is not computed further).
         """
         cache = Cache(self, trace.cache)
-        every = torch.arange(trace.n_thoughts + 1, device=trace.states.device)
+        ks = torch.arange(trace.n_thoughts + 1, device=trace.states.device)[-1 if last_only else 0 :]
         fed: list[Tensor] = []
-        state = trace.states
+        state = trace.states[:, -len(ks) :]
         for forced in first:
-            fed.append(every)
+            fed.append(ks)
             state = self._branch(trace, cache, torch.full_like(state[:, :, 0], forced, dtype=torch.long), fed)
         written = self.logits(state).argmax(dim=-1)[:, :, None]
         while written.shape[2] < max_new_tokens:
@@ -295,33 +300,18 @@ class CoconutGPT2(GPT2LMHeadModel):
             going_on = (~done).any(dim=0).nonzero()[:, 0]
             if len(going_on) == 0:
                 break
-            fed.append(going_on)
+            fed.append(ks[going_on])
             state = self._branch(trace, cache, written[:, going_on, -1], fed)
-            token = torch.full_like(written[:, :, 0], PAD)
+            token = torch.full_like(written[:, :, 0], self.codec.end)
             token[:, going_on] = self.logits(state).argmax(dim=-1)
             written = torch.cat([written, token[:, :, None]], dim=2)
         return written
 
-    def write(self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | None = None) -> Tensor:
-        """``B n``: tokens written greedily after the trace's thoughts; the first is read from the last state.
-
-        Ends after ``max_new_tokens``, or once every row has written ``stop``; what a row wrote after its own
-        ``stop`` means nothing.
-        """
-        cache, mask, position = Cache(self, trace.cache), trace.attention_mask, trace.next_position
-        state = trace.states[:, -1]
-        written: list[Tensor] = []
-        done = torch.zeros(trace.batch_size, dtype=torch.bool, device=state.device)
-        while True:
-            token = self.logits(state).argmax(dim=-1)
-            written.append(token)
-            done = done | (token == stop)
-            if len(written) == max_new_tokens or bool(done.all()):
-                return torch.stack(written, dim=1)
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1)
-            x = embed(self, token[:, None], position[:, None])
-            state = run(self, x, cache.attend(mask[:, None].bool()))[:, 0]
-            position = position + 1
+    def write(
+        self, trace: ThoughtTrace, max_new_tokens: int, *, stop: int | Ended | None = None, first: Sequence[int] = ()
+    ) -> Tensor:
+        """``B n``: tokens written greedily after the trace's thoughts, as by ``write_after_each``."""
+        return self.write_after_each(trace, max_new_tokens, stop=stop, first=first, last_only=True)[:, 0]
 
     # --- private ------------------------------------------------------------------------------------------------
 
@@ -330,10 +320,9 @@ class CoconutGPT2(GPT2LMHeadModel):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The thought loop: states after and thoughts fed at steps t, each ``B 1 n_embd``, from the state before."""
         states, thoughts = [], list[Tensor]()
+        pause = self._pause()
         for t in steps:
-            thought = state[:, 0]
-            if self.config.method in PAUSE_METHODS:
-                thought = self.transformer.wte.weight[PAUSE].expand_as(thought)
+            thought = state[:, 0] if pause is None else pause.expand_as(state[:, 0])
             if edit is not None:
                 edited = edit(t, thought)
                 if edited.shape != thought.shape:
@@ -345,6 +334,10 @@ class CoconutGPT2(GPT2LMHeadModel):
             states.append(state)
             thoughts.append(thought[:, None])
         return states, thoughts
+
+    def _pause(self) -> Tensor | None:
+        """``n_embd``: what is fed as every thought, where that is not the state."""
+        return self.transformer.wte.weight[self.codec.pause] if self.config.method in PAUSE_METHODS else None
 
     def _read(self, prompt: PromptBatch, stream: StreamEdit | None) -> ThoughtTrace:
         mask = prompt.attention_mask

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
 
 NO_NODE = -1
@@ -82,7 +83,7 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """How nodes are read: ``prefix`` is written first, then one sequence of tokens a node, prefix-free."""
+    """How nodes are read: ``prefix`` is written first, then one sequence of tokens per node, prefix-free."""
 
     prefix: tuple[int, ...]
     sequences: tuple[tuple[int, ...], ...]
@@ -96,6 +97,39 @@ class Written:
     """Nodes written before the answer; -1 for anything that is no node of the graph."""
     answer: int
     """The node answered; -1 for anything else or no answer."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What N problems are taught to write after their thoughts, padded at the end; all ``N n`` on one device."""
+
+    tokens: Tensor
+    """int64"""
+    scored: Tensor
+    """bool: tokens that the model has to write; the others are padding or given (``Codec.after``)."""
+    first: Tensor
+    """bool: of the scored, those of the first step, or of what begins the answer where no step is left."""
+    due: Tensor
+    """bool: the target's tokens where it is first due, as the last step or, where no step is left, as the answer."""
+
+
+class Samples(Protocol):
+    """One prompt sample of each of N problems, on one device: what training feeds, scores and reads."""
+
+    @property
+    def prompts(self) -> PromptBatch: ...
+
+    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
+        """The path after its first ``n_skip`` (``N``, at least ``least``) hops, the target as the answer, the end.
+
+        For steps that are captured as CUDA graphs, shapes follow from ``least`` and those of the problems alone.
+        """
+
+    def answers(self, written: Tensor) -> Tensor:
+        """``N ... n`` tokens that a model wrote to ``N ...``: the node that was answered, NO_NODE for anything else."""
+
+    def readings(self, k: int) -> list[Reading]:
+        """How the nodes of each problem are read after k thoughts, as the next step."""
 
 
 class Codec(Protocol):
@@ -123,6 +157,14 @@ class Codec(Protocol):
     @property
     def after(self) -> tuple[int, ...]:
         """Tokens between the thoughts and what the model writes by itself."""
+
+    @property
+    def end(self) -> int:
+        """The token that ends a text."""
+
+    @property
+    def pause(self) -> int:
+        """The token whose embedding models trained with pauses are fed in place of thoughts."""
 
     def check_fits(self, problem: ProsQAProblem, *, n_positions: int, n_thoughts: int, generates: bool = False) -> None:
         """Raise ProblemTooLargeError if the problem has more nodes than keys, or needs more positions than exist.
@@ -164,3 +206,15 @@ class Codec(Protocol):
 
     def words(self, token: int, prompt: Prompt) -> str:
         """What a token says in this prompt."""
+
+    def prompt_length(self, n_edges: int) -> int:
+        """Most tokens in the prompt of a problem with so many edges."""
+
+    def continuation_length(self, n_hops: int) -> int:
+        """Most tokens after the thoughts in a path of so many hops, the answer and the end."""
+
+    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> Samples:
+        """A fresh prompt sample of every problem, on the device of problems and generator.
+
+        Prompts are padded to a multiple of ``align`` tokens.
+        """

@@ -1,6 +1,6 @@
-"""The exchangeable-slot format, one token a node: the only place that knows its token ids.
+"""The exchangeable-slot format, one token per node: the only place that knows its token ids.
 
-Layout (Zhu et al. 2025, appendix; one token a node)::
+Layout (Zhu et al. 2025, appendix; one token per node)::
 
     <bos>  s t |  s t |  ...  [Q] a b [R] r        then thoughts, then  [A] answer <eos>
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_NODE, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
+from model.codec import NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
 from model.errors import ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
@@ -79,13 +79,17 @@ class SlotCodec:
         return ()
 
     @property
+    def end(self) -> int:
+        return EOS
+
+    @property
+    def pause(self) -> int:
+        return PAUSE
+
+    @property
     def slot_tokens(self) -> range:
         """Token ids of all slots."""
         return range(FIRST_SLOT, self.vocab_size)
-
-    def prompt_length(self, n_edges: int) -> int:
-        """Tokens in the prompt of a problem with ``n_edges`` edges."""
-        return 1 + 3 * n_edges + 5
 
     def check_fits(self, problem: ProsQAProblem, *, n_positions: int, n_thoughts: int, generates: bool = False) -> None:
         if problem.n_nodes > self.n_slots:
@@ -196,15 +200,14 @@ class SlotCodec:
 
     # --- training -------------------------------------------------------------------------------------------------
 
-    def encode_arrays(
-        self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1
-    ) -> tuple[PromptBatch, Tensor]:
-        """One fresh prompt sample of every problem, all at once on the device of problems and generator.
+    def prompt_length(self, n_edges: int) -> int:
+        return 1 + 3 * n_edges + 5
 
-        Returns the prompts, ``N 3E+6``, left-padded to a multiple of ``align`` tokens, and the token id of each
-        node, ``N V`` (of some free slot where a problem has fewer nodes). Distributed as
-        ``collate([encode(p, draw(p, rng)) for p in problems])`` is.
-        """
+    def continuation_length(self, n_hops: int) -> int:
+        return n_hops + 3  # [A], the answer, <eos>
+
+    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> SlotSamples:
+        """All at once: distributed as ``collate([encode(p, draw(p, rng)) for p in problems])`` is."""
         device, (n, most_edges, _) = problems.device, problems.edges.shape
 
         def random(*size: int) -> Tensor:
@@ -229,46 +232,51 @@ class SlotCodec:
         ids[:, -1:] = token.gather(1, problems.root.long()[:, None])
         mask = (torch.arange(ids.shape[1], device=device) >= start[:, None]).long()
         more = (-ids.shape[1] % align, 0)
-        return PromptBatch(F.pad(ids, more, value=PAD), F.pad(mask, more)), token
+        prompts = PromptBatch(F.pad(ids, more, value=PAD), F.pad(mask, more))
+        return SlotSamples(self, problems, prompts, token)
 
-    def continuations(self, problems: ProblemTensors, node_tokens: Tensor, n_skip: Tensor, length: int) -> Tensor:
-        """``N length``: the rest of the path after its first ``n_skip`` hops, [A], the target, <eos>, then <pad>."""
-        most_hops = problems.path.shape[1]
+
+@dataclass(frozen=True)
+class SlotSamples:
+    """As ``model.codec.Samples`` describes."""
+
+    codec: SlotCodec
+    problems: ProblemTensors
+    prompts: PromptBatch
+    tokens: Tensor
+    """``N V``: token of each node; of some free slot where a problem has fewer nodes."""
+
+    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
+        problems, most_hops = self.problems, self.problems.path.shape[1]
+        length = self.codec.continuation_length(max(most_hops - least, 0))
         left = (problems.n_hops.long() - n_skip).clamp(min=0)[:, None]
         place = torch.arange(length, device=problems.device)[None].expand(len(problems), -1)
         hop = (n_skip[:, None] + place).clamp(max=most_hops - 1)
-        node = node_tokens.gather(1, problems.path.long().gather(1, hop).clamp(min=0))
-        target = node_tokens.gather(1, problems.target.long()[:, None]).expand_as(place)
+        node = self.tokens.gather(1, problems.path.long().gather(1, hop).clamp(min=0))
+        target = self.tokens.gather(1, problems.target.long()[:, None]).expand_as(place)
         ids = torch.where(place < left, node, PAD)
         ids = torch.where(place == left, ANSWER, ids)
         ids = torch.where(place == left + 1, target, ids)
-        return torch.where(place == left + 2, EOS, ids)
-
-    @property
-    def end(self) -> int:
-        """The token that ends a continuation."""
-        return EOS
-
-    def lengths(self, written: Tensor) -> Tensor:
-        """``... n`` to ``...``: tokens up to and with the first that ends, or all."""
-        stops = (written == EOS).int().cumsum(dim=-1)
-        return (stops == 0).sum(dim=-1) + (stops > 0).any(dim=-1)
+        ids = torch.where(place == left + 2, EOS, ids)
+        due = torch.where(left > 0, left - 1, 1)
+        return Continuation(ids, place <= left + 2, place == 0, place == due)
 
     def answers(self, written: Tensor) -> Tensor:
-        """``... n`` to ``...``: of tokens that were written, the one after the first [A]; -1 if there is none."""
-        # The first [A] is where the running count turns from 0 to 1; its answer is one token on.
-        marker = (written == ANSWER).cumsum(dim=-1).clamp(max=1)
-        position = (1 - marker).sum(dim=-1) + 1
-        missing = position >= written.shape[-1]
-        answer = written.gather(-1, position.clamp(max=written.shape[-1] - 1)[..., None])[..., 0]
-        return answer.masked_fill(missing, NO_NODE)
+        node = torch.where(self.problems.real, torch.arange(self.tokens.shape[1], device=self.tokens.device), NO_NODE)
+        node_of = node.new_full((len(node), self.codec.vocab_size), NO_NODE).scatter(1, self.tokens, node)
+        token = answer_tokens(written).clamp(min=PAD)  # no answer is no node, as <pad> is none
+        return node_of.gather(1, token.reshape(len(node), -1)).view_as(token)
+
+    def readings(self, k: int) -> list[Reading]:
+        rows = zip(self.tokens.tolist(), self.problems.n_nodes.tolist(), strict=True)
+        return [Reading((), tuple((token,) for token in tokens[:n])) for tokens, n in rows]
 
 
-def scored(tokens: Tensor) -> Tensor:
-    """Where a continuation is scored: everywhere but on <pad>."""
-    return tokens != PAD
-
-
-def answer_place(tokens: Tensor) -> Tensor:
-    """``N 1``: where the first [A] stands in ``N n`` tokens."""
-    return (tokens == ANSWER).int().argmax(dim=1, keepdim=True)
+def answer_tokens(written: Tensor) -> Tensor:
+    """``... n`` to ``...``: of tokens that were written, the one after the first [A]; -1 if there is none."""
+    # The first [A] is where the running count turns from 0 to 1; its answer is one token on.
+    marker = (written == ANSWER).cumsum(dim=-1).clamp(max=1)
+    position = (1 - marker).sum(dim=-1) + 1
+    missing = position >= written.shape[-1]
+    answer = written.gather(-1, position.clamp(max=written.shape[-1] - 1)[..., None])[..., 0]
+    return answer.masked_fill(missing, -1)

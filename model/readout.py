@@ -23,6 +23,9 @@ from model.stats import Floats
 CHUNK = 64
 """Continuations scored in one pass."""
 
+Readings = Sequence[Sequence[Reading]]
+"""By run, then by the states that are read: all K + 1, or the last alone."""
+
 
 @dataclass(frozen=True)
 class NodeLogProbs:
@@ -122,6 +125,17 @@ def node_log_probs(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Pr
 
 
 @torch.inference_mode()
+def node_scores(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Floats, Floats]:
+    """``logit`` and ``probability`` as in ``NodeLogProbs``, ``B n N`` each, of the last n states, read as told."""
+    place = _logits_where_read(model, trace, readings)
+    if _one_token(readings):
+        anything = place.float().double().softmax(dim=-1)
+        return _array(_at_nodes(place.float(), readings)), _array(_at_nodes(anything, readings))
+    nodes = _nodes(model, trace, readings, place)
+    return _array(nodes), _array(nodes.exp())
+
+
+@torch.inference_mode()
 def vector_log_probs(model: CoconutGPT2, vectors: Tensor, prompts: Sequence[Prompt]) -> VectorReading:
     """The logit lens of any vectors, ``B T n_embd``, such as thoughts as they were fed."""
     tokens = model.codec.key_tokens()
@@ -179,9 +193,6 @@ def generated_answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence
 
 
 # --- private --------------------------------------------------------------------------------------------------------
-
-Readings = Sequence[Sequence[Reading]]
-"""By run, then by the states that are read: all K + 1, or the last alone."""
 
 
 def _one_token(readings: Readings) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from model.codec_slots import ANSWER, BOS, EDGE, EOS, FIRST_SLOT, PAD, Draw, SlotCodec, scored
+from model.codec_slots import ANSWER, BOS, EDGE, EOS, FIRST_SLOT, PAD, Draw, SlotCodec
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, generate
 from model.problems.prosqa import ProsQAProblem
@@ -41,7 +41,8 @@ def test_tensors_hold_the_exact_graph_facts() -> None:
 
 
 def test_a_batch_of_prompts_equals_each_problem_encoded_under_the_draw_it_shows() -> None:
-    prompt, node_tokens = CODEC.encode_arrays(TENSORS, generator())
+    samples = CODEC.samples(TENSORS, generator())
+    prompt, node_tokens = samples.prompts, samples.tokens
     for i, problem in enumerate(PROBLEMS):
         ids = prompt.input_ids[i][prompt.attention_mask[i] == 1].tolist()
         assert not prompt.input_ids[i][prompt.attention_mask[i] == 0].any()
@@ -63,7 +64,8 @@ def test_a_batch_of_prompts_equals_each_problem_encoded_under_the_draw_it_shows(
 def test_draws_are_fresh_and_uniform() -> None:
     problem = PROBLEMS[0]
     many = TENSORS[torch.zeros(4000, dtype=torch.long)].narrow(len(problem.edges))
-    prompt, tokens = CODEC.encode_arrays(many, generator())
+    samples = CODEC.samples(many, generator())
+    prompt, tokens = samples.prompts, samples.tokens
     slot_of_root = Counter(tokens[:, problem.root].tolist())
     place_of_edge = Counter((prompt.input_ids[:, 1:-5:3] == tokens[:, [problem.edges[0][0]]]).int().argmax(1).tolist())
     target_first = Counter((prompt.input_ids[:, -4] == tokens[:, problem.target]).tolist())
@@ -71,8 +73,7 @@ def test_draws_are_fresh_and_uniform() -> None:
     for uniform in (slot_of_root, target_first):
         assert chisquare(list(uniform.values())).pvalue > 1e-4
     assert len(place_of_edge) > 1
-    again, _ = CODEC.encode_arrays(many, generator())
-    other, _ = CODEC.encode_arrays(many, generator(1))
+    again, other = (CODEC.samples(many, generator(seed)).prompts for seed in (0, 1))
     assert torch.equal(again.input_ids, prompt.input_ids)
     assert not torch.equal(other.input_ids, prompt.input_ids)
 
@@ -84,10 +85,10 @@ def obvious_continuation(problem: ProsQAProblem, tokens: list[int], n_skip: int)
 
 def check_rows(config: TrainConfig, stage: int, expected: Stage) -> None:
     batch = make_batch(config, CODEC, TENSORS, stage, generator(7))
-    _, node_tokens = CODEC.encode_arrays(TENSORS, generator(7))
+    node_tokens = CODEC.samples(TENSORS, generator(7)).tokens
     assert batch.n_thoughts == expected.n_thoughts
     for i, problem in enumerate(PROBLEMS):
-        row = batch.tokens[i][scored(batch.tokens[i])].tolist()
+        row = batch.text.tokens[i][batch.text.scored[i]].tolist()
         assert row == obvious_continuation(problem, node_tokens[i].tolist(), expected.n_skip)
         assert batch.after[i] == expected.n_thoughts
 
@@ -132,14 +133,14 @@ def test_mixed_stages_have_the_probability_asked_for_and_match_their_thoughts() 
     expected = [0.3 / 4] * 3 + [0.7 + 0.3 / 4]
     assert chisquare([counts[k] for k in (0, 2, 4, 6)], [6000 * p for p in expected]).pvalue > 1e-4
     left = (many.n_hops - batch.after // 2).clamp(min=0)
-    assert torch.equal(scored(batch.tokens).sum(dim=1), left + 3)
+    assert torch.equal(batch.text.scored.sum(dim=1), left + 3)
 
 
 def test_removal_smoothing_drops_further_steps_with_exponential_probability() -> None:
     three_hops = (TENSORS.n_hops == 3).nonzero()[:, 0]
     many = TENSORS[three_hops.repeat(3000)[:3000]]
     batch = make_batch(settings(method="icot", removal_smoothing=1.0), CODEC, many, 1, generator())
-    kept = (scored(batch.tokens).sum(dim=1) - 3).tolist()
+    kept = (batch.text.scored.sum(dim=1) - 3).tolist()
     share = [kept.count(2 - o) for o in range(2)]
     expected = [3000 * (1 - math.exp(-1)) * math.exp(-o) for o in range(2)]
     assert chisquare([*share, 3000 - sum(share)], [*expected, 3000 - sum(expected)]).pvalue > 1e-4
@@ -151,7 +152,7 @@ def test_parts_of_a_batch_are_all_of_it_and_pass_as_often() -> None:
     assert {part.n_thoughts for part in parts} == {3}
     rows = sorted(row for part in parts for row in part.prompt.input_ids.tolist())
     assert rows == sorted(batch.prompt.input_ids.tolist())
-    assert sum(int(scored(part.tokens).sum()) for part in parts) == int(scored(batch.tokens).sum())
+    assert sum(int(part.text.scored.sum()) for part in parts) == int(batch.text.scored.sum())
 
 
 def test_first_token_bound_is_the_entropy_of_a_uniform_guess_in_the_frontier() -> None:
@@ -190,4 +191,4 @@ def test_seeds_of_neighbouring_steps_differ() -> None:
 
 def test_padding_is_never_scored() -> None:
     batch = make_batch(settings(uniform_prob=1.0), CODEC, TENSORS, 4, generator())
-    assert (batch.tokens[~scored(batch.tokens)] == PAD).all()
+    assert (batch.text.tokens[~batch.text.scored] == PAD).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,27 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2
-from model.codec_slots import ANSWER, EOS, SlotCodec
+from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.codec_slots import ANSWER, EOS, SlotCodec, SlotSamples, answer_tokens
 from model.errors import InputError
 from model.metrics import GROUPS, auroc
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
-from model.training.dynamics import DynamicsRecord, measure, thought_numbers
+from model.training.dynamics import DynamicsRecord, ThoughtNumbers, measure, read_thoughts, thought_numbers
 from probing.draw import of_training
 from probing.draw.export import export
 
 PROBLEMS = list(generate("balanced", 24, 5, hops=(3, 4), nodes=(10, 16)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))
 CODEC = SlotCodec(40)
+
+
+def numbers(logits: torch.Tensor, samples: SlotSamples, thought: int) -> ThoughtNumbers:
+    """Of a model that would write with these logits (``B vocab``) wherever it is read."""
+    model = types.SimpleNamespace(logits=lambda states: states, codec=CODEC)
+    states = logits[:, None].expand(-1, thought, -1)
+    read = read_thoughts(model, ThoughtTrace(states, states[:, 1:], samples.prompts.attention_mask, ()), samples)
+    return thought_numbers(read, TENSORS, thought, thought)
 
 
 def test_auroc_equals_scikit_learn_ties_included() -> None:
@@ -41,8 +50,9 @@ def test_auroc_equals_scikit_learn_ties_included() -> None:
 def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
     """Masses, logits and AUROC from the graph's own frontier sets, one problem at a time."""
     logits = torch.randn(len(PROBLEMS), CODEC.vocab_size, generator=torch.Generator().manual_seed(distance))
-    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
-    found = thought_numbers(logits, node_tokens, TENSORS, distance, distance)
+    samples = CODEC.samples(TENSORS, torch.Generator().manual_seed(0))
+    node_tokens = samples.tokens
+    found = numbers(logits, samples, distance)
     areas, masses, members = [], [], {group: [] for group in GROUPS}
     for i, problem in enumerate(PROBLEMS):
         score = logits[i, node_tokens[i]]
@@ -67,10 +77,11 @@ def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
 
 
 def test_a_planted_frontier_is_found_and_its_control_is_chance() -> None:
-    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
+    samples = CODEC.samples(TENSORS, torch.Generator().manual_seed(0))
+    node_tokens = samples.tokens
     frontier = (TENSORS.distance == 2).float() * 20
     planted = torch.zeros(len(PROBLEMS), CODEC.vocab_size).scatter(1, node_tokens, frontier)
-    found = thought_numbers(planted, node_tokens, TENSORS, 2, 2)
+    found = numbers(planted, samples, 2)
     assert found.auroc_beyond == 1
     assert found.mass["frontier"] > 0.999
     assert found.logit_gap == 20
@@ -78,8 +89,8 @@ def test_a_planted_frontier_is_found_and_its_control_is_chance() -> None:
 
 
 def test_a_distance_that_no_problem_has_gives_no_number() -> None:
-    _, node_tokens = CODEC.encode_arrays(TENSORS, torch.Generator().manual_seed(0))
-    found = thought_numbers(torch.zeros(len(PROBLEMS), CODEC.vocab_size), node_tokens, TENSORS, 30, 30)
+    samples = CODEC.samples(TENSORS, torch.Generator().manual_seed(0))
+    found = numbers(torch.zeros(len(PROBLEMS), CODEC.vocab_size), samples, 30)
     assert (found.n, found.auroc_beyond, found.auroc_control, found.logit["frontier"]) == (0, None, None, None)
 
 
@@ -87,25 +98,25 @@ def test_the_answer_is_the_token_after_the_first_marker() -> None:
     written = torch.tensor(
         [[9, ANSWER, 10, EOS, 0], [ANSWER, 11, EOS, ANSWER, 12], [9, 9, 9, 9, ANSWER], [9, EOS, 9, 9, 9]]
     )
-    assert CODEC.answers(written).tolist() == [10, 11, -1, -1]
-    assert CODEC.answers(torch.tensor([[ANSWER], [EOS]])).tolist() == [-1, -1]
+    assert answer_tokens(written).tolist() == [10, 11, -1, -1]
+    assert answer_tokens(torch.tensor([[ANSWER], [EOS]])).tolist() == [-1, -1]
 
 
 def test_the_shipped_checkpoint_holds_its_frontiers_and_an_untrained_one_does_not(trained: CoconutGPT2) -> None:
-    numbers = {"seed": 1, "step": 0, "n_seen": 0, "stage": 0}
+    moment = {"seed": 1, "step": 0, "n_seen": 0, "stage": 0}
     usual = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced"), 24, 5))
-    point = measure(trained, CODEC, usual, **numbers)
+    point = measure(trained, usual, **moment)
     assert [t.distance for t in point.thoughts] == list(range(1, int(usual.n_hops.max()) + 1))
     assert min(t.auroc_beyond for t in point.thoughts[:3]) > 0.95
     assert point.accuracy_by_k[-1] > 0.9
     assert len(point.accuracy_by_k) == 7
     config = CoconutConfig.from_dict(trained.config.to_dict() | {"n_layer": 1})
-    untrained = measure(CoconutGPT2(config).eval(), CODEC, usual, **numbers)
+    untrained = measure(CoconutGPT2(config).eval(), usual, **moment)
     assert abs(untrained.thoughts[0].auroc_beyond - 0.5) < 0.2
 
 
 def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: Path) -> None:
-    points = [measure(tiny, CODEC, TENSORS, seed=1, step=i, n_seen=100 * i, stage=i // 2) for i in range(3)]
+    points = [measure(tiny, TENSORS, seed=1, step=i, n_seen=100 * i, stage=i // 2) for i in range(3)]
     record = DynamicsRecord(name="x", method="coconut", seed=0, n_problems=len(PROBLEMS), points=points)
     record.save(tmp_path / "emergence.json")
     assert DynamicsRecord.load(tmp_path / "emergence.json") == record

@@ -10,7 +10,7 @@ import torch
 
 from model.__main__ import app
 from model.codec import NO_NODE
-from model.codec_slots import ANSWER, EOS, SlotCodec
+from model.codec_slots import ANSWER, EOS, answer_tokens
 from model.errors import InputError
 from model.evaluate import Evaluation, evaluate, summary
 from model.files import write_json
@@ -30,7 +30,7 @@ PROBLEMS = [
 def test_the_answer_is_the_token_after_the_first_answer_marker() -> None:
     a, e = ANSWER, EOS
     written = torch.tensor([[[9, a, 17, e], [a, 12, a, 13], [9, 9, 9, 9], [9, 9, 9, a]]])
-    assert SlotCodec().answers(written).tolist() == [[17, 12, NO_NODE, NO_NODE]]
+    assert answer_tokens(written).tolist() == [[17, 12, NO_NODE, NO_NODE]]
 
 
 def test_batches_and_their_size_do_not_change_the_answers(tiny) -> None:

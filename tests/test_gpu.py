@@ -49,12 +49,12 @@ def test_losses_and_gradients_equal_the_cpus() -> None:
     batch_loss(model, batch)[0].backward()
     there = checkpoint.untrained(model.config, seed=config.seed).train()
     torch.nn.Module.to(there, "cuda")
-    loss, stats = loss_in(torch.float32, there, batch.to("cuda"))
+    loss, stats = loss_in(torch.float32, there, batch.map(torch.Tensor.cuda))
     loss.backward()
     assert stats.tolist() == pytest.approx(batch_loss(model, batch)[1].tolist(), rel=1e-4)
     for mine, theirs in zip(model.parameters(), there.parameters(), strict=True):
         torch.testing.assert_close(theirs.grad.cpu(), mine.grad, atol=1e-4, rtol=1e-3)
-    half, _ = loss_in(torch.bfloat16, there, batch.to("cuda"))
+    half, _ = loss_in(torch.bfloat16, there, batch.map(torch.Tensor.cuda))
     assert float(half) == pytest.approx(float(loss), rel=2e-2)
 
 

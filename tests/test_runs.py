@@ -425,17 +425,17 @@ def test_accuracy_of_a_planted_model_is_what_it_writes(problems: ProblemTensors)
     config = run_settings()
     model, codec = untrained(model_config(config, problems)), SlotCodec(10)
     stage = runs.Stage(2, 2)
-    found = runs.accuracy(model, codec, problems, stage, config)
+    found = runs.accuracy(model, problems, stage)
     assert (found.n, found.n_thoughts) == (40, 2)
 
     generator = torch.Generator().manual_seed(runs.PROBE_SEED)
-    _, tokens = codec.encode_arrays(problems, generator)
+    tokens = codec.samples(problems, generator).tokens
     target = tokens.gather(1, problems.target.long()[:, None])[:, 0]
     target[:10] = 0
-    model.write = lambda trace, n, stop: torch.stack(  # type: ignore[method-assign]
+    model.write = lambda trace, n, stop, first: torch.stack(  # type: ignore[method-assign]
         [torch.full_like(target, 5), target, torch.full_like(target, EOS), target], dim=1
     )
-    found = runs.accuracy(model, codec, problems, stage, config)
+    found = runs.accuracy(model, problems, stage)
     assert (found.right, found.n_written) == (30, 3)
     assert found.low < 0.75 < found.high
 
@@ -455,8 +455,8 @@ def test_the_stop_classifier_learns_a_planted_signal_and_stops_there(problems: P
         return dataclasses.replace(trace, states=states)
 
     model.think = planted  # type: ignore[method-assign]
-    stop = fit_stop_classifier(model, codec, problems, 4, seed=0)
-    prompt, _ = codec.encode_arrays(problems, torch.Generator().manual_seed(0))
+    stop = fit_stop_classifier(model, problems, 4, seed=0)
+    prompt = codec.samples(problems, torch.Generator().manual_seed(0)).prompts
     assert torch.equal(stop.first_stop(planted(prompt, 4).states), problems.n_hops.long())
     stop.save(tmp_path / "stop.json")
     assert StopClassifier.load(tmp_path / "stop.json") == stop

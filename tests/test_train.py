@@ -13,7 +13,7 @@ import torch
 
 from model import checkpoint
 from model.coconut import METHODS
-from model.codec_slots import SlotCodec, scored
+from model.codec_slots import SlotCodec
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.training.config import TrainConfig, parse_train_config
@@ -86,7 +86,7 @@ def test_the_loss_is_the_mean_over_scored_tokens_computed_one_problem_at_a_time(
         for i in range(12):
             row = batch.part(i, 12)
             trace = model.think(row.prompt, int(row.after[0]))
-            tokens = row.tokens[:, scored(row.tokens)[0]]
+            tokens = row.text.tokens[:, row.text.scored[0]]
             logp = model.continuation_logits(trace, tokens).log_softmax(dim=-1)[0]
             each = -logp[torch.arange(len(tokens[0])), tokens[0]]
             total, first = total + each.sum().item(), first + each[0].item()
@@ -94,7 +94,7 @@ def test_the_loss_is_the_mean_over_scored_tokens_computed_one_problem_at_a_time(
             due = row_tokens.index(row_tokens[-2])  # the target comes last but <eos>, and once before if a step is left
             correct += int(logp[due].argmax() == row_tokens[due])
     assert loss.item() == pytest.approx(total, rel=1e-5)
-    assert stats.tolist() == pytest.approx([total, int(scored(batch.tokens).sum()), first, 12, correct], rel=1e-5)
+    assert stats.tolist() == pytest.approx([total, int(batch.text.scored.sum()), first, 12, correct], rel=1e-5)
 
 
 def test_the_prompt_is_not_scored_and_thoughts_carry_gradient() -> None:
@@ -103,7 +103,8 @@ def test_the_prompt_is_not_scored_and_thoughts_carry_gradient() -> None:
     model, codec = fresh(config).model, SlotCodec(config.n_slots)
     batch = make_batch(config, codec, PROBLEMS[:4], 2, torch.Generator().manual_seed(0))
     loss, _ = batch_loss(model, batch)
-    nothing = dataclasses.replace(batch, tokens=torch.zeros_like(batch.tokens))
+    text = dataclasses.replace(batch.text, scored=torch.zeros_like(batch.text.scored))
+    nothing = dataclasses.replace(batch, text=text)
     assert batch_loss(model, nothing)[0].item() == 0
     grads = torch.autograd.grad(loss, list(model.parameters()))
     assert all(grad.abs().sum() > 0 for grad in grads)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from model.checkpoint import untrained
 from model.coconut import CODECS, CoconutConfig, CoconutGPT2
-from model.codec import NO_NODE, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
+from model.codec import NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
 from model.errors import ProblemTooLargeError
+from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
 
 BEGIN, PAD, STEP, EOS, SO, END, ASK, OF, MARK = range(9)
@@ -56,6 +57,14 @@ class TwoTokens:
     @property
     def after(self) -> tuple[int, ...]:
         return (END,)
+
+    @property
+    def end(self) -> int:
+        return EOS
+
+    @property
+    def pause(self) -> int:
+        return END
 
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         short = [(TEN + i, ONE + j) for i in range(4) for j in range(5)]
@@ -119,6 +128,16 @@ class TwoTokens:
     def words(self, token: int, prompt: Prompt) -> str:
         return f"token {token}"
 
+    def prompt_length(self, n_edges: int) -> int:
+        return 7 * n_edges + 12
+
+    def continuation_length(self, n_hops: int) -> int:
+        return 1 + 4 * n_hops + 4 + 1
+
+    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> TwoTokenSamples:
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        return TwoTokenSamples(self, tuple(self.prompt(problem, rng) for problem in unpacked(problems)))
+
     def _names(self, keys: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         tokens = self.key_tokens()
         return tuple(tokens[key] for key in keys)
@@ -134,6 +153,57 @@ class TwoTokens:
         ids += (ASK, *name[first], *name[second], OF, *name[problem.root])
         spans = tuple(span[i] for i in range(len(problem.edges)))
         return Prompt(problem, tuple(ids), choice.keys, spans, 0, choice)
+
+
+@dataclass(frozen=True)
+class TwoTokenSamples:
+    """As ``model.codec.Samples`` describes, one problem at a time."""
+
+    codec: TwoTokens
+    each: tuple[Prompt, ...]
+
+    @property
+    def prompts(self) -> PromptBatch:
+        return self.codec.collate(self.each)
+
+    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
+        texts = [self._text(prompt, skip) for prompt, skip in zip(self.each, n_skip.tolist(), strict=True)]
+        padding = (PAD, False, False, False)
+        longest = max(map(len, texts))
+        rows = [[*text, *[padding] * (longest - len(text))] for text in texts]
+        tokens, *masks = (torch.tensor([[place[i] for place in row] for row in rows]) for i in range(4))
+        return Continuation(tokens, *masks)
+
+    def answers(self, written: Tensor) -> Tensor:
+        rows = zip(written.reshape(len(self.each), -1, written.shape[-1]).tolist(), self.each, strict=True)
+        found = [[self.codec.parse(text, prompt).answer for text in texts] for texts, prompt in rows]
+        return torch.tensor(found).reshape(written.shape[:-1])
+
+    def readings(self, k: int) -> list[Reading]:
+        return [self.codec.reading(prompt, k) for prompt in self.each]
+
+    def _text(self, prompt: Prompt, n_skip: int) -> list[tuple[int, bool, bool, bool]]:
+        """(token, scored, of the first step, due) of every place."""
+        names = self.codec.key_tokens()
+        steps = prompt.problem.shortest_path[1:][n_skip:]
+        text = [(END, False, False, False)]
+        for i, node in enumerate(steps):
+            first, last = i == 0, i == len(steps) - 1
+            if i or n_skip:  # as ``reading`` has it: the first step of all has no mark
+                text.append((STEP, True, first, False))
+            text += [(token, True, first, last) for token in names[prompt.keys[node]]]
+        answer = names[prompt.keys[prompt.problem.target]]
+        text += [(SO, True, not steps, False), *((token, True, False, not steps) for token in answer)]
+        return [*text, (EOS, True, False, False)]
+
+
+def unpacked(problems: ProblemTensors) -> list[ProsQAProblem]:
+    """The problems, their nodes named by number."""
+    fields = (problems.n_nodes, problems.edges, problems.n_edges, problems.root, problems.target, problems.neg_target)
+    return [
+        ProsQAProblem(tuple(f"x{i}" for i in range(n)), tuple(map(tuple, edges[:m])), root, target, other)
+        for n, edges, m, root, target, other in zip(*(field.tolist() for field in fields), strict=True)
+    ]
 
 
 CODECS["two"] = TwoTokens

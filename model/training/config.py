@@ -78,8 +78,10 @@ class TrainConfig(Value):
     n_head: Positive = 8
     n_embd: Positive = 768
     n_positions: Positive = 256
+    codec: str = "slots"
+    """Prompt format: one of ``model.coconut.CODECS``."""
     n_slots: Positive = 40
-    """Node slots of the prompt format, so the largest graph."""
+    """Keys of the prompt format that nodes can have, so the largest graph."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initializer_range: Annotated[float, Field(gt=0)] = 0.02
     load_model_path: str | None = None
@@ -147,6 +149,11 @@ class TrainConfig(Value):
         if self.train_path is None and self.n_nodes[1] > self.n_slots:
             raise ValueError(f"graphs of up to {self.n_nodes[1]} nodes do not fit {self.n_slots} slots (n_slots)")
         return self
+
+    @property
+    def codec_name(self) -> str:
+        """The codec as a checkpoint's config records it."""
+        return f"{self.codec}-{self.n_slots}"
 
     @property
     def n_stages(self) -> int:

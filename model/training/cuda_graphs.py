@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model.codec import PromptBatch
 from model.training.curriculum import TrainBatch
 from model.training.state import Stepper, TrainState
 
@@ -35,7 +34,7 @@ class GraphedStep:
     def __call__(self, state: TrainState, batch: TrainBatch, n_scored: Tensor) -> Tensor:
         if self._optimizer is not state.optimizer:
             self._optimizer, self._graphs, self._seen = state.optimizer, {}, set()
-        shape = (batch.n_thoughts, *batch.tokens.shape, *batch.prompt.input_ids.shape)
+        shape = (batch.n_thoughts, *batch.text.tokens.shape, *batch.prompt.input_ids.shape)
         if not self._capture or shape not in self._seen:
             self._seen.add(shape)
             return self._eager_on_stream(state, batch, n_scored)
@@ -49,7 +48,7 @@ class GraphedStep:
                 self._say(f"steps run eagerly: CUDA graph capture failed ({str(error).splitlines()[0]})")
                 return self._eager_on_stream(state, batch, n_scored)
         graph, held, held_scored, stats = self._graphs[shape]
-        for mine, new in zip(_tensors(held), _tensors(batch), strict=True):
+        for mine, new in zip(held.tensors, batch.tensors, strict=True):
             mine.copy_(new)
         held_scored.copy_(n_scored)
         graph.replay()
@@ -66,13 +65,7 @@ class GraphedStep:
     def _captured(
         self, state: TrainState, batch: TrainBatch, n_scored: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, TrainBatch, Tensor, Tensor]:
-        prompt = PromptBatch(batch.prompt.input_ids.clone(), batch.prompt.attention_mask.clone())
-        held = TrainBatch(prompt, batch.tokens.clone(), batch.after.clone(), batch.n_thoughts)
-        held_scored, graph = n_scored.clone(), torch.cuda.CUDAGraph()
+        held, held_scored, graph = batch.map(torch.clone), n_scored.clone(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             stats = self._eager(state, held, held_scored)
         return graph, held, held_scored, stats
-
-
-def _tensors(batch: TrainBatch) -> tuple[Tensor, ...]:
-    return batch.prompt.input_ids, batch.prompt.attention_mask, batch.tokens, batch.after

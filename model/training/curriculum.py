@@ -22,15 +22,14 @@ Only the continuation after the thoughts is scored: prompt and thoughts are mask
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from model.codec import PromptBatch
-from model.codec_slots import SlotCodec
+from model.codec import Codec, Continuation, PromptBatch
 from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig
 
@@ -52,21 +51,27 @@ class TrainBatch:
     """B problems to learn from, all on one device."""
 
     prompt: PromptBatch
-    tokens: Tensor
-    """``B n``: the continuation after the thoughts; <pad> is not scored."""
+    text: Continuation
+    """What is to be written after the thoughts."""
     after: Tensor
     """``B``: thoughts that each row has before its continuation."""
     n_thoughts: int
     """Thoughts to think: as many as the stage has, so that every process and every batch makes as many passes."""
 
-    def to(self, device: torch.device | str) -> TrainBatch:
-        return TrainBatch(self.prompt.to(device), self.tokens.to(device), self.after.to(device), self.n_thoughts)
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        text = self.text
+        prompt = self.prompt.input_ids, self.prompt.attention_mask
+        return *prompt, text.tokens, text.scored, text.first, text.due, self.after
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> TrainBatch:
+        """The batch with every tensor changed."""
+        ids, mask, *text, after = map(change, self.tensors)
+        return TrainBatch(PromptBatch(ids, mask), Continuation(*text), after, self.n_thoughts)
 
     def part(self, index: int, n_parts: int) -> TrainBatch:
         """One of ``n_parts`` equal slices of the rows."""
-        rows = slice(index, None, n_parts)
-        prompt = PromptBatch(self.prompt.input_ids[rows], self.prompt.attention_mask[rows])
-        return TrainBatch(prompt, self.tokens[rows], self.after[rows], self.n_thoughts)
+        return self.map(lambda tensor: tensor[index::n_parts])
 
 
 def stages(config: TrainConfig) -> tuple[Stage, ...]:
@@ -91,15 +96,14 @@ def stages(config: TrainConfig) -> tuple[Stage, ...]:
 
 def make_batch(
     config: TrainConfig,
-    codec: SlotCodec,
+    codec: Codec,
     problems: ProblemTensors,
     stage: int,
     generator: torch.Generator,
 ) -> TrainBatch:
-    """These problems at a stage, with fresh slots, edge order, candidate order and (``uniform_prob``) mixed stages.
+    """These problems at a stage, as fresh prompt samples and (``uniform_prob``) in mixed stages.
 
-    Everything random comes from ``generator``, on the device of both. Shapes depend on the shape of ``problems``
-    and on ``stage`` alone.
+    Everything random comes from ``generator``, on the device of both.
     """
     plan, n = stages(config), len(problems)
 
@@ -108,7 +112,7 @@ def make_batch(
 
     # CUDA's products of bfloat16 take slower ways at lengths that are no multiple of 8.
     align = 8 if problems.device.type == "cuda" else 1
-    prompt, node_tokens = codec.encode_arrays(problems, generator, align=align)
+    samples = codec.samples(problems, generator, align=align)
     mixed = random() < config.uniform_prob
     at = torch.where(mixed, (random() * (stage + 1)).long().clamp(max=stage), stage)
     after, n_skip = (column[at] for column in _columns(plan, problems.device))
@@ -120,16 +124,14 @@ def make_batch(
         more = -torch.log1p(-random()) / max(config.removal_smoothing, 1e-6)
         n_skip = n_skip + more.clamp(max=ALL).long()
     least = 0 if config.uniform_prob > 0 else plan[stage].n_skip
-    length = max(problems.path.shape[1] - least, 0) + 3
-    tokens = codec.continuations(problems, node_tokens, n_skip, length)
-    return TrainBatch(prompt, tokens, after, plan[stage].n_thoughts)
+    return TrainBatch(samples.prompts, samples.continuation(n_skip, least=least), after, plan[stage].n_thoughts)
 
 
 def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int) -> float:
-    """Mean loss (nats) on the first token after the thoughts for one who knows the frontier and guesses in it.
+    """Mean loss (nats) on the first step after the thoughts for one who knows the frontier and guesses in it.
 
     A uniform guess among the nodes at the distance of the next step costs ``log |frontier|``; where no step is left
-    the first token is [A] and costs nothing. A stage whose loss is above this has not learned to look up edges,
+    the answer begins and costs nothing. A stage whose loss is above this has not learned to look up edges,
     however flat its curve is: the plateau before that looks settled and is not.
     """
 

@@ -1,6 +1,6 @@
 """How the search appears during training: a few numbers on a fixed set of problems, measured at many points.
 
-Thought t = h_(t-1) is read by the logit lens (``lm_head``) at the tokens of the graph's nodes. With c thoughts per
+Thought t = h_(t-1) is read at the graph's nodes as its codec says (``model.readout``). With c thoughts per
 step it should hold the **frontier** at distance d = ceil(t / c) from the root. Nodes are *passed* (nearer than d),
 *frontier* (at d), *optimal* (frontier nodes on a shortest path to the target) or *beyond* (farther than d, or
 unreachable), as in ``model.metrics``; groups and mean logits as in Zhu et al. 2025, table 5, with strict layers.
@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import field_validator, model_validator
-from torch import Tensor
 
-from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2
-from model.codec_slots import SlotCodec
+from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2, ThoughtTrace
+from model.codec import Samples
 from model.metrics import GROUPS, auroc_beyond, mass, node_groups
 from model.problems.arrays import ProblemTensors
-from model.stats import Estimate, from_error
+from model.readout import node_scores
+from model.stats import Estimate, Floats, from_error
 from model.values import Value
 
 OLD_GROUPS = {"reached": "passed", "not_reached": "beyond"}
@@ -132,61 +132,56 @@ class DynamicsRecord(Value):
 
 @torch.no_grad()
 def measure(
-    model: CoconutGPT2,
-    codec: SlotCodec,
-    problems: ProblemTensors,
-    *,
-    seed: int,
-    step: int,
-    n_seen: int,
-    stage: int,
+    model: CoconutGPT2, problems: ProblemTensors, *, seed: int, step: int, n_seen: int, stage: int
 ) -> DynamicsPoint:
     """The numbers of a model now, all problems in one batch, as prompt samples that follow from ``seed`` alone.
 
     A method with thoughts is read at every thought that any stage trains; one without at h_0 alone.
     """
-    config = model.config
-    generator = torch.Generator(problems.device).manual_seed(seed)
-    prompt, node_tokens = codec.encode_arrays(problems, generator)
+    config, codec = model.config, model.codec
+    samples = codec.samples(problems, torch.Generator(problems.device).manual_seed(seed))
     n_thoughts = 0 if config.method in THOUGHTLESS_METHODS else config.c_thought * config.max_latent_stage
-    trace = model.think(prompt, n_thoughts)
+    trace = model.think(samples.prompts, n_thoughts)
     most_hops = int(problems.n_hops.max())
-    read = range(1, min(max(n_thoughts, 1), config.c_thought * most_hops) + 1)
-    thoughts = tuple(
-        thought_numbers(
-            model.logits(trace.states[:, t - 1]).float(), node_tokens, problems, t, -(-t // config.c_thought)
-        )
-        for t in read
-    )
-    target = node_tokens.gather(1, problems.target.long()[:, None])
-    written = model.write_after_each(trace, most_hops + 3, stop=codec.has_ended)
-    right = (codec.answers(written) == target).double().mean(dim=0)
+    n_read = min(max(n_thoughts, 1), config.c_thought * most_hops)
+    read = read_thoughts(model, trace.upto(n_read - 1), samples)
+    thoughts = tuple(thought_numbers(read, problems, t, -(-t // config.c_thought)) for t in range(1, n_read + 1))
+    longest = codec.continuation_length(most_hops)
+    written = model.write_after_each(trace, longest, stop=codec.has_ended, first=codec.after)
+    right = (samples.answers(written) == problems.target[:, None]).double().mean(dim=0)
     return DynamicsPoint(
         step=step, problems=n_seen, stage=stage, thoughts=thoughts, accuracy_by_k=tuple(right.tolist())
     )
 
 
+def read_thoughts(model: CoconutGPT2, trace: ThoughtTrace, samples: Samples) -> tuple[Floats, Floats, Floats]:
+    """``B K+1 V`` of thoughts 1..K+1 at the nodes: logit, logit in the thought of the problem before, probability."""
+    readings = list(zip(*(samples.readings(k) for k in range(trace.n_thoughts + 1)), strict=True))
+    logit, p = node_scores(model, trace, readings)
+    others, _ = node_scores(model, trace, readings[1:] + readings[:1])
+    return logit, np.roll(others, 1, axis=0), p
+
+
 def thought_numbers(
-    logits: Tensor, node_tokens: Tensor, problems: ProblemTensors, thought: int, distance: int
+    read: tuple[Floats, Floats, Floats], problems: ProblemTensors, thought: int, distance: int
 ) -> ThoughtNumbers:
-    """Numbers of one thought from its logits, ``B vocab``, at the tokens of the nodes, ``B V``."""
-    read = (logits, logits.roll(1, dims=0), logits.softmax(dim=1))
-    scores, others, p = (values.gather(1, node_tokens).double().cpu().numpy() for values in read)
+    """Numbers of one thought from what ``read_thoughts`` read."""
+    logit, others, p = (values[:, thought - 1] for values in read)
     hops = problems.distance.double()
-    groups = node_groups(
+    masks = node_groups(
         torch.where(hops < 0, torch.inf, hops).cpu().numpy(),
         [distance],
         on_path=problems.optimal.cpu().numpy(),
         is_node=problems.real.cpu().numpy(),
     )
-    groups = {name: members[:, 0] for name, members in groups.items()}
+    groups = {name: members[:, 0, : logit.shape[1]] for name, members in masks.items()}  # no graph has more nodes
     used = np.any(groups["frontier"], axis=1)
-    each, control = (auroc_beyond(values, groups) for values in (scores, others))
+    each, control = (auroc_beyond(values, groups) for values in (logit, others))
     each, control = each[~np.isnan(each)], control[~np.isnan(control)]
     n = len(each)
 
     def mean_logit(members: np.ndarray) -> float | None:
-        values = scores[members & used[:, None]]
+        values = logit[members & used[:, None]]
         return float(values.mean()) if len(values) else None
 
     return ThoughtNumbers(

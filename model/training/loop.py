@@ -18,8 +18,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.coconut import CoconutConfig, CoconutGPT2
-from model.codec_slots import SlotCodec, answer_place, scored
+from model.coconut import CoconutConfig, CoconutGPT2, codec_named
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig
@@ -34,7 +33,7 @@ STATS = ("loss", "scored", "first", "rows", "correct", "grad_norm")
 
 def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig:
     """The config of the model that these settings train on these problems, before any stage is reached."""
-    codec = SlotCodec(config.n_slots)
+    codec = codec_named(config.codec_name)
     n_nodes, n_hops, n_edges = problems.n_nodes.float(), problems.n_hops, problems.n_edges.float()
     fewest, most = (int(n_edges.quantile(q)) for q in (0.005, 0.995))
     return CoconutConfig(
@@ -121,7 +120,7 @@ def train(
     """
     order = batch_order(config, problems)
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
-    codec, device = SlotCodec(config.n_slots), problems.device
+    codec, device = state.model.codec, problems.device
     step_on = stepper(config, device, world, say)
     bound_of = -1
     while state.step < total:
@@ -140,7 +139,7 @@ def train(
             rows, width = order(state.step)
             generator = torch.Generator(device).manual_seed(mix_seed(config.seed, 1, state.step))
             batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator)
-            n_scored = scored(batch.tokens).sum()
+            n_scored = batch.text.scored.sum()
             with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=config.dropout > 0):
                 if config.dropout > 0:
                     torch.manual_seed(mix_seed(config.seed, 2, state.step, world.rank))
@@ -195,24 +194,23 @@ def trained_stage(config: TrainConfig, stage: int) -> int:
 
 def batch_loss(model: CoconutGPT2, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     """(summed loss of the scored tokens, with gradient; the first five of STATS without)."""
-    config = model.config
+    config, text = model.config, batch.text
     dropout = config.attn_pdrop or config.resid_pdrop or config.embd_pdrop
-    if batch.tokens.is_cuda and model.training and not dropout:  # on the CPU launches are cheap and this gains nothing
-        logits = model.training_logits(batch.prompt, batch.n_thoughts, batch.tokens, batch.after)
+    if text.tokens.is_cuda and model.training and not dropout:  # on the CPU launches are cheap and this gains nothing
+        logits = model.training_logits(batch.prompt, batch.n_thoughts, text.tokens, batch.after)
     else:
         trace = model.think(batch.prompt, batch.n_thoughts)
-        logits = model.continuation_logits(trace, batch.tokens, after=batch.after)
+        logits = model.continuation_logits(trace, text.tokens, after=batch.after)
     logits = logits.float()
-    labels = batch.tokens.masked_fill(~scored(batch.tokens), IGNORE)
+    labels = text.tokens.masked_fill(~text.scored, IGNORE)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none")
-    each = each.view_as(batch.tokens)
+    each = each.view_as(labels)
     loss = each.sum()
-    marker = answer_place(batch.tokens)
-    target = batch.tokens.gather(1, marker + 1)
-    due = (batch.tokens == target).int().argmax(dim=1, keepdim=True)
-    correct = (logits.argmax(dim=-1).gather(1, due) == target).sum()
-    rows = torch.full_like(loss, len(batch.tokens))
-    numbers = (loss, scored(batch.tokens).sum(), each[:, 0].sum(), rows, correct)
+    # Row by row, which sums what earlier versions summed in the same order.
+    first = each.masked_fill(~text.first, 0).cumsum(dim=1)[:, -1].sum()
+    correct = ((logits.argmax(dim=-1) == text.tokens) | ~text.due).all(dim=1).sum()
+    rows = torch.full_like(loss, len(labels))
+    numbers = (loss, text.scored.sum(), first, rows, correct)
     return loss, torch.stack([number.detach().float() for number in numbers])
 
 
@@ -237,7 +235,7 @@ def eager_step(config: TrainConfig, world: World, state: TrainState, batch: Trai
     """One step: forward, backward, sum over processes, clip, update."""
     parameters = list(state.model.parameters())
     state.optimizer.zero_grad()
-    loss, stats = loss_in(precision(config, batch.tokens.device), state.model, batch)
+    loss, stats = loss_in(precision(config, n_scored.device), state.model, batch)
     (loss / n_scored).backward()
     if world.size > 1:
         for p in parameters:  # one that took no part, such as positions past the longest prompt's, still has a sum

@@ -32,8 +32,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import checkpoint
-from model.coconut import CoconutGPT2
-from model.codec_slots import SlotCodec
+from model.coconut import CoconutGPT2, codec_named
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json, read_text, recover_folder, write_json, write_text
 from model.formats.graph import load_problems
@@ -97,7 +96,7 @@ def train_run(
     train_set, val_set = data or load_data(config, say)
     train_set, val_set = train_set.to(device), val_set.to(device)
     order = batch_order(config, train_set)
-    total, plan, codec = n_steps(config, order.steps_per_epoch), stages(config), SlotCodec(config.n_slots)
+    total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
     state, best, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
@@ -110,7 +109,7 @@ def train_run(
         _rewind(out, state.step, record)
         write_json(out / "run.json", _facts(config, device, world, total))
         if not record.points and config.n_dynamics:
-            record = _measured(record, state, codec, probe, 0, config)
+            record = _measured(record, state, probe, 0, config)
             record.save(out / "emergence.json")
     previous = state.step
     for step in train(state, config, train_set, world=world, say=say):
@@ -122,10 +121,10 @@ def train_run(
             if step.stage_ended:
                 say(_stage_end(step))
             if config.n_dynamics and _due(previous, step.step, config.n_dynamics, total):
-                record = _measured(record, state, codec, probe, step.stage, config)
+                record = _measured(record, state, probe, step.stage, config)
                 record.save(out / "emergence.json")
             if _due(previous, step.step, config.n_evals, total):
-                found = accuracy(state.model, codec, val_set, stage, config, at=step)
+                found = accuracy(state.model, val_set, stage, at=step)
                 _log(out, "validation", found.model_dump())
                 shown = f"{percent(found.accuracy)} of {found.n} after {found.n_thoughts:g} thoughts"
                 say(f"validation: {shown} (stage {step.stage})")
@@ -137,7 +136,7 @@ def train_run(
         previous = step.step
         yield step
     if world.is_main:
-        _finish(config, out, codec, train_set, val_set, plan[-1], say)
+        _finish(config, out, train_set, val_set, plan[-1], say)
     _barrier(world)
 
 
@@ -213,10 +212,8 @@ def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[Pro
 @torch.no_grad()
 def accuracy(
     model: CoconutGPT2,
-    codec: SlotCodec,
     problems: ProblemTensors,
     stage: Stage,
-    config: TrainConfig,
     *,
     stop: StopClassifier | None = None,
     at: TrainStep | None = None,
@@ -225,27 +222,28 @@ def accuracy(
 
     ``at`` is the moment of training; without it step and stage are 0.
     """
-    most_hops = problems.path.shape[1]
-    right = thoughts = written = 0.0
+    codec = model.codec
+    longest = codec.continuation_length(problems.path.shape[1])
+    right = thoughts = written = 0
     size = EVAL_BATCH[problems.device.type]
     for start in range(0, len(problems), size):
         part = problems[start : start + size]
-        generator = torch.Generator(part.device).manual_seed(PROBE_SEED + start)
-        prompt, node_tokens = codec.encode_arrays(part, generator)
-        trace = model.think(prompt, stage.n_thoughts)
-        target = node_tokens.gather(1, part.target.long()[:, None])[:, 0]
+        samples = codec.samples(part, torch.Generator(part.device).manual_seed(PROBE_SEED + start))
+        trace = model.think(samples.prompts, stage.n_thoughts)
         if stop is None:
-            wrote = model.write(trace, most_hops + 3, stop=codec.end)
-            k = torch.full_like(target, stage.n_thoughts)
+            wrote = model.write(trace, longest, stop=codec.end, first=codec.after)
+            thoughts += len(part) * stage.n_thoughts
         else:
             k = stop.first_stop(trace.states)
-            wrote = model.write_after_each(trace, most_hops + 3, stop=codec.end)[torch.arange(len(part)), k]
-        right += int((codec.answers(wrote) == target).sum())
-        thoughts += int(k.sum())
-        written += int(codec.lengths(wrote).sum())
+            each = model.write_after_each(trace, longest, stop=codec.end, first=codec.after)
+            wrote = each[torch.arange(len(part)), k]
+            thoughts += int(k.sum())
+        right += int((samples.answers(wrote) == part.target).sum())
+        ends = (wrote == codec.end).int()
+        written += int((ends.cumsum(dim=1) == ends).sum())  # where nothing has ended before
     n = len(problems)
     step, number = (at.step, at.stage) if at else (0, 0)
-    return Validation.of(int(right), n, step=step, stage=number, n_thoughts=thoughts / n, n_written=written / n)
+    return Validation.of(right, n, step=step, stage=number, n_thoughts=thoughts / n, n_written=written / n)
 
 
 # --- private: folder --------------------------------------------------------------------------------------------------
@@ -306,7 +304,7 @@ def _restore(
     if not folder.exists():
         return None
     model = checkpoint.load(folder, device=device)
-    if model.config.method != config.method or model.config.codec != SlotCodec(config.n_slots).name:
+    if model.config.method != config.method or model.config.codec != config.codec_name:
         raise CheckpointError(f"{folder}: a checkpoint of {model.config.method}, {model.config.codec}")
     optimizer = make_optimizer(config, model)
     try:
@@ -409,7 +407,6 @@ def _facts(config: TrainConfig, device: torch.device, world: World, total: int) 
 def _finish(
     config: TrainConfig,
     out: Path,
-    codec: SlotCodec,
     train_set: ProblemTensors,
     val_set: ProblemTensors,
     stage: Stage,
@@ -417,11 +414,11 @@ def _finish(
 ) -> None:
     """Report the best checkpoint, with the fixed number of thoughts and, if asked for, with the learned stop."""
     model = checkpoint.load(out / "best", device=val_set.device)
-    result = {"fixed": accuracy(model, codec, val_set, stage, config)}
+    result = {"fixed": accuracy(model, val_set, stage)}
     if config.stop_classifier and stage.n_thoughts:
-        stop = fit_stop_classifier(model, codec, train_set[:2000], stage.n_thoughts, seed=config.seed)
+        stop = fit_stop_classifier(model, train_set[:2000], stage.n_thoughts, seed=config.seed)
         stop.save(out / "best" / "stop.json")
-        result["learned_stop"] = accuracy(model, codec, val_set, stage, config, stop=stop)
+        result["learned_stop"] = accuracy(model, val_set, stage, stop=stop)
     write_json(out / "result.json", {name: value.model_dump(exclude=MOMENT) for name, value in result.items()})
     for name, value in result.items():
         say(f"{name}: {value.estimate.text('percent')} of {value.n}")
@@ -436,9 +433,9 @@ def _read(path: str) -> ProblemArrays:
 
 def _check_fits(config: TrainConfig, problems: ProblemArrays, where: str) -> None:
     """Raise InputError for the first problem with too many nodes or tokens, naming the setting to raise."""
-    codec, n_thoughts = SlotCodec(config.n_slots), max(stage.n_thoughts for stage in stages(config))
+    codec, n_thoughts = codec_named(config.codec_name), max(stage.n_thoughts for stage in stages(config))
     prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
-    needed = prompt + n_thoughts + problems.path.shape[1] + 3
+    needed = prompt + n_thoughts + codec.continuation_length(problems.path.shape[1])
     for i in np.flatnonzero((problems.n_nodes > config.n_slots) | (needed > config.n_positions))[:1]:
         if problems.n_nodes[i] > config.n_slots:
             raise InputError(f"{where}, row {i}: {problems.n_nodes[i]} nodes need as many slots; raise n_slots")
@@ -448,13 +445,12 @@ def _check_fits(config: TrainConfig, problems: ProblemArrays, where: str) -> Non
 def _measured(
     record: DynamicsRecord,
     state: TrainState,
-    codec: SlotCodec,
     probe: ProblemTensors,
     stage: int,
     config: TrainConfig,
 ) -> DynamicsRecord:
     n_seen = state.step * config.batch_size_training
-    point = dynamics.measure(state.model, codec, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
+    point = dynamics.measure(state.model, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
     return record.with_points([*record.points, point])
 
 

@@ -16,7 +16,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from model.coconut import CoconutGPT2
-from model.codec_slots import SlotCodec
 from model.errors import CheckpointError, InputError
 from model.problems.arrays import ProblemTensors
 from model.values import Value
@@ -48,13 +47,10 @@ class StopClassifier(Value):
 
 
 @torch.no_grad()
-def fit_stop_classifier(
-    model: CoconutGPT2, codec: SlotCodec, problems: ProblemTensors, n_thoughts: int, *, seed: int
-) -> StopClassifier:
+def fit_stop_classifier(model: CoconutGPT2, problems: ProblemTensors, n_thoughts: int, *, seed: int) -> StopClassifier:
     """Fit on h_0..h_K of these problems, as prompt samples from ``seed``."""
-    generator = torch.Generator(problems.device).manual_seed(seed)
-    prompt, _ = codec.encode_arrays(problems, generator)
-    states = model.think(prompt, n_thoughts).states
+    samples = model.codec.samples(problems, torch.Generator(problems.device).manual_seed(seed))
+    states = model.think(samples.prompts, n_thoughts).states
     k = torch.arange(n_thoughts + 1, device=states.device)
     label = k >= model.config.c_thought * problems.n_hops.long()[:, None]
     x = states.flatten(0, 1).float().cpu().numpy().astype(np.float64)
