@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from model.cli import bars, make_app, progress, run
+from model.cli import bars, make_app, progress, run, say
 from model.errors import InputError
 from model.files import atomic_path, write_json, write_text
 
@@ -67,6 +67,7 @@ def audit(
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
     from model.problems.audit import describe
+    from model.stats import Estimate
 
     problems = load_problems(data)
     scores, facts = score(progress(problems, what="audit")), asdict(describe(problems))
@@ -78,14 +79,16 @@ def audit(
     for name, each in scores.items():
         typer.echo(f"{name:<18}{each.accuracy.text():>26}{each.wins:>8}{each.ties:>8}{each.losses:>8}{each.n:>8}")
     typer.echo("")
-    for name, value in facts.items():
+
+    def shown(value: object) -> str:
+        if isinstance(value, float):
+            return Estimate(value=value, n=len(problems)).text()
         if isinstance(value, dict):
-            shown = ", ".join(f"{key}: {count}" for key, count in value.items())
-        elif isinstance(value, tuple):
-            shown = ", ".join(f"{part:.2f}" if isinstance(part, float) else str(part) for part in value)
-        else:
-            shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        typer.echo(f"{name:<18} {shown}")
+            return ", ".join(f"{key}: {count}" for key, count in value.items())
+        return ", ".join(map(shown, value)) if isinstance(value, tuple) else str(value)
+
+    for name, value in facts.items():
+        typer.echo(f"{name:<18} {shown(value)}")
 
 
 @app.command()
@@ -185,9 +188,10 @@ def train(
 ) -> None:
     """Train a model. On several devices: torchrun --nproc-per-node N -m model train ..."""
     from model.training.config import load_train_config
-    from model.training.run import train_with_progress
+    from model.training.run import train_process
 
-    train_with_progress(load_train_config(config, settings or []), out, resume=resume)
+    with bars(scale=True) as told:
+        train_process(load_train_config(config, settings or []), out, resume=resume, progress=told, say=say)
 
 
 @app.command()

@@ -36,22 +36,33 @@ def run(app: typer.Typer) -> None:
 
 
 @contextmanager
-def bars(unit: str = "problem") -> Iterator[Progress]:
-    """A ``Progress`` that shows a bar on stderr for everything it is told of."""
+def bars(unit: str = "problem", *, scale: bool = False) -> Iterator[Progress]:
+    """A ``Progress`` that shows a bar on stderr for everything it is told of, by the words before a colon.
+
+    What stands behind a colon may change from call to call. ``scale``: 1,500 is shown as 1.50k.
+    """
     shown: dict[str, tqdm] = {}
 
     def progress(what: str, done: int, total: int) -> None:
-        if what not in shown:
-            shown[what] = tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True)
-        shown[what].update(done - shown[what].n)
+        name, _, state = what.partition(": ")
+        if name not in shown:
+            shown[name] = tqdm(total=total, desc=name, unit=unit, unit_scale=scale, dynamic_ncols=True)
+        bar = shown[name]
+        bar.set_postfix_str(state, refresh=False)
+        bar.update(done - bar.n)
         if done >= total:
-            shown[what].close()
+            bar.close()
 
     try:
         yield progress
     finally:
         for bar in shown.values():
             bar.close()
+
+
+def say(message: str) -> None:
+    """A line on stderr, above the bars."""
+    tqdm.write(message, file=sys.stderr)
 
 
 def progress(

@@ -2,7 +2,7 @@
 
 A continuous thought is the last hidden state fed back as the next input embedding (Hao et al. 2024, section 3).
 ``think`` reads the prompt once, then feeds thoughts one at a time. Everything it saw and produced is returned as a
-``ThoughtTrace``: a value, never changed afterwards, from which thinking can go on, be cut back or be branched. The
+``ThoughtTrace``: a value, never changed afterwards, from which thinking can continue, be cut back or be branched. The
 model keeps no state of a run, so one model can serve many sessions at once.
 """
 
@@ -20,13 +20,13 @@ from model.codec_slots import SlotCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
-from model.transformer import Cache, GrowingMemory, Stream, ThoughtMemory, embed, place, run
+from model.transformer import Cache, Stream, ThoughtMemory, embed, place, run
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
 
 StreamEdit = Callable[[int, int, Tensor], Tensor]
-"""``stream(t, layer, hidden)``: what goes on in place of the residual stream, ``batch n_embd``, behind ``layer`` blocks
+"""``stream(t, layer, hidden)``: what replaces the residual stream, ``batch n_embd``, behind ``layer`` blocks
 (1..n_layer) at the position of state h_t: of thought t, or of the prompt's last token where t is 0."""
 
 Ended = Callable[[Tensor], Tensor]
@@ -129,7 +129,7 @@ class ThoughtTrace:
         return self.attention_mask.sum(dim=1)
 
     def upto(self, k: int) -> ThoughtTrace:
-        """The run as it stood after ``k`` thoughts, to go on from; 0 <= k <= n_thoughts."""
+        """The run as it stood after ``k`` thoughts, to continue from; 0 <= k <= n_thoughts."""
         assert 0 <= k <= self.n_thoughts, (k, self.n_thoughts)
         keep = self.attention_mask.shape[1] - self.n_thoughts + k
         return ThoughtTrace(
@@ -168,7 +168,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         edit: Edit | None = None,
         stream: StreamEdit | None = None,
     ) -> ThoughtTrace:
-        """Read the prompt (or go on from a trace) and have ``n_thoughts`` further thoughts.
+        """Read the prompt (or continue from a trace) and have ``n_thoughts`` further thoughts.
 
         ``edit(t, thought)`` may replace thought t before it is fed; t counts from the start of the run, so after
         ``trace.upto(2)`` the first thought is number 3. ``stream`` may see and replace the residual stream inside.
@@ -190,11 +190,15 @@ class CoconutGPT2(GPT2LMHeadModel):
             x = place(self, fed, position[:, None] + torch.arange(n_thoughts, device=position.device))
             new = torch.cat([trace.states, run(self, x, cache.attend(allowed))], dim=1)
             return ThoughtTrace(new, torch.cat([trace.thoughts, fed], dim=1), after, tuple(cache.layers))
-        memory = self._memory(trace, n_thoughts)
+        # Without gradients room for all is made once; with them every thought makes keys and values anew.
+        memory = None if torch.is_grad_enabled() else ThoughtMemory(self, trace.cache, mask, n_thoughts)
+        cache = Cache(self, trace.cache)
 
         def feed(t: int, thought: Tensor) -> Tensor:
-            x = place(self, thought[:, None], (position + t - trace.n_thoughts - 1)[:, None])
-            return run(self, x, memory.attend, stream=_at(t, stream))
+            n = t - trace.n_thoughts
+            x = place(self, thought[:, None], (position + n - 1)[:, None])
+            attend = memory.attend if memory else cache.attend(after[:, None, : mask.shape[1] + n].bool())
+            return run(self, x, attend, stream=_at(t, stream))
 
         steps = range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1)
         states, thoughts = self._loop(trace.states[:, -1:], steps, feed, edit)
@@ -202,7 +206,7 @@ class CoconutGPT2(GPT2LMHeadModel):
             torch.cat([trace.states, *states], dim=1),
             torch.cat([trace.thoughts, *thoughts], dim=1),
             after,
-            memory.layers(),
+            memory.layers if memory else tuple(cache.layers),
         )
 
     def training_logits(self, prompt: PromptBatch, n_thoughts: int, tokens: Tensor, after: Tensor) -> Tensor:
@@ -348,11 +352,6 @@ class CoconutGPT2(GPT2LMHeadModel):
         state = run(self, x, cache.attend(allowed & mask[:, None].bool()), n_read=1, stream=_at(0, stream))
         return ThoughtTrace(state, state[:, :0], mask, tuple(cache.layers))
 
-    def _memory(self, trace: ThoughtTrace, n_thoughts: int) -> ThoughtMemory | GrowingMemory:
-        if torch.is_grad_enabled():
-            return GrowingMemory(self, trace.cache, trace.attention_mask)
-        return ThoughtMemory(self, trace.cache, trace.attention_mask, n_thoughts)
-
     def _branch(self, trace: ThoughtTrace, cache: Cache, tokens: Tensor, fed: list[Tensor]) -> Tensor:
         """States after one more token on some of the K + 1 branches that leave the run after k = 0..K thoughts.
 
@@ -366,7 +365,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         own = torch.cat(fed) == k[:, None]
         allowed = torch.cat([before, own.expand(len(before), -1, -1)], dim=2)
         position = trace.next_position[:, None] - trace.n_thoughts + k + len(fed) - 1
-        position = position.clamp(max=self.config.n_positions - 1)  # of rows that go on only for others in the batch
+        position = position.clamp(max=self.config.n_positions - 1)  # of rows that continue only for others in the batch
         return run(self, embed(self, tokens, position), cache.attend(allowed))
 
 

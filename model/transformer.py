@@ -24,7 +24,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 the number of queries: ``B n_head n head_width``."""
 
 Stream = Callable[[int, Tensor], Tensor]
-"""(blocks passed: 1..n_layer, residual stream at the last position, ``B n_embd``) to what goes on in its place."""
+"""(blocks passed: 1..n_layer, residual stream at the last position, ``B n_embd``) to what replaces it."""
 
 MOST_ONE_HOT = 1024
 """Rows of embedding tables up to which, in training on CUDA, looking up is multiplying by one-hot rows."""
@@ -129,24 +129,6 @@ class Cache:
         return attend
 
 
-class GrowingMemory:
-    """Keys and values in a run of thoughts, made anew for every thought: the plain way, for any use of gradients."""
-
-    def __init__(self, model: GPT2LMHeadModel, layers: Sequence[KeysValues], attention_mask: Tensor) -> None:
-        self._cache, self._mask = Cache(model, layers), attention_mask
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """As ``Attend``, for one new position that may look at everything before it."""
-        if layer == 0:
-            self._mask = F.pad(self._mask, (0, 1), value=1)
-            self._look = self._cache.attend(self._mask[:, None].bool())
-        return self._look(layer, q, k, v)
-
-    def layers(self) -> tuple[KeysValues, ...]:
-        """All keys and values after the last thought."""
-        return tuple(self._cache.layers)
-
-
 class ThoughtMemory:
     """Keys and values in a run of thoughts without gradients: room for all is made once, so that no thought copies."""
 
@@ -156,20 +138,17 @@ class ThoughtMemory:
         assert not torch.is_grad_enabled()
         self._mask = F.pad(additive(attention_mask[:, None].bool(), layers[0][0].dtype), (0, n_thoughts))
         self._scales = [attention_scale(model, layer) for layer in range(len(layers))]
-        self._layers = tuple((with_room(keys, n_thoughts), with_room(values, n_thoughts)) for keys, values in layers)
+        self.layers = tuple((with_room(keys, n_thoughts), with_room(values, n_thoughts)) for keys, values in layers)
+        """All keys and values after the last thought."""
         self._seen = [attention_mask.shape[1]] * len(layers)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """As ``Attend``, for one new position that may look at everything before it."""
-        (keys, values), n = self._layers[layer], self._seen[layer]
+        (keys, values), n = self.layers[layer], self._seen[layer]
         self._seen[layer] = n + 1
         keys[:, :, n : n + 1], values[:, :, n : n + 1] = k, v
         scores = (q @ keys[:, :, : n + 1].transpose(2, 3)).mul_(self._scales[layer]).add_(self._mask[..., : n + 1])
         return scores.softmax(dim=-1) @ values[:, :, : n + 1]
-
-    def layers(self) -> tuple[KeysValues, ...]:
-        """All keys and values after the last thought."""
-        return self._layers
 
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:

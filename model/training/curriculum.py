@@ -146,7 +146,7 @@ def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int)
 class BatchOrder:
     """Which problems make up each step: every epoch visits each problem once, in batches of like prompt length.
 
-    Stateless: the rows of a step follow from ``seed`` and the step's number, so a run can go on from anywhere.
+    Stateless: the rows of a step follow from ``seed`` and the step's number, so a run can continue from anywhere.
     What does not fill a batch at the end of a length bucket waits for another epoch.
     """
 

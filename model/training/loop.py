@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -338,18 +339,14 @@ def learned(first_token_loss: float, bound: float) -> bool:
     return first_token_loss <= bound + 0.05
 
 
-class _memory_errors:
+@contextmanager
+def _memory_errors(config: TrainConfig) -> Iterator[None]:
     """Turn "out of memory" into a TrainingError that names the knob."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._config = config
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, torch.OutOfMemoryError) or (
-            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-        ):
-            raise TrainingError(
-                f"out of memory; lower batch_size_training (now {self._config.batch_size_training}), n_embd or n_layer"
-            ) from None
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"out of memory; lower batch_size_training (now {config.batch_size_training}), n_embd or n_layer"
+        ) from None

@@ -18,7 +18,6 @@ import importlib.util
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 
 from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
@@ -55,6 +53,7 @@ from model.training.loop import (
 )
 from model.training.state import TrainState, TrainStep, World
 from model.training.stopping import StopClassifier, fit_stop_classifier
+from model.values import Progress, silent
 
 FREE_ON_RESUME = ("device", "log_with")
 """Settings that may differ when a run is resumed."""
@@ -140,8 +139,10 @@ def train_run(
     _barrier(world)
 
 
-def train_with_progress(config: TrainConfig, out: str | Path, *, resume: bool) -> None:
-    """``train_run`` with a progress bar on stderr; one of several processes where torchrun says so."""
+def train_process(
+    config: TrainConfig, out: str | Path, *, resume: bool, progress: Progress = silent, say: Say = lambda message: None
+) -> None:
+    """``train_run`` to its end as one of several processes where torchrun says so; only the main one tells."""
     world = World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if world.size > 1:
         cuda = config.device != "cpu" and torch.cuda.is_available()
@@ -149,31 +150,16 @@ def train_with_progress(config: TrainConfig, out: str | Path, *, resume: bool) -
             config = config.model_copy(update={"device": f"cuda:{os.environ['LOCAL_RANK']}"})
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if cuda else "gloo")
-    bar: tqdm | None = None
-
-    def say(message: str) -> None:
-        if world.is_main:
-            tqdm.write(message, file=sys.stderr)
-
+    if not world.is_main:
+        progress, say = silent, lambda message: None
     try:
         for step in train_run(config, out, resume=resume, world=world, say=say):
-            total = step.n_steps * config.batch_size_training
-            # Made at the first value, so that what is refused before is one plain sentence.
-            bar = bar or tqdm(
-                desc=config.name, total=total, unit="problem", unit_scale=True, dynamic_ncols=True,
-                disable=not world.is_main,
-            )  # fmt: skip
-            bar.update(step.problems - bar.n)
-            bar.set_postfix(
-                stage=step.stage,
-                loss=f"{step.loss:.3f}",
-                first=f"{step.first_token_loss:.3f}",
-                acc=f"{step.accuracy:.3f}",
-                rate=f"{step.problems_per_second:.0f}/s",
+            state = (
+                f"stage={step.stage}, loss={step.loss:.3f}, first={step.first_token_loss:.3f}, "
+                f"acc={percent(step.accuracy)}, rate={step.problems_per_second:.0f}/s"
             )
+            progress(f"{config.name}: {state}", step.problems, step.n_steps * config.batch_size_training)
     finally:
-        if bar is not None:
-            bar.close()
         if world.size > 1:
             dist.destroy_process_group()
 

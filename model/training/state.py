@@ -15,7 +15,7 @@ from model.values import Value
 
 
 class TrainingError(InputError):
-    """Training cannot go on: the loss is not finite, or memory is out. The last good checkpoint is untouched."""
+    """Training cannot continue: the loss is not finite, or memory is out. The last good checkpoint is untouched."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainStep(Value):
 
 @dataclass
 class TrainState:
-    """Everything that a run changes; what a checkpoint must hold to go on exactly."""
+    """Everything that a run changes; what a checkpoint must hold to continue exactly."""
 
     model: CoconutGPT2
     optimizer: torch.optim.AdamW
