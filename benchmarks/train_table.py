@@ -15,8 +15,7 @@ from model.files import read_json
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays
-from model.training.config import load_train_config
-from model.training.curriculum import stages
+from model.training.config import load_train_config, stages
 from model.training.dynamics import DynamicsRecord
 from model.training.run import accuracy
 

@@ -85,7 +85,7 @@ def codec_named(name: str) -> Codec:
     """The codec of that name, such as ``slots-40``. Raises CheckpointError for one unknown here."""
     kind, _, size = name.partition("-")
     if kind not in CODECS or not size.isdecimal():
-        raise CheckpointError(f"the checkpoint's codec is {name!r}; this version reads slots-N (one token per node)")
+        raise CheckpointError(f"the codec is {name!r}; this version reads slots-N (one token per node)")
     return CODECS[kind](int(size))
 
 
@@ -178,35 +178,29 @@ class CoconutGPT2(GPT2LMHeadModel):
         trace = self._read(start, stream) if isinstance(start, PromptBatch) else start
         if n_thoughts == 0:
             return trace
-        pause = self._pause()
         position, mask = trace.next_position, trace.attention_mask
         after = torch.cat([mask, mask.new_ones(mask.shape[0], n_thoughts)], dim=1)
-        if pause is not None and edit is None and stream is None:
-            # Nothing is fed back, so one pass gives what the loop below would.
-            fed = pause.expand(trace.batch_size, n_thoughts, -1)
-            cache = Cache(self, trace.cache)
-            causal = torch.ones(n_thoughts, after.shape[1], dtype=torch.bool, device=mask.device)
-            allowed = causal.tril(diagonal=mask.shape[1]) & after[:, None].bool()
-            x = place(self, fed, position[:, None] + torch.arange(n_thoughts, device=position.device))
-            new = torch.cat([trace.states, run(self, x, cache.attend(allowed))], dim=1)
-            return ThoughtTrace(new, torch.cat([trace.thoughts, fed], dim=1), after, tuple(cache.layers))
-        # Without gradients room for all is made once; with them every thought makes keys and values anew.
-        memory = None if torch.is_grad_enabled() else ThoughtMemory(self, trace.cache, mask, n_thoughts)
-        cache = Cache(self, trace.cache)
+        at_once = edit is None and stream is None and self._pause() is not None
+        cache, memory = Cache(self, trace.cache), None
+        if not at_once and not torch.is_grad_enabled():
+            memory = ThoughtMemory(self, trace.cache, mask, n_thoughts)
 
-        def feed(t: int, thought: Tensor) -> Tensor:
-            n = t - trace.n_thoughts
-            x = place(self, thought[:, None], (position + n - 1)[:, None])
-            attend = memory.attend if memory else cache.attend(after[:, None, : mask.shape[1] + n].bool())
-            return run(self, x, attend, stream=_at(t, stream))
+        def feed(t: int, fed: Tensor) -> Tensor:
+            first, n = t - trace.n_thoughts - 1, fed.shape[1]
+            x = place(self, fed, position[:, None] + torch.arange(first, first + n, device=mask.device))
+            if memory is not None:
+                return run(self, x, memory.attend, stream=_at(t, stream))
+            seen = mask.shape[1] + first + n
+            causal = torch.ones(n, seen, dtype=torch.bool, device=mask.device).tril(diagonal=seen - n)
+            return run(self, x, cache.attend(causal & after[:, None, :seen].bool()), stream=_at(t, stream))
 
         steps = range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1)
-        states, thoughts = self._loop(trace.states[:, -1:], steps, feed, edit)
+        states, thoughts = self._loop(trace.states[:, -1:], steps, feed, edit, at_once=at_once)
         return ThoughtTrace(
             torch.cat([trace.states, *states], dim=1),
             torch.cat([trace.thoughts, *thoughts], dim=1),
             after,
-            memory.layers if memory else tuple(cache.layers),
+            tuple(cache.layers) if memory is None else memory.layers,
         )
 
     def training_logits(self, prompt: PromptBatch, n_thoughts: int, tokens: Tensor, after: Tensor) -> Tensor:
@@ -222,18 +216,14 @@ class CoconutGPT2(GPT2LMHeadModel):
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         x = embed(self, prompt.input_ids, position)
         state = run(self, x, memory.read, n_read=1, operations=operations)
-        places = (position[:, -1:] + torch.arange(1, n_thoughts + 1, device=mask.device))[:, :, None]
+        places = position[:, -1:] + torch.arange(1, n_thoughts + 1, device=mask.device)
 
-        def feed(t: int, thought: Tensor) -> Tensor:
-            return run(self, place(self, thought[:, None], places[:, t - 1]), memory.look, operations=operations)
+        def feed(t: int, fed: Tensor) -> Tensor:
+            x = place(self, fed, places[:, t - 1 : t - 1 + fed.shape[1]])
+            return run(self, x, memory.look, operations=operations)
 
-        pause = self._pause()
-        if pause is not None:
-            fed = pause.expand(n_rows, n_thoughts, -1)
-            x = place(self, fed, places[:, :, 0])
-            states = [run(self, x, memory.look, operations=operations)] if n_thoughts else []
-        else:
-            states, _ = self._loop(state, range(1, n_thoughts + 1), feed, None)
+        at_once = self._pause() is not None
+        states, _ = self._loop(state, range(1, n_thoughts + 1), feed, None, at_once=at_once)
         found = torch.cat([state, *states], dim=1)[torch.arange(n_rows, device=mask.device), after][:, None]
         if n_fed:
             own = position[:, -1:] + 1 + after[:, None] + torch.arange(n_fed, device=mask.device)
@@ -320,11 +310,18 @@ class CoconutGPT2(GPT2LMHeadModel):
     # --- private ------------------------------------------------------------------------------------------------
 
     def _loop(
-        self, state: Tensor, steps: range, feed: Callable[[int, Tensor], Tensor], edit: Edit | None
+        self, state: Tensor, steps: range, feed: Callable[[int, Tensor], Tensor], edit: Edit | None, *, at_once: bool
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The thought loop: states after and thoughts fed at steps t, each ``B 1 n_embd``, from the state before."""
-        states, thoughts = [], list[Tensor]()
-        pause = self._pause()
+        """The thought loop: states after and thoughts fed at steps t, each ``B 1 n_embd``, from the state before.
+
+        ``feed(t, thoughts)`` feeds the thoughts t, t + 1, ... that it is given, ``B n n_embd``. ``at_once``: nothing is
+        fed back (pauses), so one pass over all steps gives what one for each would.
+        """
+        states, thoughts, pause = list[Tensor](), list[Tensor](), self._pause()
+        if at_once and steps:
+            assert pause is not None
+            fed = pause.expand(len(state), len(steps), -1)
+            return [feed(steps[0], fed)], [fed]
         for t in steps:
             thought = state[:, 0] if pause is None else pause.expand_as(state[:, 0])
             if edit is not None:
@@ -334,9 +331,9 @@ class CoconutGPT2(GPT2LMHeadModel):
                         f"edit(t={t}) returned shape {tuple(edited.shape)}, expected {tuple(thought.shape)}"
                     )
                 thought = edited
-            state = feed(t, thought)
-            states.append(state)
             thoughts.append(thought[:, None])
+            state = feed(t, thoughts[-1])
+            states.append(state)
         return states, thoughts
 
     def _pause(self) -> Tensor | None:

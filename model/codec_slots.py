@@ -39,7 +39,7 @@ class Draw:
     """A permutation of the edges, distractor facts counted after the problem's own."""
     candidates: tuple[int, int]
     """The two candidate nodes in the order they are asked."""
-    filler: tuple[tuple[int, int], ...] = ()
+    distractors: tuple[tuple[int, int], ...] = ()
     """Distractor facts, (slot, slot) edges between slots that no node has. See ``SlotCodec.draw``."""
 
     @property
@@ -113,29 +113,29 @@ class SlotCodec:
         distance stay as they are. Graphs of that size or more are left alone.
         """
         slots = rng.permutation(self.n_slots)
-        filler: list[tuple[int, int]] = []
+        distractors: list[tuple[int, int]] = []
         if pad_to is not None and len(problem.edges) < pad_to.edges:
             n_free = max(pad_to.nodes - problem.n_nodes, 6)
             free = slots[problem.n_nodes :][:n_free]
             sources, targets = np.triu_indices(len(free), k=1)  # edges forward along a random order: no cycle
             chosen = rng.permutation(len(sources))[: pad_to.edges - len(problem.edges)]
-            filler = [(int(free[sources[i]]), int(free[targets[i]])) for i in chosen]
-        order = rng.permutation(len(problem.edges) + len(filler))
+            distractors = [(int(free[sources[i]]), int(free[targets[i]])) for i in chosen]
+        order = rng.permutation(len(problem.edges) + len(distractors))
         pair = (problem.target, problem.neg_target)
         return Draw(
             slots=tuple(slots[: problem.n_nodes].tolist()),
             edge_order=tuple(order.tolist()),
             candidates=pair if rng.random() < 0.5 else pair[::-1],
-            filler=tuple(filler),
+            distractors=tuple(distractors),
         )
 
     def encode(self, problem: ProsQAProblem, draw: Draw) -> Prompt:
         """The prompt of a problem under a draw."""
         assert len(draw.slots) == problem.n_nodes
-        assert len(draw.edge_order) == len(problem.edges) + len(draw.filler)
+        assert len(draw.edge_order) == len(problem.edges) + len(draw.distractors)
         token = draw.tokens
         edges = [(token[source], token[target]) for source, target in problem.edges]
-        edges += [(FIRST_SLOT + source, FIRST_SLOT + target) for source, target in draw.filler]
+        edges += [(FIRST_SLOT + source, FIRST_SLOT + target) for source, target in draw.distractors]
         ids, start = [BOS], [0] * len(edges)
         for i in draw.edge_order:
             start[i] = len(ids)
@@ -143,7 +143,7 @@ class SlotCodec:
         first, second = draw.candidates
         ids += (QUESTION, token[first], token[second], ROOT, token[problem.root])
         spans = tuple(EdgeSpan(at, at + 1, at + 2, at + 3) for at in start[: len(problem.edges)])
-        return Prompt(problem, tuple(ids), draw.slots, spans, len(draw.filler), draw)
+        return Prompt(problem, tuple(ids), draw.slots, spans, len(draw.distractors), draw)
 
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
         return self.encode(problem, self.draw(problem, rng, pad_to=pad_to))

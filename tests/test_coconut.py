@@ -171,21 +171,21 @@ def test_checkpoint_round_trip(tiny, tmp_path) -> None:
     assert torch.equal(checkpoint.load(tmp_path / "by_hf").lm_head.weight, tiny.lm_head.weight)
 
 
-def test_fillers_are_unrelated_facts_and_change_nothing_else() -> None:
+def test_distractor_facts_touch_no_node_and_change_nothing_else() -> None:
     """Between unused slots only, acyclic, up to the size asked for; the problem's own edges are all still there."""
     problem = chain(4)
     size = Size(nodes=20, edges=30)
     for prompt in CODEC.prompts(problem, 20, seed=2, pad_to=size):
-        filler = prompt.sample.filler
-        assert len(problem.edges) + len(filler) == 30
-        assert len(set(filler)) == len(filler)
-        used = {slot for edge in filler for slot in edge}
+        distractors = prompt.sample.distractors
+        assert len(problem.edges) + len(distractors) == 30
+        assert len(set(distractors)) == len(distractors)
+        used = {slot for edge in distractors for slot in edge}
         assert not used & set(prompt.sample.slots)
         assert len(used) + problem.n_nodes <= 20
-        assert nx.is_directed_acyclic_graph(nx.DiGraph(filler))
+        assert nx.is_directed_acyclic_graph(nx.DiGraph(distractors))
         triples = {prompt.input_ids[i : i + 2] for i in range(1, 91, 3)}
         assert triples >= {(prompt.sample.tokens[a], prompt.sample.tokens[b]) for a, b in problem.edges}
-    assert not CODEC.prompts(problem, 1, seed=2, pad_to=Size(nodes=20, edges=3))[0].sample.filler
+    assert not CODEC.prompts(problem, 1, seed=2, pad_to=Size(nodes=20, edges=3))[0].sample.distractors
 
 
 def test_only_graphs_smaller_than_any_in_training_are_filled(trained) -> None:

@@ -9,8 +9,7 @@ import yaml
 
 from model.coconut import METHODS
 from model.errors import InputError
-from model.training.config import TrainConfig, load_train_config, parse_train_config, save_train_config
-from model.training.curriculum import stages
+from model.training.config import TrainConfig, load_train_config, parse_train_config, save_train_config, stages
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SMALL = {"name": "x", "epochs_per_stage": 1, "num_epochs": 2}

@@ -13,8 +13,8 @@ from model.codec_slots import ANSWER, BOS, EDGE, EOS, FIRST_SLOT, PAD, Draw, Slo
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, generate
 from model.problems.prosqa import ProsQAProblem
-from model.training.config import TrainConfig, parse_train_config
-from model.training.curriculum import ALL, BatchOrder, Stage, first_token_bound, make_batch, mix_seed, stages
+from model.training.config import ALL, Stage, TrainConfig, parse_train_config, stages
+from model.training.curriculum import BatchOrder, first_token_bound, make_batch, mix_seed
 
 PROBLEMS = list(generate("balanced", 60, 3, hops=(2, 4), nodes=(8, 14)))
 TENSORS = ProblemTensors.from_arrays(ProblemArrays.from_problems(PROBLEMS))

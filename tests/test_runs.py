@@ -289,6 +289,11 @@ def test_generated_problems_that_do_not_fit_are_refused_before_training(tmp_path
     refused("raise n_positions", tmp_path / "run", n_positions=24)
 
 
+def test_a_prompt_format_that_is_not_known_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    refused("the codec is 'bpe-10'; this version reads slots-N", tmp_path / "run", error=CheckpointError, codec="bpe")
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_from_files_uses_their_problems(tmp_path: Path) -> None:
     problems = list(generate("balanced", 12, 0, hops=(2, 3), nodes=(8, 10)))
     write_text(tmp_path / "t.json", write_problems(problems[:8]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,6 +21,19 @@ from model.values import Value
 Method = Literal["coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought"]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+ALL = 1_000
+"""More steps than any problem has: none is left."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a problem looks like at one stage."""
+
+    n_thoughts: int
+    n_skip: int
+    """Steps dropped from the start of the chain; ALL leaves the answer alone."""
 
 
 class TrainConfig(Value):
@@ -158,14 +172,32 @@ class TrainConfig(Value):
     @property
     def n_stages(self) -> int:
         """Stages of the method's curriculum; methods without one have a single stage."""
-        if self.method in ("cot", "no_cot", "pause", "no_curriculum"):
-            return 1
-        return self.max_latent_stage + 1 + int(self.final_stage)
+        return len(stages(self))
 
     def stage_epochs(self, stage: int) -> float:
         """``epochs_per_stage`` of one stage."""
         given = self.epochs_per_stage
         return given[min(stage, len(given) - 1)] if isinstance(given, list) else given
+
+
+def stages(config: TrainConfig) -> tuple[Stage, ...]:
+    """The method's stages in order."""
+    thoughtful = config.method in ("coconut", "pause_as_thought", "no_curriculum")
+    per_step = config.c_thought if thoughtful else 0
+    steps = [Stage(per_step * s, s) for s in range(config.max_latent_stage + 1)]
+    if config.final_stage:
+        steps.append(Stage(per_step * config.max_latent_stage, ALL))
+    match config.method:
+        case "cot":
+            return (Stage(0, 0),)
+        case "no_cot":
+            return (Stage(0, ALL),)
+        case "pause":
+            return (Stage(config.c_thought * config.max_latent_stage, ALL),)
+        case "no_curriculum":
+            return (steps[-1],)
+        case _:
+            return tuple(steps)
 
 
 def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

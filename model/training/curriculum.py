@@ -31,19 +31,7 @@ from torch import Tensor
 
 from model.codec import Codec, Continuation, PromptBatch
 from model.problems.arrays import ProblemTensors
-from model.training.config import TrainConfig
-
-ALL = 1_000
-"""More steps than any problem has: none is left."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a problem looks like at one stage."""
-
-    n_thoughts: int
-    n_skip: int
-    """Steps dropped from the start of the chain; ALL leaves the answer alone."""
+from model.training.config import ALL, Stage, TrainConfig, stages
 
 
 @dataclass(frozen=True)
@@ -72,26 +60,6 @@ class TrainBatch:
     def part(self, index: int, n_parts: int) -> TrainBatch:
         """One of ``n_parts`` equal slices of the rows."""
         return self.map(lambda tensor: tensor[index::n_parts])
-
-
-def stages(config: TrainConfig) -> tuple[Stage, ...]:
-    """The method's stages in order."""
-    thoughtful = config.method in ("coconut", "pause_as_thought", "no_curriculum")
-    per_step = config.c_thought if thoughtful else 0
-    steps = [Stage(per_step * s, s) for s in range(config.max_latent_stage + 1)]
-    if config.final_stage:
-        steps.append(Stage(per_step * config.max_latent_stage, ALL))
-    match config.method:
-        case "cot":
-            return (Stage(0, 0),)
-        case "no_cot":
-            return (Stage(0, ALL),)
-        case "pause":
-            return (Stage(config.c_thought * config.max_latent_stage, ALL),)
-        case "no_curriculum":
-            return (steps[-1],)
-        case _:
-            return tuple(steps)
 
 
 def make_batch(

@@ -22,9 +22,9 @@ from torch import Tensor
 from model.coconut import CoconutConfig, CoconutGPT2, codec_named
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
-from model.training.config import TrainConfig
+from model.training.config import TrainConfig, stages
 from model.training.cuda_graphs import GraphedStep
-from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed, stages
+from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed
 from model.training.state import Stepper, TrainingError, TrainState, TrainStep, World
 
 IGNORE = -100
@@ -319,10 +319,9 @@ def settled(history: list[tuple[int, float, float]], window: float, tolerance: f
     halves: list[list[tuple[int, float, float]]] = [[], []]
     taken = 0
     for entry in reversed(history):
-        half = 0 if taken < window else 1
         if taken >= 2 * window:
             break
-        halves[half].append(entry)
+        halves[taken >= window].append(entry)
         taken += entry[0]
     if taken < 2 * window:
         return False

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
+from model.codec import Codec
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json, read_text, recover_folder, write_json, write_text
 from model.formats.graph import load_problems
@@ -39,8 +40,7 @@ from model.problems.generate import ProblemArrays, Recipe, generate_arrays
 from model.stats import percent
 from model.store import other_run
 from model.training import dynamics
-from model.training.config import TrainConfig, load_train_config, save_train_config
-from model.training.curriculum import Stage, stages
+from model.training.config import Stage, TrainConfig, load_train_config, save_train_config, stages
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import Validation
 from model.training.loop import (
@@ -61,7 +61,8 @@ PROBE_SEED = 20_000
 """Of the prompt samples of validation and probe problems, the same in every run."""
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
 """Problems in one pass of a validation, by type of device."""
-
+KEPT = ("step", "stage", "stage_start", "history", "seconds", "best")
+"""What of a ``TrainState`` is kept in ``trainer.json``."""
 MOMENT = {"step", "stage"}
 """What a final result leaves out of its Validation."""
 
@@ -98,7 +99,7 @@ def train_run(
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
-    state, best, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
+    state, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
     _barrier(world)
     trackers = []
     if world.is_main:
@@ -128,10 +129,10 @@ def train_run(
                 shown = f"{percent(found.accuracy)} of {found.n} after {found.n_thoughts:g} thoughts"
                 say(f"validation: {shown} (stage {step.stage})")
                 # best before last: whoever is killed in between makes both again.
-                if (step.stage, found.accuracy) > best:
-                    best = (step.stage, found.accuracy)
-                    _save(out / "best", state.model, record)
-                _save(out / "last", state.model, record, state=state, best=best)
+                if (step.stage, found.accuracy) > state.best:
+                    state.best = (step.stage, found.accuracy)
+                    _save(out / "best", state, record)
+                _save(out / "last", state, record, trainer=True)
         previous = step.step
         yield step
     if world.is_main:
@@ -170,9 +171,10 @@ def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[Pro
     Made ones are the first ``n_val`` (validation) and the following ``n_train`` of one seeded series, so runs that
     differ in ``n_train`` alone are validated on the same. Raises InputError, naming file and row or setting.
     """
-    made: ProblemArrays | None = None
-    if config.train_path is None or config.val_path is None:
-        n = config.n_val + (config.n_train if config.train_path is None else 0)
+    codec = codec_named(config.codec_name)
+    train_set, val = (None if path is None else _read(path) for path in (config.train_path, config.val_path))
+    if train_set is None or val is None:
+        n = config.n_val + (config.n_train if train_set is None else 0)
         recipe = Recipe(
             "balanced",
             hops=config.n_hops,
@@ -181,17 +183,13 @@ def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[Pro
             depth_gap=config.depth_gap,
         )
         say(f"making {n:,} problems")
-        many = n > 50_000
-        made = generate_arrays(recipe, n, config.data_seed, processes=min(os.cpu_count() or 1, 16) if many else 1)
-    val = _read(config.val_path)[: config.n_val] if config.val_path else made[: config.n_val] if made else None
-    if config.train_path is not None:
-        train_set = _read(config.train_path)
-    else:
-        assert made is not None
-        train_set = made[config.n_val :]
-    assert val is not None
-    _check_fits(config, train_set, config.train_path or "generated problems")
-    _check_fits(config, val, config.val_path or "generated problems")
+        processes = min(os.cpu_count() or 1, 16) if n > 50_000 else 1
+        made = generate_arrays(recipe, n, config.data_seed, processes=processes)
+        train_set = made[config.n_val :] if train_set is None else train_set
+        val = made if val is None else val
+    val = val[: config.n_val]
+    for problems, path in ((train_set, config.train_path), (val, config.val_path)):
+        _check_fits(config, codec, problems, path or "generated problems")
     return ProblemTensors.from_arrays(train_set), ProblemTensors.from_arrays(val)
 
 
@@ -257,7 +255,7 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
 
 def _begin(
     config: TrainConfig, train_set: ProblemTensors, device: torch.device, n_probe: int
-) -> tuple[TrainState, tuple[int, float], DynamicsRecord]:
+) -> tuple[TrainState, DynamicsRecord]:
     wanted = model_config(config, train_set)
     if config.load_model_path is None:
         model = checkpoint.untrained(wanted, seed=config.seed)
@@ -279,12 +277,10 @@ def _begin(
         model.load_state_dict(weights)
     torch.nn.Module.to(model, device)
     record = DynamicsRecord(name=config.name, method=config.method, seed=config.seed, n_problems=n_probe)
-    return TrainState(model.eval(), make_optimizer(config, model)), (-1, 0.0), record
+    return TrainState(model.eval(), make_optimizer(config, model)), record
 
 
-def _restore(
-    config: TrainConfig, out: Path, device: torch.device
-) -> tuple[TrainState, tuple[int, float], DynamicsRecord] | None:
+def _restore(config: TrainConfig, out: Path, device: torch.device) -> tuple[TrainState, DynamicsRecord] | None:
     """The state that ``last`` holds; None where there is none yet."""
     folder = out / "last"
     if not folder.exists():
@@ -297,44 +293,27 @@ def _restore(
         values = read_json(folder / "trainer.json")
         tensors = load_file(folder / "trainer.safetensors")
         _load_optimizer(optimizer, model, tensors)
-        state = TrainState(
-            model,
-            optimizer,
-            step=values["step"],
-            stage=values["stage"],
-            stage_start=values["stage_start"],
-            history=[(n, loss, first) for n, loss, first in values["history"]],
-            seconds=values["seconds"],
-        )
-        best = (int(values["best"][0]), float(values["best"][1]))
+        state = TrainState(model, optimizer, **{key: values[key] for key in KEPT})
+        state.history = [(n, loss, first) for n, loss, first in state.history]
+        state.best = (int(state.best[0]), float(state.best[1]))
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: the trainer state is damaged ({error})") from None
-    return state, best, DynamicsRecord.load(folder / "emergence.json")
+    return state, DynamicsRecord.load(folder / "emergence.json")
 
 
-def _save(
-    folder: Path,
-    model: CoconutGPT2,
-    record: DynamicsRecord,
-    *,
-    state: TrainState | None = None,
-    best: tuple[int, float] | None = None,
-) -> None:
+def _save(folder: Path, state: TrainState, record: DynamicsRecord, *, trainer: bool = False) -> None:
+    """A checkpoint; ``trainer``: with all that ``_restore`` needs."""
     with atomic_folder(folder) as temporary:
-        checkpoint.write_files(model, temporary)
+        checkpoint.write_files(state.model, temporary)
         record.save(temporary / "emergence.json")
-        if state is not None:
-            checkpoint.write_tensors(temporary / "trainer.safetensors", _optimizer_tensors(state.optimizer, model))
-            keys = ("step", "stage", "stage_start", "history", "seconds")
-            write_json(temporary / "trainer.json", {key: getattr(state, key) for key in keys} | {"best": best})
-
-
-def _optimizer_tensors(optimizer: torch.optim.AdamW, model: CoconutGPT2) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": value
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
+        if trainer:
+            tensors = {
+                f"{name}.{key}": value
+                for name, parameter in state.model.named_parameters()
+                for key, value in state.optimizer.state[parameter].items()
+            }
+            checkpoint.write_tensors(temporary / "trainer.safetensors", tensors)
+            write_json(temporary / "trainer.json", {key: getattr(state, key) for key in KEPT})
 
 
 def _load_optimizer(optimizer: torch.optim.AdamW, model: CoconutGPT2, tensors: dict[str, Tensor]) -> None:
@@ -417,23 +396,19 @@ def _read(path: str) -> ProblemArrays:
     return ProblemArrays.from_problems(load_problems(path))
 
 
-def _check_fits(config: TrainConfig, problems: ProblemArrays, where: str) -> None:
+def _check_fits(config: TrainConfig, codec: Codec, problems: ProblemArrays, where: str) -> None:
     """Raise InputError for the first problem with too many nodes or tokens, naming the setting to raise."""
-    codec, n_thoughts = codec_named(config.codec_name), max(stage.n_thoughts for stage in stages(config))
+    n_thoughts = max(stage.n_thoughts for stage in stages(config))
     prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
     needed = prompt + n_thoughts + codec.continuation_length(problems.path.shape[1])
-    for i in np.flatnonzero((problems.n_nodes > config.n_slots) | (needed > config.n_positions))[:1]:
-        if problems.n_nodes[i] > config.n_slots:
+    for i in np.flatnonzero((problems.n_nodes > codec.n_keys) | (needed > config.n_positions))[:1]:
+        if problems.n_nodes[i] > codec.n_keys:
             raise InputError(f"{where}, row {i}: {problems.n_nodes[i]} nodes need as many slots; raise n_slots")
         raise InputError(f"{where}, row {i}: needs {needed[i]} token positions; raise n_positions")
 
 
 def _measured(
-    record: DynamicsRecord,
-    state: TrainState,
-    probe: ProblemTensors,
-    stage: int,
-    config: TrainConfig,
+    record: DynamicsRecord, state: TrainState, probe: ProblemTensors, stage: int, config: TrainConfig
 ) -> DynamicsRecord:
     n_seen = state.step * config.batch_size_training
     point = dynamics.measure(state.model, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)

@@ -73,6 +73,8 @@ class TrainState:
     history: list[tuple[int, float, float]] = field(default_factory=list)
     """Of the stage so far, for each TrainStep: (steps, mean loss, mean first-token loss)."""
     seconds: float = 0.0
+    best: tuple[int, float] = (-1, 0.0)
+    """Stage and accuracy of the best validation so far."""
 
 
 Stepper = Callable[[TrainState, TrainBatch, Tensor], Tensor]
