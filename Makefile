@@ -37,7 +37,7 @@ train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goe
 	$(BIN)/python -m model plot-training runs/tiny --out runs/tiny/emergence.svg
 
 pictures: $(VENV)/.installed-test chromium  ## the README's pictures, from the running app
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m docs.pictures
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

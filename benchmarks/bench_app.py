@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-ROOT = Path(__file__).parent.parent
+from tests.served import BROWSER, chromium, new_page, running_app
+
 IDLE = "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -50,8 +48,8 @@ e.textContent === '{thought}' && getComputedStyle(e).fontWeight >= 600)"
 
 
 def edits(page: Page, pid: int) -> tuple[list[float], list[float]]:
-    """The same for edits that were not made before, each with its controls under 4 draws (Intervene)."""
-    strength = page.get_by_role("slider", name="Strength")
+    """The same for edits that were not made before, each with its controls over 4 prompt samples (Intervene)."""
+    strength = page.get_by_role("slider", name="Steering coefficient")
     text = page.get_by_role("textbox", name="The same as text")
     shown, server = [], []
     for _ in range(8):
@@ -67,74 +65,40 @@ def edits(page: Page, pid: int) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser_path is None:
+    if BROWSER is None:
         sys.exit("no Chromium on the path")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(120_000)
+    with chromium() as browser:
+        page = new_page(browser, 1440, 1000)
         started = time.perf_counter()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app/main.py", *options], cwd=ROOT, stdout=subprocess.DEVNULL
-        )
-        try:
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.02)
-            page.goto(f"http://127.0.0.1:{port}")
+        with running_app(threads=os.cpu_count() or 1) as app:
+            page.goto(app.address)
             page.locator(".st-key-x_dag svg text").first.wait_for()
             drawn = time.perf_counter() - started
-            start_cpu = server_times(server.pid)[0]
+            start_cpu = server_times(app.pid)[0]
             page.wait_for_function(IDLE)
-            shown, cpu = slide(page, server.pid)
-            page.goto(f"http://127.0.0.1:{port}/intervene")
+            shown, cpu = slide(page, app.pid)
+            page.goto(f"{app.address}/intervene")
             page.locator(".st-key-i_before svg text").first.wait_for()
             page.wait_for_function(IDLE)
-            edited, edit_cpu = edits(page, server.pid)
-            memory = server_times(server.pid)[1]
-        finally:
-            server.terminate()
-            server.wait()
-        browser.close()
+            edited, edit_cpu = edits(page, app.pid)
+            memory = server_times(app.pid)[1]
     load = os.getloadavg()[0]
-    for what, value in (
-        ("start to drawn example", f"{drawn:.1f} s"),
-        ("  processor time of the server until then", f"{start_cpu:.1f} s"),
-        ("slider, key press to new picture, median", f"{median(shown):.0f} ms"),
-        ("  slowest of", f"{len(shown)}: {max(shown):.0f} ms"),
-        ("  processor time of the server, median", f"{median(cpu):.0f} ms"),
-        ("edit with its controls, R = 4, median", f"{median(edited):.0f} ms"),
-        ("  slowest of", f"{len(edited)}: {max(edited):.0f} ms"),
-        ("  processor time of the server, median", f"{median(edit_cpu):.0f} ms"),
-        ("server memory (resident)", f"{memory:.0f} MB"),
-        ("load average of the machine, its cores", f"{load:.1f}, {os.cpu_count()}"),
-    ):
-        print(f"{what:<46}{value}")
-    print(
-        json.dumps(
-            {
-                "drawn_s": round(drawn, 2),
-                "start_cpu_s": round(start_cpu, 2),
-                "slider_ms": round(median(shown)),
-                "slider_max_ms": round(max(shown)),
-                "slider_server_ms": round(median(cpu)),
-                "edit_ms": round(median(edited)),
-                "edit_max_ms": round(max(edited)),
-                "edit_server_ms": round(median(edit_cpu)),
-                "rss_mb": round(memory),
-                "load": round(load, 2),
-                "cores": os.cpu_count(),
-            }
-        )
-    )
+    figures = {
+        "drawn_s": ("start to drawn example", round(drawn, 2)),
+        "start_cpu_s": ("  processor time of the server until then", round(start_cpu, 2)),
+        "slider_ms": ("slider, key press to new picture, median", round(median(shown))),
+        "slider_max_ms": (f"  slowest of {len(shown)}", round(max(shown))),
+        "slider_server_ms": ("  processor time of the server, median", round(median(cpu))),
+        "edit_ms": ("edit with its controls, R = 4, median", round(median(edited))),
+        "edit_max_ms": (f"  slowest of {len(edited)}", round(max(edited))),
+        "edit_server_ms": ("  processor time of the server, median", round(median(edit_cpu))),
+        "rss_mb": ("server memory (resident)", round(memory)),
+        "load": ("load average of the machine", round(load, 2)),
+        "cores": ("its cores", os.cpu_count()),
+    }
+    for name, (what, value) in figures.items():
+        print(f"{what:<46}{value} {name.rpartition('_')[2] if '_' in name else ''}".rstrip())
+    print(json.dumps({name: value for name, (_, value) in figures.items()}))
 
 
 if __name__ == "__main__":

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from served import BROWSER, chromium, new_page, running_app, settled
 
 from app.compute import example
 from app.explore.state import View, url
 from model.formats.graph import read_graph
-
-ROOT = Path(__file__).parent.parent
-PATIENCE = 120_000
-"""Milliseconds. The first page of a new server imports torch and loads a model: over 30 s on a machine that is busy."""
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,38 +20,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The app as ``streamlit run app/main.py`` starts it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless=true", f"--server.port={port}",
-        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
-    ]  # fmt: skip
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet)
-    try:
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as health:
-                    if health.read() == b"ok":
-                        break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    with running_app() as app:
+        yield app.address
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -73,8 +36,7 @@ def show(browser, address):
     pages, complaints = [], []
 
     def opened(view: View):
-        page = browser.new_page(viewport={"width": 1440, "height": 1100})
-        page.set_default_timeout(PATIENCE)
+        page = new_page(browser, 1440, 1100)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         pages.append(page)
@@ -88,14 +50,6 @@ def show(browser, address):
     for page in pages:
         page.close()
     assert not complaints
-
-
-def settled(page) -> None:
-    """Until no script is running, and nothing waits for its code: while a widget is a grey box, what is below moves."""
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
-        " && !document.querySelector('[data-testid=stSkeleton], [data-testid=stEChartsChart][aria-busy=true]')"
-    )
 
 
 def place(page, locator) -> dict[str, float]:
@@ -195,8 +149,7 @@ def test_downloads_are_the_files_they_say(show, tmp_path) -> None:
 
 
 def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
-    page, problem = browser.new_page(viewport={"width": 1440, "height": 1300}), example()
-    page.set_default_timeout(PATIENCE)
+    page, problem = new_page(browser, 1440, 1300), example()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{address}/intervene?draws=1")
