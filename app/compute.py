@@ -19,7 +19,6 @@ from typing import Any
 import streamlit as st
 import torch
 
-from app.explore.state import View
 from model import checkpoint
 from model.coconut import CoconutGPT2, codec_for
 from model.errors import InputError
@@ -176,7 +175,8 @@ def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: i
 def example(name: str | None = None) -> ProsQAProblem:
     """The problem the app opens on: a wide frontier (3, 5 and 5 nodes), four hops, every node reachable by eye.
 
-    A checkpoint with too few node slots for it gets one of the graphs it was trained on.
+    A checkpoint with too few node slots for it gets one of the graphs it was trained on, or where those are
+    unknown, a small one.
     """
     opening = generated("balanced", (4, 5), (19, 24), 185)
     if name is None:
@@ -185,9 +185,13 @@ def example(name: str | None = None) -> ProsQAProblem:
         config = checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
     except InputError:
         return opening  # what is wrong with the checkpoint is said where it is loaded
-    nodes, hops = config.trained_nodes, config.trained_hops
-    if opening.n_nodes <= codec_for(config).n_keys or nodes is None or hops is None:
+    most = codec_for(config).n_keys
+    if opening.n_nodes <= most:
         return opening
+    nodes, hops = config.trained_nodes, config.trained_hops
+    if nodes is None or hops is None:
+        deepest = max(1, min(config.max_latent_stage, 3))
+        return generated("balanced", (deepest, deepest), (max(most - 2, 4), max(most, 4)), 0)
     return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
 
@@ -255,18 +259,6 @@ def is_run(path: Path) -> bool:
 
 def has_weights(path: Path) -> bool:
     return (checkpoint.checkpoint_folder(path) / "model.safetensors").is_file()
-
-
-def first_view(path: Path) -> View:
-    """Explore with a checkpoint, on a problem that it can take. Raises CheckpointError if it cannot be loaded."""
-    config = checkpoint.load_config(path)
-    name = path.name if path.parent == checkpoint.CHECKPOINTS else str(path)
-    most = codec_for(config).n_keys
-    if most >= example().n_nodes:
-        return View(checkpoint=name)
-    hops = max(1, min(config.max_latent_stage, 3))
-    nodes = (max(most - 2, 4), max(most, 4))
-    return View(source="generated", hops=(hops, hops), nodes=nodes, checkpoint=name)
 
 
 def record_file(record: DynamicsRecord, kind: str) -> bytes:

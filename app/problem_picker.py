@@ -1,4 +1,4 @@
-"""Widgets of Explore turned into one frozen ``View`` and one valid problem. Every mistake is told where it was made."""
+"""The sidebar as one frozen ``Setup`` and one valid problem. Every mistake is told where it was made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.explore.state import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Source, View, decode
+from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
 from app.words import attempt, bold, wrong
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
@@ -37,55 +37,35 @@ Is Tom a yumpus or rompus?
 
 @dataclass(frozen=True)
 class Choice:
-    """What the sidebar says: the view (its ``k``, ``value`` and ``node`` come from the picture) and its problem."""
+    """What the sidebar says, and its problem."""
 
-    view: View
+    setup: Setup
     problem: ProsQAProblem
     stale: bool
     """The problem is the last one that was sound, as what is entered now is not."""
 
 
-def open_link() -> None:
-    """Once a session: set every widget to what the link asks for, or to the example with a sentence why not."""
+def put(setup: Setup) -> None:
+    """Set every widget to a setup; before the widgets are drawn."""
     state = st.session_state
-    if "x_opened" in state:
-        return
-    state.x_opened, state.x_link_error = True, None
-    try:
-        view = decode(st.query_params.to_dict())
-    except InputError as error:
-        view, state.x_link_error = View(), f"{str(error)[0].upper()}{str(error)[1:]}. Showing the example instead."
-    put(view)
-
-
-def put(view: View) -> None:
-    """Set every widget to a view; before the widgets are drawn."""
-    state, listed = st.session_state, view.checkpoint in compute.shipped()
-    state.update({f"x_{name}": value for name, value in view if name != "candidates"})
+    state.update({f"x_{name}": getattr(setup, name) for name in Setup.model_fields if name != "candidates"})
     state.update(
         x_mode="Text",
-        x_text=view.text or START,
-        x_first=view.candidates and view.candidates[0],
-        x_second=view.candidates and view.candidates[1],
-        x_checkpoint=view.checkpoint if listed else OTHER_FOLDER,
-        x_folder="" if listed else view.checkpoint,
+        x_setup=setup,
+        x_text=setup.text or START,
+        x_first=setup.candidates and setup.candidates[0],
+        x_second=setup.candidates and setup.candidates[1],
     )
-
-
-def open_in_explore(view: View) -> None:
-    """Go to Explore, from another page, with a view."""
-    put(view)
-    st.session_state.update(x_opened=True, x_link_error=None, x_view=view)
-    st.switch_page("explore/explore.py")
+    put_folder("x_checkpoint", "x_folder", setup.checkpoint, compute.shipped())
 
 
 def sidebar(samples: str = "x_draws") -> Choice:
     """Draw the sidebar and read it; ``samples`` is the key of the number of prompt samples, which pages may have of
     their own."""
     state = st.session_state
-    if "x_view" in state and state.x_page != samples:
+    if state.get("x_page") != samples:
         # What a widget of another page held does not always reach the same widget here, so it is set anew.
-        put(state.x_view)
+        put(state.x_setup)
     state.x_page = samples
     with st.sidebar:
         st.markdown("#### Problem")
@@ -109,10 +89,9 @@ def sidebar(samples: str = "x_draws") -> Choice:
     if source == "custom" and problem is not None:
         text = state.x_table_text if state.x_mode == "Table" else state.x_text
         asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
-    view = View(source=source, checkpoint=checkpoint, **kept, **asked)
-    shown = {"k": state.get("x_k") or 0, "value": state.get("x_value") or view.value, "node": state.get("x_node")}
-    state.x_view = view.model_copy(update=shown)
-    return Choice(view, state.get("x_problem") or compute.example(), stale)
+    state.x_setup = Setup(source=source, checkpoint=checkpoint, **kept, **asked)
+    setup = state.x_setup.model_copy(update={"draws": state[samples]})
+    return Choice(setup, state.get("x_problem") or compute.example(), stale)
 
 
 def _example() -> ProsQAProblem:
@@ -295,6 +274,12 @@ def folder_or(
         return chosen
     typed = st.text_input(f"{label}: folder", key=folder_key, placeholder=placeholder, persist_state="session")
     return (typed or "").strip()
+
+
+def put_folder(key: str, folder_key: str, chosen: str, options: Sequence[str]) -> None:
+    """Set the widgets of ``folder_or`` to one of its options, or to another folder."""
+    listed = chosen in options
+    st.session_state.update({key: chosen if listed else OTHER_FOLDER, folder_key: "" if listed else chosen})
 
 
 def _prompts(samples: str) -> None:

@@ -45,14 +45,6 @@ def attempt(make: Callable[[], T]) -> T | None:
         return None
 
 
-def share(link: Callable[[], str], caption: str) -> None:
-    """The link to what is on the screen, or why there can be none."""
-    found = attempt(link)
-    if found is not None:
-        st.code(found, language=None, wrap_lines=True)
-        st.caption(caption)
-
-
 def files_stem(name: str) -> str:
     """A name fit for a file, without its ending."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in name)[:60] or "figure"

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.compute import example
-from app.explore.state import View, encode
+from app.explore.state import View
 from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
@@ -28,7 +28,7 @@ def start(**params: str) -> AppTest:
 
 
 def custom(text: str, **rest) -> dict[str, str]:
-    return encode(View(source="custom", text=text, draws=1, **rest))
+    return View(source="custom", text=text, draws=1, **rest).encode()
 
 
 def texts(page: AppTest) -> str:
@@ -336,10 +336,10 @@ def test_a_link_restores_the_whole_view() -> None:
         source="custom", text=EIGHT, root="Ada", candidates=("f", "c"), fill=False, draws=2, draw_seed=5,
         value="cosine", k=2, node=3,
     )  # fmt: skip
-    page = start(**encode(view))
+    page = start(**view.encode())
     assert errors(page) == ""
     link = next(item.value for item in page.code)
-    assert link.partition("?")[2].split("&") == [f"{k}={v}" for k, v in encode(view).items()]
+    assert link.partition("?")[2].split("&") == [f"{k}={v}" for k, v in view.encode().items()]
     assert "Is **Ada** a" in texts(page)
     assert page.slider(key="x_k").value == 2
     assert page.segmented_control(key="x_value").value == "cosine"

@@ -204,7 +204,7 @@ def test_a_problem_opens_in_explore_as_it_is(made, runs, monkeypatch: pytest.Mon
     assert switched == ["explore/explore.py"]
     state, problem = page.session_state, PROBLEMS[3]
     assert state.x_source == "custom"
-    assert state.x_view.text == state.x_text  # what Explore goes back to when the last page was Intervene
+    assert state.x_setup.text == state.x_text  # what Explore goes back to when the last page was Intervene
     graph = read_graph(state.x_text, "edges", where="link")
     asked = graph.ask(state.x_root, (state.x_first, state.x_second))
     assert asked.idx_to_symbol[asked.target] == problem.idx_to_symbol[problem.target]

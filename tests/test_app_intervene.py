@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from app.compute import example
-from app.explore.state import View
-from app.intervene.state import CLICKED, TYPED, Lab, decode, encode, hands
+from app.intervene.state import CLICKED, TYPED, Lab, hands
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 from probing.edit.kinds import KINDS, Kind
@@ -114,8 +114,15 @@ def test_every_chart_has_its_files(opened: AppTest) -> None:
 
 
 def test_links_round_trip() -> None:
-    for lab in (Lab(), Lab(edit="swap:t=1,strength=1.5", shown=0, value="weight", against="untrained")):
-        assert decode(encode(lab)) == lab
+    for lab in (
+        Lab(),
+        Lab(edit="swap:t=1,strength=1.5", shown=0, value="weight", against="untrained"),
+        Lab(draws=16),
+        Lab(edit="swap:t=1+3,to=other-branch"),
+    ):
+        query = urlsplit(lab.url("http://localhost:8501/intervene")).query
+        assert Lab.decode(dict(parse_qsl(query))) == lab
+    assert Lab.decode({"edit": "swap:t=1 3"}).edit == "swap:t=1+3"  # as earlier links, with a bare +, are read
 
 
 def node_of_the_other_branch() -> str:
@@ -202,8 +209,8 @@ def test_a_link_restores_the_edit() -> None:
 
 
 def test_without_another_root_the_reason_is_said() -> None:
-    view = View(source="custom", text="Tom a\na b\nAda a\nAda c", root="Tom", candidates=("b", "c"), draws=1)
-    page = start(**encode(Lab(view=view)))
+    lab = Lab(source="custom", text="Tom a\na b\nAda a\nAda c", root="Tom", candidates=("b", "c"), draws=1)
+    page = start(**lab.encode())
     assert errors(page) == ""
     assert page.button(key="i_preset_transplant").disabled
     assert page.button(key="i_preset_swap").disabled

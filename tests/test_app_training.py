@@ -11,7 +11,7 @@ from run_folders import N, metrics, plant, record
 from streamlit.testing.v1 import AppTest
 
 from app import compute
-from app.explore.state import View, encode
+from app.explore.state import View, with_checkpoint
 from model import checkpoint
 from model.coconut import codec_for
 
@@ -179,13 +179,12 @@ def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
 
 def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> None:
     for name in compute.shipped():
-        view = compute.first_view(checkpoint.CHECKPOINTS / name)
+        view = with_checkpoint(checkpoint.CHECKPOINTS / name)
         assert view.checkpoint == name
-        problem = compute.example()
-        if view.source == "generated":
-            problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
+        assert view.source == "example"
+        problem = compute.example(view.checkpoint)
         assert problem.n_nodes <= codec_for(checkpoint.load_config(checkpoint.CHECKPOINTS / name)).n_keys
-    assert compute.first_view(checkpoint.DEFAULT_CHECKPOINT).source == "example"
+    assert with_checkpoint(checkpoint.DEFAULT_CHECKPOINT).source == "example"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +235,7 @@ def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
     checkpoint.save(checkpoint.untrained(tiny.config, seed=7), tmp_path / "run" / "best")
     assert compute.load(str(tmp_path / "run")).fingerprint != first.fingerprint
     page = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
-    for name, value in encode(View(checkpoint=str(tmp_path / "run"), draws=1)).items():
+    for name, value in View(checkpoint=str(tmp_path / "run"), draws=1).encode().items():
         page.query_params[name] = value
     page.run()
     assert errors(page) == []

@@ -8,7 +8,7 @@ import pytest
 from served import BROWSER, chromium, new_page, running_app, settled
 
 from app.compute import example
-from app.explore.state import View, url
+from app.explore.state import View
 from model.formats.graph import read_graph
 
 pytestmark = [
@@ -40,7 +40,7 @@ def show(browser, address):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         pages.append(page)
-        page.goto(url(address, view))
+        page.goto(view.url(address))
         page.get_by_role("slider", name="after k thoughts").wait_for()
         page.locator(".st-key-x_dag svg text").first.wait_for()
         settled(page)
@@ -124,7 +124,7 @@ def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -
     page = show(view)
     page.get_by_role("button", name="Share", exact=True).click()
     link = page.locator("[data-testid=stCode] code").first.inner_text().strip()
-    assert link == url(link.partition("?")[0], view)
+    assert link == view.url(link.partition("?")[0])
     assert "{b}" in words(page, "x_dag")
     assert "onerror=alert(1)>" in page.get_by_role("heading", level=2).inner_text()
     assert page.locator("img[src=x]").count() == 0

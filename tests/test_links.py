@@ -6,13 +6,16 @@ import base64
 import contextlib
 import json
 import zlib
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.explore.state import MAX_PACKED, MAX_UNPACKED, View, decode, encode, pack, unpack, url
+from app.dataset.state import Reading
+from app.explore.state import View
+from app.links import MAX_PACKED, MAX_UNPACKED, pack, unpack
+from app.training.state import Course
 from model.errors import InputError
 from model.formats.graph import read_graph
 from model.problems.generate import generate
@@ -44,23 +47,23 @@ views = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(views)
 def test_a_link_restores_its_view(view: View) -> None:
-    query = urlsplit(url("http://localhost:8501/?old=1#part", view)).query
+    query = urlsplit(view.url("http://localhost:8501/?old=1#part")).query
     found = {name: values[0] for name, values in parse_qs(query, strict_parsing=bool(query)).items()}
     assert "old" not in found
-    assert decode(found) == view
+    assert View.decode(found) == view
 
 
 def test_the_example_has_the_empty_link() -> None:
-    assert encode(View()) == {}
-    assert url("http://localhost/", View()) == "http://localhost/"
-    assert decode({}) == View()
+    assert View().encode() == {}
+    assert View().url("http://localhost/") == "http://localhost/"
+    assert View.decode({}) == View()
 
 
 def test_an_uploaded_row_is_written_out_letter_by_letter() -> None:
     """Numbers depend on the order of nodes and edges, so a link keeps both."""
     problem = next(iter(generate("public", 1, 3)))
     view = View(source="file", k=2).of(problem)
-    back = decode(encode(view))
+    back = View.decode(view.encode())
     assert (back.source, back.k) == ("custom", 2)
     asked = read_graph(back.text).ask(back.root, back.candidates)
     assert (asked.idx_to_symbol, asked.edges) == (problem.idx_to_symbol, problem.edges)
@@ -68,8 +71,8 @@ def test_an_uploaded_row_is_written_out_letter_by_letter() -> None:
 
 
 def test_what_is_not_shown_is_not_in_the_link() -> None:
-    assert encode(View(seed=5, text="a b", k=3)) == {"k": "3"}
-    assert decode({"utm_source": "elsewhere", "k": "3"}) == View(k=3)
+    assert View(seed=5, text="a b", k=3).encode() == {"k": "3"}
+    assert View.decode({"utm_source": "elsewhere", "k": "3"}) == View(k=3)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_what_is_not_shown_is_not_in_the_link() -> None:
 )
 def test_damaged_links_are_one_sentence(params: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        decode(params)
+        View.decode(params)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
 
@@ -119,7 +122,7 @@ def test_a_link_cannot_blow_up() -> None:
 @given(st.dictionaries(st.sampled_from(["source", "graph", "k", "hops", "checkpoint", "node"]), st.text(max_size=40)))
 def test_any_parameters_give_a_view_or_a_sentence(params: dict[str, str]) -> None:
     with contextlib.suppress(InputError):
-        assert isinstance(decode(params), View)
+        assert isinstance(View.decode(params), View)
 
 
 def test_a_graph_too_large_for_a_link_is_said() -> None:
@@ -128,7 +131,15 @@ def test_a_graph_too_large_for_a_link_is_said() -> None:
     noise = random.Random(0)
     text = "\n".join(f"n{noise.random()} n{noise.random()}" for _ in range(2000))
     with pytest.raises(InputError, match="download"):
-        encode(View(source="custom", text=text))
+        View(source="custom", text=text).encode()
+
+
+def test_links_of_runs_and_results() -> None:
+    for link in (Course(), Course(run="runs/a", beside="runs/b & c", thought=3), Reading(result="x/y", section="tree")):
+        query = urlsplit(link.url("http://localhost:8501/page")).query
+        assert type(link).decode(dict(parse_qsl(query))) == link
+    with pytest.raises(InputError, match="the link's run"):
+        Course.decode({"run": "a" * 501})
 
 
 def test_packing_is_plain_json() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.explore import state as explore
-from app.intervene import state as intervene
+from app.explore.state import View
+from app.intervene.state import Lab
 from model import checkpoint
 from model.formats.graph import load_graph, load_problems, read_graph
 from model.training.config import load_train_config
@@ -310,7 +310,7 @@ def link(name: str) -> dict[str, str]:
 
 
 def test_links_to_explore() -> None:
-    view = explore.decode(link("explore: the example"))
+    view = View.decode(link("explore: the example"))
     assert (view.source, view.draws, view.value, view.k, view.node, view.fill) == (
         "example",
         16,
@@ -320,9 +320,9 @@ def test_links_to_explore() -> None:
         True,
     )
     assert view.checkpoint == "prosqa-symbol-2l"
-    view = explore.decode(link("explore: a state"))
+    view = View.decode(link("explore: a state"))
     assert (view.k, view.value, view.node, view.draws, view.draw_seed) == (3, "cosine", 5, 4, 11)
-    view = explore.decode(link("explore: generated"))
+    view = View.decode(link("explore: generated"))
     assert (view.source, view.kind, view.hops, view.nodes, view.seed, view.fill) == (
         "generated",
         "public",
@@ -331,19 +331,19 @@ def test_links_to_explore() -> None:
         123,
         False,
     )
-    view = explore.decode(link("explore: a custom graph"))
+    view = View.decode(link("explore: a custom graph"))
     assert (view.source, view.k, view.checkpoint) == ("custom", 2, "prosqa-tiny")
     problem = read_graph(view.text).ask(view.root, view.candidates)
     assert (named_edges(problem), asked(problem)) == (EDGES, QUESTION)
-    view = explore.decode(link("explore: a row of a file"))
+    view = View.decode(link("explore: a row of a file"))
     problem = read_graph(view.text).ask(view.root, view.candidates)
     row = load_problems(OLD / "problems" / "generated.json")[0]
     assert (problem.idx_to_symbol, problem.edges, asked(problem)) == (row.idx_to_symbol, row.edges, asked(row))
 
 
 def test_links_to_intervene() -> None:
-    lab = intervene.decode(link("intervene: nothing yet"))
-    assert (lab.view.source, lab.view.draws, lab.edit, lab.shown, lab.value, lab.against) == (
+    lab = Lab.decode(link("intervene: nothing yet"))
+    assert (lab.source, lab.draws, lab.edit, lab.shown, lab.value, lab.against) == (
         "example",
         4,
         "",
@@ -351,23 +351,23 @@ def test_links_to_intervene() -> None:
         "probability",
         "",
     )
-    lab = intervene.decode(link("intervene: a swap"))
+    lab = Lab.decode(link("intervene: a swap"))
     assert (lab.edit, lab.shown) == ("swap:t=1,strength=1.5", 2)
-    lab = intervene.decode(link("intervene: a swap on a custom graph"))
-    assert (lab.view.draws, lab.view.fill, lab.shown, lab.value, lab.against) == (
+    lab = Lab.decode(link("intervene: a swap on a custom graph"))
+    assert (lab.draws, lab.fill, lab.shown, lab.value, lab.against) == (
         1,
         False,
         0,
         "weight",
         "prosqa-tiny-pause",
     )
-    problem = read_graph(lab.view.text).ask(lab.view.root, lab.view.candidates)
+    problem = read_graph(lab.text).ask(lab.root, lab.candidates)
     assert (named_edges(problem), asked(problem)) == (EDGES, QUESTION)
     (spec,) = EditPlan.parse(lab.edit)
     assert (spec.kind, spec.nodes.names, spec.to.names, spec.dose) == ("swap", ("warm grey",), ("x->y",), "held")
-    lab = intervene.decode(link("intervene: beside untrained weights"))
-    assert (lab.view.source, lab.view.seed, lab.view.checkpoint) == ("generated", 9, "prosqa-tiny")
-    assert (lab.view.draws, lab.view.draw_seed, lab.edit, lab.against) == (2, 5, "patch:t=1,layer=1", "untrained")
+    lab = Lab.decode(link("intervene: beside untrained weights"))
+    assert (lab.source, lab.seed, lab.checkpoint) == ("generated", 9, "prosqa-tiny")
+    assert (lab.draws, lab.draw_seed, lab.edit, lab.against) == (2, 5, "patch:t=1,layer=1", "untrained")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from app import compute, jobs
-from app.explore.state import View
+from app.explore.state import View, open_in_explore
 from app.figures import figure, files
 from app.jobs import Job
-from app.problem_picker import open_in_explore
 from app.words import attempt, files_stem, literal
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem

@@ -1,15 +1,16 @@
-"""Dataset's state: what is to be run, the run in progress, and the result shown (``?result=`` in a link)."""
+"""Dataset's state: what is to be run, the run in progress, and the result shown (``Reading``)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import streamlit as st
+from pydantic import Field
 
 from app import compute, jobs
-from app.explore.state import MAX_SEED, View
 from app.jobs import Order
+from app.links import MAX_SEED, Folder, Link, Setup, opened
 from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
 from app.words import attempt, wrong
 from model import checkpoint
@@ -21,18 +22,28 @@ NONE = "none"
 MODES = {"Run": ":material/play_arrow: Run", "Open": ":material/folder_open: Open"}
 MAX_PROBLEMS = 10_000
 SLOW = ("probes",)
-USUAL = View()
+USUAL = Setup()
+
+
+class Reading(Link):
+    """What Dataset shows of a result that is there."""
+
+    result: Folder = ""
+    """Its folder; empty for the newest."""
+    section: Annotated[str, Field(max_length=50, description="the name of an analysis, summary or problems")] = (
+        "summary"
+    )
 
 
 def open_link() -> None:
-    """Once a session: what the widgets begin with, and the result that ``?result=`` names."""
-    state = st.session_state
-    if "d_source" in state:
+    """Once a session: what the widgets begin with, and the result that the link asks for."""
+    state, reading = st.session_state, opened(Reading, "d")
+    if reading is None:
         return
-    asked = st.query_params.get("result", "")
-    usual = checkpoint.DEFAULT_CHECKPOINT.name
+    asked, usual = reading.result, checkpoint.DEFAULT_CHECKPOINT.name
     state.update(
         d_mode="Open" if asked or jobs.saved() else "Run",
+        d_section=reading.section,
         d_source="Generated",
         d_kind=KINDS[0],
         d_n=200,
@@ -79,7 +90,9 @@ def sidebar() -> None:
             format_func=lambda name: f"{name} (slow)" if name in SLOW else name,
         )  # fmt: skip
         ready = problems is not None and main and chosen and state.get("d_job") is None
-        if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=not ready, width="stretch"):
+        if st.button(
+            "Run", type="primary", icon=":material/play_arrow:", disabled=not ready, width="stretch", key="d_run"
+        ):
             assert problems is not None
             compare = (beside,) if beside and beside != NONE else ()
             order = Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))

@@ -7,28 +7,11 @@ import streamlit as st
 from app import compute, words
 from app import problem_picker as picker
 from app.explore import panels
-from app.explore.state import url
+from app.explore.state import View, open_link, settle
+from app.links import share as share_link
 from probing.draw import echarts, of_report
 from probing.draw.values import Graph
 from probing.read.report import ProbeReport
-
-
-def settle(report: ProbeReport) -> tuple[int, bool]:
-    """The node whose trajectory is shown, and whether the picture plays; while it does, each run is one thought on."""
-    state = st.session_state
-    playing = bool(state.get("x_playing"))
-    if playing and state.get("x_tick"):
-        if state.x_k < report.n_thoughts:
-            state.x_k += 1
-        else:
-            state.x_playing = False
-            st.rerun()
-    state.x_tick = playing
-    another = state.get("x_shown", report.problem_row) != report.problem_row
-    state.x_shown = report.problem_row
-    if another or not isinstance(state.get("x_node"), int) or not 0 <= state.x_node < report.n_nodes:
-        state.x_node = report.problem.target
-    return state.x_node, playing
 
 
 def picture(choice: picker.Choice, report: ProbeReport) -> None:
@@ -44,8 +27,8 @@ def picture(choice: picker.Choice, report: ProbeReport) -> None:
     k, value = panels.steps(report, playing=playing), st.session_state.x_value
     with share:
         chosen = None if node == report.problem.target else node
-        view = choice.view.model_copy(update={"k": k, "value": value, "node": chosen}).of(choice.problem)
-        words.share(lambda: url(st.context.url or "", view), "This link restores the whole view, the graph included.")
+        view = choice.setup.on(View, k=k, value=value, node=chosen).of(choice.problem)
+        share_link(view, "This link restores the whole view, the graph included.")
     with download:
         panels.downloads(report, choice.problem, value, k)
     graph = of_report.graph(report, k, value=value)
@@ -82,19 +65,17 @@ def below(report: ProbeReport, graph: Graph, value: str, node: int) -> None:
                 draw()
 
 
-picker.open_link()
+open_link()
 choice = picker.sidebar()
-if st.session_state.x_link_error:
-    words.wrong(st.session_state.x_link_error, icon=":material/link_off:")
 if choice.stale:
     st.info(
         "This is still the problem from before: there is no sound new one yet, see the sidebar.",
         icon=":material/history:",
     )
-view = choice.view
+setup = choice.setup
 report = words.attempt(
     lambda: compute.report(
-        compute.load(view.checkpoint), choice.problem, samples=view.draws, seed=view.draw_seed, pad=view.fill
+        compute.load(setup.checkpoint), choice.problem, samples=setup.draws, seed=setup.draw_seed, pad=setup.fill
     )
 )
 if report is not None:

@@ -7,6 +7,7 @@ import streamlit as st
 from app import compute, words
 from app import problem_picker as picker
 from app.intervene import panels, state
+from app.links import share as share_link
 from model.errors import InputError
 from probing.draw.of_intervention import Run, run_of
 from probing.edit.batch import n_thoughts_of
@@ -31,10 +32,10 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
 
 
 def run(loaded: compute.Loaded, fitted: Directions | None, plan: EditPlan, choice: picker.Choice) -> Intervention:
+    setup = choice.setup
     return compute.intervention(
-        loaded, fitted, choice.problem, plan, samples=st.session_state.i_draws, seed=choice.view.draw_seed,
-        pad=choice.view.fill,
-    )  # fmt: skip
+        loaded, fitted, choice.problem, plan, samples=setup.draws, seed=setup.draw_seed, pad=setup.fill
+    )
 
 
 def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> tuple[Run, ...]:
@@ -61,7 +62,7 @@ def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> t
 
 def page(choice: picker.Choice, against: str) -> None:
     session, problem = st.session_state, choice.problem
-    loaded = compute.load(choice.view.checkpoint)
+    loaded = compute.load(choice.setup.checkpoint)
     n_thoughts = n_thoughts_of(loaded.model)
     state.settle(problem)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -86,7 +87,7 @@ def page(choice: picker.Choice, against: str) -> None:
             result = run(loaded, fitted, NO_EDIT, choice)
     if edited:
         panels.answer(result)
-    if choice.view.fill and loaded.model.config.padding_for(problem) is not None:
+    if choice.setup.fill and loaded.model.config.padding_for(problem) is not None:
         st.caption("This graph is smaller than any in training, so each prompt was padded with distractor facts.")
     shown = panels.shown_thought(result)
     panels.before_and_after(result, shown, session.i_value, edited=edited)
@@ -104,12 +105,9 @@ def page(choice: picker.Choice, against: str) -> None:
             with grid.cell():
                 st.markdown("##### Change of every node in every thought")
                 panels.changes(result, shown)
-    lab = state.Lab(
-        choice.view.model_copy(update={"draws": session.i_draws}).of(problem), session.i_edit, shown, session.i_value,
-        against,
-    )  # fmt: skip
+    lab = choice.setup.on(state.Lab, edit=session.i_edit, shown=shown, value=session.i_value, against=against)
     with share:
-        words.share(lambda: state.url(st.context.url or "", lab), "This link restores the problem and the edit.")
+        share_link(lab.of(problem), "This link restores the problem and the edit.")
     with download:
         panels.downloads(result, shown, session.i_value)
 
@@ -117,9 +115,6 @@ def page(choice: picker.Choice, against: str) -> None:
 state.open_link()
 choice = picker.sidebar("i_draws")
 against = panels.second()
-for message in (st.session_state.i_link_error, st.session_state.x_link_error):
-    if message:
-        words.wrong(message, icon=":material/link_off:")
 if choice.stale:
     st.info("Showing the last problem that could be read; see the message in the sidebar.", icon=":material/history:")
 try:

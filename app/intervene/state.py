@@ -7,15 +7,17 @@ taken if it is sound and otherwise explained. Undo goes back through the texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Annotated
 
 import streamlit as st
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from app import compute
 from app import problem_picker as picker
 from app.explore import state as explore
-from app.explore.state import View
+from app.links import MAX_SAMPLES, Folder, Setup, opened, whole
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import VALUES
@@ -25,9 +27,7 @@ from probing.edit.one_problem import preview
 from probing.edit.run import Touched
 from probing.edit.spec import PRESETS, EditPlan, EditSpec, NodePart, Nodes
 
-SAMPLES = 4
-"""Prompt samples, unless the reader wants more: an edit and its controls then take about a second."""
-MAX_EDIT, MAX_AGAINST, MAX_STEPS = 4000, 500, 100
+MAX_EDIT, MAX_STEPS = 4000, 100
 TYPED = "typed"
 CLICKED = "swap"
 """What a click makes where the kind shown takes no nodes: of its group, the kind that fits what goes out and in."""
@@ -44,81 +44,50 @@ NO_OTHER = "No other root of this graph makes the other candidate right, so ther
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Lab:
-    """What the page shows."""
+def _edit(text: str) -> str:
+    # A link made by an earlier version holds the + of t=1+2 as it is, which reads as a space.
+    return str(EditPlan.parse(text.replace(" ", "+"))) if text else ""
 
-    view: View = field(default_factory=lambda: View(draws=SAMPLES))
-    """The problem, the model and the prompt samples, in links as Explore's."""
-    edit: str = ""
+
+def _thought(text: object) -> object:
+    return 0 if text == "answer" else text
+
+
+class Lab(Setup):
+    """What Intervene shows."""
+
+    draws: Annotated[int, whole(1, MAX_SAMPLES)] = 4
+    """Prompt samples, unless the reader wants more: an edit and its controls then take about a second."""
+    edit: Annotated[
+        str, Field(max_length=MAX_EDIT, description=f"at most {MAX_EDIT:,} characters"), AfterValidator(_edit)
+    ] = ""
     """Edits as text; empty before the first."""
-    shown: int = 1
+    shown: Annotated[
+        int, BeforeValidator(_thought), PlainSerializer(lambda t: t or "answer"),
+        Field(alias="show", ge=0, le=99, description="a thought from 1, or answer"),
+    ] = 1  # fmt: skip
     """The thought shown; 0 for the answer state."""
-    value: str = "probability"
+    value: Annotated[str, Field(alias="by", pattern=f"^({'|'.join(VALUES)})$", description=" or ".join(VALUES))] = (
+        "probability"
+    )
     """What nodes are coloured by: one of ``probing.draw.of_intervention.VALUES``."""
-    against: str = ""
+    against: Folder = ""
     """A second checkpoint that the same edit is made on: its name or folder, "untrained", or empty for none."""
 
 
-def encode(lab: Lab) -> dict[str, str]:
-    """The query parameters of a view; what is at its default is left out. Raises InputError as Explore's links do."""
-    usual = {name: View.model_fields[name].default for name in ("k", "node", "value", "draws")}
-    texts = {
-        "draws": str(lab.view.draws) if lab.view.draws != SAMPLES else "",
-        "edit": lab.edit,
-        "show": str(lab.shown or "answer") if lab.shown != Lab.shown else "",
-        "by": lab.value if lab.value != Lab.value else "",
-        "against": lab.against,
-    }
-    return explore.encode(lab.view.model_copy(update=usual)) | {name: text for name, text in texts.items() if text}
-
-
-def url(base: str, lab: Lab) -> str:
-    """The link to a view on the page at ``base``."""
-    return explore.address(base, encode(lab), safe=":,=+/")
-
-
-def decode(params: Mapping[str, str]) -> Lab:
-    """The view that query parameters ask for. Raises InputError naming the parameter that is wrong."""
-    theirs = {name: text for name, text in params.items() if name not in ("k", "node", "value")}
-    view = explore.decode({"draws": str(SAMPLES)} | theirs)
-    edit, shown, value = params.get("edit", ""), params.get("show", "1"), params.get("by", "probability")
-    if len(edit) > MAX_EDIT:
-        raise InputError(f"the link's edit has {len(edit):,} characters; at most {MAX_EDIT:,} are accepted")
-    try:
-        edit = str(EditPlan.parse(edit)) if edit else ""
-    except InputError as error:
-        raise InputError(f"the link's edit is not one: {error}") from None
-    if shown != "answer" and not (shown.isascii() and shown.isdecimal() and 1 <= int(shown[:4]) <= 99):
-        raise InputError(f"the link's show is {shown!r:.40}; expected a thought from 1, or answer")
-    if value not in VALUES:
-        raise InputError(f"the link's by is {value!r:.40}; expected {' or '.join(VALUES)}")
-    against = params.get("against", "")
-    if len(against) > MAX_AGAINST or not (against.isprintable() or not against):
-        raise InputError("the link's against is not the name of a checkpoint or the path of a folder")
-    return Lab(view, edit, 0 if shown == "answer" else int(shown), value, against)
-
-
 def open_link() -> None:
-    """Once a session: set everything to what the link asks for, or to the example with a sentence why not."""
-    state = st.session_state
-    if "i_opened" in state:
+    """Once a session: set everything to what the link asks for."""
+    state, lab = st.session_state, opened(Lab, "i")
+    if lab is None:
         return
-    state.i_opened = True
-    lab, state.i_link_error = Lab(), None
-    try:
-        lab = decode(st.query_params.to_dict())
-    except InputError as error:
-        state.i_link_error = f"{str(error)[0].upper()}{str(error)[1:]}. Showing the example instead."
     if "x_opened" not in state:  # else the problem chosen on Explore stays
-        state.x_opened, state.x_link_error = True, None
-        picker.put(lab.view)
-    listed = lab.against in ("", compute.UNTRAINED, *compute.shipped())
+        state.x_opened = True
+        explore.put(lab.on(explore.View))
     state.update(
-        i_draws=lab.view.draws, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
-        i_value=lab.value, i_against=lab.against if listed else picker.OTHER_FOLDER,
-        i_against_folder="" if listed else lab.against,
+        i_draws=lab.draws, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
+        i_value=lab.value,
     )  # fmt: skip
+    picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.shipped()))
 
 
 # --- the edit ---------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import streamlit as st
 
 from app import compute
 from app import problem_picker as picker
+from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import figure, files
 from app.training.state import is_live
-from app.words import attempt, files_stem, literal
+from app.words import files_stem, literal
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
@@ -40,7 +41,7 @@ def headline(run: RunFolder) -> None:
         with st.container(width="stretch"):
             st.markdown(f"## {literal(record.name if record else run.path.name)}: what its thoughts come to hold")
         if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
-            attempt(lambda: picker.open_in_explore(compute.first_view(run.path)))
+            open_in_explore(with_checkpoint(run.path))
         with st.popover("Download", icon=":material/download:", disabled=record is None):
             if record is not None:
                 downloads(run, record)

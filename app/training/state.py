@@ -1,13 +1,15 @@
-"""Training's state: the runs chosen (``?run=`` in a link), the thought and the moment looked at."""
+"""Training's state: the runs chosen, the thought and the moment looked at (``Course``)."""
 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import streamlit as st
 
 from app import compute
-from app.problem_picker import OTHER_FOLDER, folder_or
+from app.links import Folder, Link, opened, whole
+from app.problem_picker import folder_or, put_folder
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
@@ -16,15 +18,24 @@ LIVE_SECONDS = 300
 """A run without a result that wrote this recently is looked at again every few seconds."""
 
 
+class Course(Link):
+    """What Training shows; the moment is the newest."""
+
+    run: Folder = ""
+    """The run's folder, or a checkpoint's; empty for the first that is there."""
+    beside: Folder = ""
+    """Another that is set beside it; empty for none."""
+    thought: Annotated[int, whole(1, 99)] = 1
+
+
 def open_link() -> None:
-    """Once a session: choose the folder that ``?run=`` names."""
-    state = st.session_state
-    if "t_run" not in state:
-        asked = st.query_params.get("run", "")
+    """Once a session: choose what the link asks for."""
+    course = opened(Course, "t")
+    if course is not None:
         listed = [str(path) for path in compute.run_folders()]
-        state.t_run = asked if asked in listed else OTHER_FOLDER if asked or not listed else listed[0]
-        state.t_folder = asked
-        state.t_beside_run = NONE
+        put_folder("t_run", "t_folder", course.run or next(iter(listed), ""), listed)
+        put_folder("t_beside_run", "t_beside_folder", course.beside or NONE, [NONE, *listed])
+        st.session_state.t_thought = course.thought
 
 
 def sidebar() -> tuple[str, str]:
