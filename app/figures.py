@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,6 +54,15 @@ def figure(
         st.caption(caption, width="stretch")
         with st.popover("Files", icon=":material/download:", type="tertiary", help="This figure and its numbers"):
             files(partial(export, value, theme=theme()), FORMATS, name, key)
+
+
+def cards(columns: int, width: int, drawn: Iterable[tuple[str, Callable[[], None]]]) -> None:
+    """Things side by side, each under its title (markdown), in as many columns of at least that width as fit."""
+    with st.grid(columns, min_column_width=width, gap="small", border=True) as grid:
+        for title, draw in drawn:
+            with grid.cell():
+                st.markdown(f"##### {title}")
+                draw()
 
 
 def files(

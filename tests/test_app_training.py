@@ -91,12 +91,12 @@ def test_charts_draw_the_record(ended: AppTest) -> None:
     frontier = line(ended, "t_mass", "frontier")
     assert frontier == [[p.problems, pytest.approx(p.thoughts[0].mass["frontier"])] for p in points]
     assert line(ended, "t_accuracy", "k = 2")[-1] == [800, 0.8]
-    assert line(ended, "t_losses", "a guess in the true frontier")[0] == [100, 0.7]
+    assert line(ended, "t_loss", "a guess in the true frontier")[0] == [100, 0.7]
     assert line(ended, "t_validation", "validation") == [[400, 0.5], [800, 1.0]]
 
 
 def test_stages_are_marked_where_they_were_trained(ended: AppTest) -> None:
-    for key in ("t_auroc", "t_accuracy", "t_losses"):
+    for key in ("t_auroc", "t_accuracy", "t_loss"):
         areas = next(series["markArea"]["data"] for series in chart(ended, key)["series"] if "markArea" in series)
         found = [(start["name"], start["xAxis"], end["xAxis"]) for start, end in areas]
         assert found == [("stage 0", 0, 300), ("stage 1", 300, 600), ("stage 2", 600, 800)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import streamlit as st
 
 from app import compute, jobs
 from app.explore.state import View, open_in_explore
-from app.figures import figure, files
+from app.figures import cards, figure, files
 from app.jobs import Job
 from app.words import attempt, files_stem, literal
 from model.formats.graph import write_problems
@@ -122,10 +123,8 @@ def analysis(result: DatasetResult, section: Section, path: str) -> None:
             ("Source", section.paper),
         ):
             st.markdown(f"**{title}.** {literal(text)}")
-    with st.grid(min(2, len(section.charts)) or 1, min_column_width=340, gap="small", border=True) as grid:
-        for drawn in section.charts:
-            with grid.cell():
-                chart(result, section, drawn, path)
+    charts = [(literal(drawn.title), partial(chart, result, section, drawn, path)) for drawn in section.charts]
+    cards(min(2, len(charts)) or 1, 340, charts)
     for table in section.published:
         st.markdown(f"##### Published: {literal(table.what)}")
         st.dataframe(pd.DataFrame(table.rows, columns=list(table.columns)), hide_index=True)
@@ -141,7 +140,6 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
     def clicked(series: int, point: int) -> None:
         state[f"{key}_problem"] = drawn.problem(series, point)
 
-    st.markdown(f"##### {literal(drawn.title)}")
     more = {
         "bars": "each box is a 95 % interval, the stroke across it the value",
         "points": "click a point to open its problem",

@@ -10,7 +10,6 @@ from app.explore import panels
 from app.explore.state import View, open_link, settle
 from app.links import share as share_link
 from probing.draw import echarts, of_report
-from probing.draw.values import Graph
 from probing.read.report import ProbeReport
 
 
@@ -43,26 +42,7 @@ def picture(choice: picker.Choice, report: ProbeReport) -> None:
             panels.graph(graph, echarts.height(heatmap), node)
         with st.container(width=420 if beside else "stretch"):
             panels.staircase(heatmap, node)
-    below(report, graph, value, node)
-
-
-def below(report: ProbeReport, graph: Graph, value: str, node: int) -> None:
-    """The charts and numbers of the state drawn."""
-    k, last = graph.state, report.n_thoughts
-    measured = f"Thought {min(k + 1, last)} beside its controls" if last else "No thoughts to measure"
-    cells = (
-        ("##### Is it the frontier?", lambda: panels.metrics(report, k)),
-        ("##### Where its probability is", lambda: panels.masses(report, graph)),
-        ("##### Answer by number of thoughts", lambda: panels.answers(report, k)),
-        ("##### One node through the thoughts", lambda: panels.one_node(report, value, k, node)),
-        (f"##### Next token after {panels.thoughts(k)}", lambda: panels.tokens(report, k)),
-        (f"##### {measured}", lambda: panels.numbers(report, k)),
-    )
-    with st.grid(3, min_column_width=310, gap="small", border=True) as grid:
-        for title, draw in cells:
-            with grid.cell():
-                st.markdown(title)
-                draw()
+    panels.below(report, graph, value, node)
 
 
 open_link()

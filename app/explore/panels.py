@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.figures import figure, files, theme
+from app.figures import cards, figure, files, theme
 from app.words import bold, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
@@ -143,12 +143,30 @@ def staircase(drawn: Heatmap, node: int) -> None:
     figure(drawn, "x_stairs", name="coconut-heatmap", selected=node, caption=caption, on_hit=clicked)
 
 
-def masses(report: ProbeReport, drawn: Graph) -> None:
-    """Where the probability of each state is, beside the controls of the state drawn."""
+def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
+    """The charts and numbers of the state drawn."""
+    k, last, n = drawn.state, report.n_thoughts, report.n_draws
+    problem, now = report.problem, report.answers[drawn.state]
+    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
-    caption = f"Mean, n = {report.n_draws}{beside}."
-    figure(of_report.parts(report, state=drawn.state), "x_parts", height=SMALL, caption=caption)
+    generated = (
+        f"Generated answers after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
+        f"{round(now.written_neg_target * n)} of {n} prompt samples."
+    )
+    colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."
+    chart = partial(figure, height=SMALL)
+    measured = f"Thought {min(k + 1, last)} beside its controls" if last else "No thoughts to measure"
+    cards(3, 310, {
+        "Is it the frontier?": lambda: metrics(report, k),
+        "Where its probability is": lambda: chart(
+            of_report.parts(report, state=k), "x_parts", caption=f"Mean, n = {n}{beside}."),
+        "Answer by number of thoughts": lambda: chart(
+            of_report.answers(report, state=k), "x_answers", caption=generated),
+        "One node through the thoughts": lambda: one_node(report, value, k, node),
+        f"Next token after {thoughts(k)}": lambda: chart(of_report.tokens(report, k), "x_tokens", caption=colours),
+        measured: lambda: numbers(report, k),
+    }.items())  # fmt: skip
 
 
 def metrics(report: ProbeReport, k: int) -> None:
@@ -174,23 +192,6 @@ def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
     band = ", band: 95 % interval" if report.n_draws > 1 else ""
     caption = f"Mean, n = {report.n_draws}{band}; dashed: its own distance."
     figure(of_report.trajectory(report, node, value=value, state=k), "x_trajectory", height=210, caption=caption)
-
-
-def answers(report: ProbeReport, k: int) -> None:
-    """The two candidates by k, and what the model generates by itself."""
-    problem, now, n = report.problem, report.answers[k], report.n_draws
-    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
-    caption = (
-        f"Generated answers after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
-        f"{round(now.written_neg_target * n)} of {n} prompt samples."
-    )
-    figure(of_report.answers(report, state=k), "x_answers", height=SMALL, caption=caption)
-
-
-def tokens(report: ProbeReport, k: int) -> None:
-    """The most probable next tokens of the state."""
-    caption = f"Mean probability, n = {report.n_draws}; orange: the frontier, grey: beyond, blue: passed."
-    figure(of_report.tokens(report, k), "x_tokens", height=SMALL, caption=caption)
 
 
 def numbers(report: ProbeReport, k: int) -> None:

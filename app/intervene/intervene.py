@@ -92,19 +92,7 @@ def page(choice: picker.Choice, against: str) -> None:
     shown = panels.shown_thought(result)
     panels.before_and_after(result, shown, session.i_value, edited=edited)
     if edited:
-        with st.grid(2, min_column_width=330, gap="small", border=True) as grid:
-            with grid.cell():
-                st.markdown("##### The edit beside its controls")
-                panels.effects(result, other_runs(against, choice, loaded))
-            with grid.cell():
-                st.markdown("##### Which search do the thoughts follow?")
-                panels.searches(result, shown)
-            with grid.cell():
-                st.markdown("##### How far did later thoughts move?")
-                panels.drift(result, shown)
-            with grid.cell():
-                st.markdown("##### Change of every node in every thought")
-                panels.changes(result, shown)
+        panels.below(result, shown, lambda: other_runs(against, choice, loaded))
     lab = choice.setup.on(state.Lab, edit=session.i_edit, shown=shown, value=session.i_value, against=against)
     with share:
         share_link(lab.of(problem), "This link restores the problem and the edit.")

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import compute
-from app.figures import figure, files, theme
+from app.figures import cards, figure, files, theme
 from app.intervene import state as lab
 from app.problem_picker import folder_or
 from app.words import bold, literal
@@ -222,31 +222,32 @@ def shown_thought(result: Intervention) -> int:
     return int(state.i_show)
 
 
-def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
-    """The edit beside every control that exists."""
-    many = "faint: every prompt sample; lines: 95 % intervals"
-    samples = many if result.n_draws > 1 else "a single prompt sample has no interval"
-    gone = "; ".join(of_intervention.missing_controls(result))
-    lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
-    caption = f"Probability of the other candidate, of the two; {samples}. Right: samples that answer it.{lacking}"
-    figure(of_intervention.effects(result, extra), "i_effects", caption=caption)
+def below(result: Intervention, shown: int, second: Callable[[], tuple[Run, ...]]) -> None:
+    """What the edit changed, beside every control that exists and the runs of a second checkpoint."""
+    t = shown or None
 
+    def effects() -> None:
+        many = "faint: every prompt sample; lines: 95 % intervals"
+        samples = many if result.n_draws > 1 else "a single prompt sample has no interval"
+        gone = "; ".join(of_intervention.missing_controls(result))
+        lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
+        caption = f"Probability of the other candidate, of the two; {samples}. Right: samples that answer it.{lacking}"
+        figure(of_intervention.effects(result, second()), "i_effects", caption=caption)
 
-def searches(result: Intervention, shown: int) -> None:
-    caption = "Share of each thought on either question's frontier. A search that follows the edit changes sides."
-    figure(of_intervention.searches(result, shown or None), "i_searches", caption=caption, height=SMALL)
-
-
-def drift(result: Intervention, shown: int) -> None:
-    caption = "KL(before ‖ after) of the next-token distribution, nats. Exactly 0 up to the edited thought."
-    figure(of_intervention.drift(result, shown or None), "i_drift", caption=caption, height=SMALL)
-
-
-def changes(result: Intervention, shown: int) -> None:
-    caption = "Probability after minus before: what is above 0 came in. Orange: what the thought should hold."
-    height = max(SMALL + 40, 50 + 14 * result.problem.n_nodes)
-    heatmap = of_intervention.changes(result, shown or None)
-    figure(heatmap, "i_changes", caption=caption, name="coconut-edit-changes", height=height)
+    cards(2, 330, {
+        "The edit beside its controls": effects,
+        "Which search do the thoughts follow?": lambda: figure(
+            of_intervention.searches(result, t), "i_searches", height=SMALL,
+            caption="Share of each thought on either question's frontier. A search that follows the edit changes "
+            "sides."),
+        "How far did later thoughts move?": lambda: figure(
+            of_intervention.drift(result, t), "i_drift", height=SMALL,
+            caption="KL(before ‖ after) of the next-token distribution, nats. Exactly 0 up to the edited thought."),
+        "Change of every node in every thought": lambda: figure(
+            of_intervention.changes(result, t), "i_changes", name="coconut-edit-changes",
+            height=max(SMALL + 40, 50 + 14 * result.problem.n_nodes),
+            caption="Probability after minus before: what is above 0 came in. Orange: what the thought should hold."),
+    }.items())  # fmt: skip
 
 
 def second() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -12,9 +13,10 @@ import streamlit as st
 from app import compute
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
-from app.figures import figure, files
+from app.figures import cards, figure, files
 from app.training.state import is_live
 from app.words import files_stem, literal
+from model.files import write_csv
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
@@ -106,33 +108,26 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
     point = record.points[at]
     numbers = point.thoughts[thought - 1]
     hops = f"{numbers.distance} hop{'s' if numbers.distance > 1 else ''}"
-    cells = {
-        "auroc": (
-            f"Is thought {thought} the frontier?",
-            f"AUROC of nodes {hops} from the root against nodes beyond, by the logit lens; mean over n = {numbers.n} "
-            "problems, band: 95 % interval. Control: another problem's thought read at this problem's nodes.",
-        ),
-        "mass": (
-            f"Where the probability of thought {thought} is",
-            "Mean over problems of the probability on each group of nodes; what is missing to 1 is on markers and "
-            "names not in the graph. The first point is the untrained model: the control.",
-        ),
-        "logit": (
-            "Frontier above the rest",
-            "Mean logit of frontier nodes minus that of nodes beyond, in nats; 0: no difference.",
-        ),
-        "accuracy": (
-            "Answers after k thoughts",
-            f"Right answers in free generation after k thoughts, n = {record.n_problems} problems; band: 95 % Wilson "
-            "interval of the largest k. A coin between the two candidates gets .50; text without an answer is wrong.",
-        ),
-    }
-    with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
-        for kind, (title, caption) in cells.items():
-            with grid.cell():
-                st.markdown(f"##### {title}")
-                chart = of_training.figure(run, kind, thought=thought, at=point.problems, other=other)
-                figure(chart, f"t_{kind}", height=HEIGHT, caption=caption)
+    auroc = (
+        f"AUROC of nodes {hops} from the root against nodes beyond, by the logit lens; mean over n = {numbers.n} "
+        "problems, band: 95 % interval. Control: another problem's thought read at this problem's nodes."
+    )
+    mass = (
+        "Mean over problems of the probability on each group of nodes; what is missing to 1 is on markers and names "
+        "not in the graph. The first point is the untrained model: the control."
+    )
+    logit = "Mean logit of frontier nodes minus that of nodes beyond, in nats; 0: no difference."
+    accuracy = (
+        f"Right answers in free generation after k thoughts, n = {record.n_problems} problems; band: 95 % Wilson "
+        "interval of the largest k. A coin between the two candidates gets .50; text without an answer is wrong."
+    )
+    chart = partial(_chart, run, at=point.problems, thought=thought, other=other)
+    cards(2, 420, {
+        f"Is thought {thought} the frontier?": partial(chart, "auroc", auroc),
+        f"Where the probability of thought {thought} is": partial(chart, "mass", mass),
+        "Frontier above the rest": partial(chart, "logit", logit),
+        "Answers after k thoughts": partial(chart, "accuracy", accuracy),
+    }.items())  # fmt: skip
     st.markdown(f"##### Every thought after {point.problems:,} problems")
     st.dataframe(table(record, point), hide_index=True, key="t_numbers")
     st.caption(
@@ -181,21 +176,23 @@ def number(value: float | None) -> str:
 def losses(run: RunFolder, at: int | None) -> None:
     """Loss and accuracy of the stage trained, over training."""
     n = f"n = {run.validations[-1].n:,} problems, band: 95 % Wilson interval" if run.validations else "none yet"
-    with st.grid(2, min_column_width=420, gap="small", border=True) as grid:
-        with grid.cell():
-            st.markdown("##### Loss")
-            caption = (
-                "Nats per scored token, means over the interval. Dotted: what a uniform guess in the true frontier "
-                "costs on the first token; a model above it at the end of stage 0 cannot look edges up."
-            )
-            figure(of_training.figure(run, "loss", at=at), "t_losses", height=HEIGHT, caption=caption)
-        with grid.cell():
-            st.markdown("##### Accuracy at the stage trained")
-            caption = (
-                f"Validation: free generation after the stage's thoughts, {n}. Early stages write the rest of the "
-                "path, so their tasks are easier: accuracies of different stages are not one curve."
-            )
-            figure(of_training.figure(run, "validation", at=at), "t_validation", height=HEIGHT, caption=caption)
+    loss = (
+        "Nats per scored token, means over the interval. Dotted: what a uniform guess in the true frontier costs on "
+        "the first token; a model above it at the end of stage 0 cannot look edges up."
+    )
+    accuracy = (
+        f"Validation: free generation after the stage's thoughts, {n}. Early stages write the rest of the path, so "
+        "their tasks are easier: accuracies of different stages are not one curve."
+    )
+    chart = partial(_chart, run, at=at)
+    cards(2, 420, {
+        "Loss": partial(chart, "loss", loss),
+        "Accuracy at the stage trained": partial(chart, "validation", accuracy),
+    }.items())  # fmt: skip
+
+
+def _chart(run: RunFolder, kind: str, caption: str, **of: Any) -> None:
+    figure(of_training.figure(run, kind, **of), f"t_{kind}", height=HEIGHT, caption=caption)
 
 
 def downloads(run: RunFolder, record: DynamicsRecord) -> None:
@@ -211,4 +208,7 @@ def downloads(run: RunFolder, record: DynamicsRecord) -> None:
 def _losses_file(run: RunFolder, format: str) -> str:
     rows = [{"kind": "step", **step.model_dump()} for step in run.steps]
     rows += [{"kind": "validation", **value.model_dump()} for value in run.validations]
-    return json.dumps(rows, indent=1) if format == "json" else pd.DataFrame(rows).to_csv(index=False)
+    if format == "json":
+        return json.dumps(rows, indent=1)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return write_csv(None, columns, [[row.get(column) for column in columns] for row in rows])
