@@ -105,8 +105,8 @@ def share(shown: Link, caption: str) -> None:
 # --- kinds of fields --------------------------------------------------------------------------------------------------
 
 
-def whole(least: int, most: int) -> Any:
-    return Field(ge=least, le=most, description=f"a whole number from {least:,} to {most:,}")
+def whole(least: int, most: int, alias: str | None = None) -> Any:
+    return Field(alias=alias, ge=least, le=most, description=f"a whole number from {least:,} to {most:,}")
 
 
 def _ends(value: object) -> object:
@@ -134,6 +134,7 @@ def _path(text: str, info: ValidationInfo) -> str:
 
 Source = Literal["example", "generated", "file", "custom"]
 Seed = Annotated[int, whole(0, MAX_SEED)]
+Samples = Annotated[int, whole(1, MAX_SAMPLES, alias="draws")]
 Folder = Annotated[
     str,
     AfterValidator(_path),
@@ -171,12 +172,12 @@ class Setup(Link):
     """Root of a custom graph; None to take the graph's own, or the first that fits."""
     candidates: Annotated[tuple[str, str] | None, Field(exclude=True)] = None
     """Candidates of a custom graph; None as for ``root``."""
-    fill: Annotated[bool, PlainSerializer(int), Field(description="0 or 1")] = True
+    pad: Annotated[bool, PlainSerializer(int), Field(alias="fill", description="0 or 1")] = True
     """Whether a small graph is padded with distractor facts."""
     checkpoint: Folder = DEFAULT_CHECKPOINT.name
-    draws: Annotated[int, whole(1, MAX_SAMPLES)] = 16
+    samples: Samples = 16
     """Prompt samples (R)."""
-    draw_seed: Seed = 0
+    sample_seed: Annotated[int, whole(0, MAX_SEED, alias="draw_seed")] = 0
     """Seed of the prompt samples."""
 
     def of(self, problem: ProsQAProblem) -> Self:

@@ -59,7 +59,7 @@ def put(setup: Setup) -> None:
     put_folder("x_checkpoint", "x_folder", setup.checkpoint, compute.shipped())
 
 
-def sidebar(samples: str = "x_draws") -> Choice:
+def sidebar(samples: str = "x_samples") -> Choice:
     """Draw the sidebar and read it; ``samples`` is the key of the number of prompt samples, which pages may have of
     their own."""
     state = st.session_state
@@ -84,13 +84,13 @@ def sidebar(samples: str = "x_draws") -> Choice:
     stale = problem is None
     if problem is not None:
         state.x_problem = problem
-    kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "fill", "draws", "draw_seed")}
+    kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
     asked: dict[str, Any] = {"text": state.x_text or ""}
     if source == "custom" and problem is not None:
         text = state.x_table_text if state.x_mode == "Table" else state.x_text
         asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
     state.x_setup = Setup(source=source, checkpoint=checkpoint, **kept, **asked)
-    setup = state.x_setup.model_copy(update={"draws": state[samples]})
+    setup = state.x_setup.model_copy(update={"samples": state[samples]})
     return Choice(setup, state.get("x_problem") or compute.example(), stale)
 
 
@@ -289,9 +289,9 @@ def _prompts(samples: str) -> None:
         help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
         "over these prompt samples with 95 % intervals; a single one has none.",
     )  # fmt: skip
-    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_draw_seed", persist_state="session")
+    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_sample_seed", persist_state="session")
     st.toggle(
-        "Pad with distractor facts", key="x_fill", persist_state="session",
+        "Pad with distractor facts", key="x_pad", persist_state="session",
         help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "
         "are added to the prompt until it has the usual size. They change neither the question nor any distance.",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from probing.read.probe import probe
 from probing.read.report import VALUES
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
-FEW = {"draws": "1"}  # one draw is enough where the picture is not looked at
+FEW = {"draws": "1"}  # one prompt sample is enough where the picture is not looked at
 
 
 def start(**params: str) -> AppTest:
@@ -28,7 +28,7 @@ def start(**params: str) -> AppTest:
 
 
 def custom(text: str, **rest) -> dict[str, str]:
-    return View(source="custom", text=text, draws=1, **rest).encode()
+    return View(source="custom", text=text, samples=1, **rest).encode()
 
 
 def texts(page: AppTest) -> str:
@@ -202,12 +202,12 @@ def test_bad_uploads_are_one_sentence(data: bytes, said: str) -> None:
 EIGHT = "Tom a\na b\nb c\nTom d\nd b\nAda e\ne f"
 
 
-def test_a_small_graph_is_filled_up_and_says_so() -> None:
+def test_a_small_graph_is_padded_and_says_so() -> None:
     page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
     assert errors(page) == ""
     assert "answers **c** :green-badge" in texts(page)
     assert any("distractor facts" in item.value for item in page.info)
-    page.toggle(key="x_fill").set_value(False).run()
+    page.toggle(key="x_pad").set_value(False).run()
     assert not any("distractor facts" in item.value for item in page.info)
     assert any("may guess" in item.value for item in page.warning)
 
@@ -283,7 +283,7 @@ def test_the_edge_table_begins_with_the_typed_graph() -> None:
     assert page.text_area(key="x_text").value.split() == EIGHT.split()
 
 
-def test_names_are_shown_letter_by_letter() -> None:
+def test_names_are_shown_character_by_character() -> None:
     lines = ["<b>Tom</b> -> **x**", "**x** -> :red[y]", "Ada -> مرحبا 🥥"]
     page = start(**custom("\n".join(lines), root="<b>Tom</b>", candidates=(":red[y]", "مرحبا 🥥")))
     assert errors(page) == ""
@@ -299,14 +299,14 @@ def test_a_graph_too_large_for_the_model_is_said() -> None:
     assert page.segmented_control(key="x_source").value == "custom"
 
 
-# --- model and draws
+# --- model and prompt samples
 
 
-def test_intervals_need_more_than_one_draw(opened: AppTest) -> None:
+def test_intervals_need_more_than_one_prompt_sample(opened: AppTest) -> None:
     assert "single prompt sample" in texts(opened)
-    opened.number_input(key="x_draws").set_value(4).run()
+    opened.number_input(key="x_samples").set_value(4).run()
     assert "of 4 prompt samples" in texts(opened)
-    opened.number_input(key="x_draw_seed").set_value(3).run()
+    opened.number_input(key="x_sample_seed").set_value(3).run()
     assert errors(opened) == ""
 
 
@@ -333,7 +333,7 @@ def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
 
 def test_a_link_restores_the_whole_view() -> None:
     view = View(
-        source="custom", text=EIGHT, root="Ada", candidates=("f", "c"), fill=False, draws=2, draw_seed=5,
+        source="custom", text=EIGHT, root="Ada", candidates=("f", "c"), pad=False, samples=2, sample_seed=5,
         value="cosine", k=2, node=3,
     )  # fmt: skip
     page = start(**view.encode())

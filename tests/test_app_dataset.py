@@ -129,7 +129,7 @@ def test_controls_are_grey_and_dashed_and_intervals_are_bands() -> None:
     assert (grey["lineStyle"]["type"], grey["data"]) == ("dashed", [[1.0, 0.5], [2.0, None]])
 
 
-def test_hostile_names_are_letters_in_tooltips() -> None:
+def test_hostile_names_are_characters_in_tooltips() -> None:
     name = "<img src=x onerror=alert(1)>{b}"
     for kind in ("stacked", "bars", "points", "heatmap"):
         series = Series(name=name, x=(1.0,), y=(0.5,), labels=(name,))
@@ -304,7 +304,7 @@ def test_two_checkpoints_side_by_side(runs, tiny_folder) -> None:
     assert "prosqa-symbol-2l" in texts(page)
 
 
-def test_a_waiting_run_is_cancelled_and_a_cancelled_one_goes_on(runs, tiny_folder) -> None:
+def test_a_waiting_run_is_cancelled_and_a_cancelled_one_is_resumed(runs, tiny_folder) -> None:
     order = Order(PROBLEMS[:2], "two", str(tiny_folder), (), ("kswitch",))
     with dataset_jobs._one:
         job = dataset_jobs.start(order)

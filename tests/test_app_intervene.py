@@ -117,7 +117,7 @@ def test_links_round_trip() -> None:
     for lab in (
         Lab(),
         Lab(edit="swap:t=1,strength=1.5", shown=0, value="weight", against="untrained"),
-        Lab(draws=16),
+        Lab(samples=16),
         Lab(edit="swap:t=1+3,to=other-branch"),
     ):
         query = urlsplit(lab.url("http://localhost:8501/intervene")).query
@@ -151,8 +151,8 @@ def test_widgets_and_text_are_two_ways_of_writing_one_edit(opened: AppTest) -> N
     opened.text_input(key="i_text").input(f"swap:t=2,to={node},strength=2").run()
     assert opened.pills(key="i_thoughts").value == [2]
     assert opened.multiselect(key="i_in").value == [node]
-    assert opened.slider(key="i_strength").value == 2
-    opened.slider(key="i_strength").set_value(0.5).run()
+    assert opened.slider(key="i_coefficient").value == 2
+    opened.slider(key="i_coefficient").set_value(0.5).run()
     opened.multiselect(key="i_in").set_value([]).run()
     opened.pills(key="i_thoughts").set_value([1, 2]).run()
     assert opened.text_input(key="i_text").value == "remove:t=1+2,strength=0.5"
@@ -209,7 +209,7 @@ def test_a_link_restores_the_edit() -> None:
 
 
 def test_without_another_root_the_reason_is_said() -> None:
-    lab = Lab(source="custom", text="Tom a\na b\nAda a\nAda c", root="Tom", candidates=("b", "c"), draws=1)
+    lab = Lab(source="custom", text="Tom a\na b\nAda a\nAda c", root="Tom", candidates=("b", "c"), samples=1)
     page = start(**lab.encode())
     assert errors(page) == ""
     assert page.button(key="i_preset_transplant").disabled
@@ -245,7 +245,7 @@ def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) 
     opened.switch_page("intervene/intervene.py").run()
     assert f":** **{names()[1]}**" in after(opened)
     assert opened.multiselect(key="i_in").value == ["other-branch"]
-    assert opened.number_input(key="i_draws").value == 1
+    assert opened.number_input(key="i_samples").value == 1
 
 
 @pytest.mark.parametrize("name", sorted(folder.name for folder in CHECKPOINTS.iterdir() if folder.is_dir()))

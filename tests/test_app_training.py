@@ -116,7 +116,7 @@ def test_the_moment_and_the_thought_are_chosen(ended: AppTest) -> None:
     assert table["n"].tolist() == [99, 98]
 
 
-def test_a_run_that_goes_on_is_followed_and_a_half_written_line_is_no_error(no_runs: None, tmp_path: Path) -> None:
+def test_a_run_that_continues_is_followed_and_a_half_written_line_is_no_error(no_runs: None, tmp_path: Path) -> None:
     folder = plant(tmp_path / "run", n_steps=4)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "step", "st')
@@ -158,7 +158,7 @@ def test_a_checkpoint_folder_with_its_record_alone(no_runs: None, tmp_path: Path
     assert len(page.get("echarts_chart")) == 4
 
 
-def test_a_run_without_an_emergence_record_shows_its_losses(no_runs: None, tmp_path: Path) -> None:
+def test_a_run_without_training_dynamics_shows_its_losses(no_runs: None, tmp_path: Path) -> None:
     folder = plant(tmp_path / "run")
     (folder / "emergence.json").unlink()
     page = start(folder)
@@ -235,7 +235,7 @@ def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
     checkpoint.save(checkpoint.untrained(tiny.config, seed=7), tmp_path / "run" / "best")
     assert compute.load(str(tmp_path / "run")).fingerprint != first.fingerprint
     page = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
-    for name, value in View(checkpoint=str(tmp_path / "run"), draws=1).encode().items():
+    for name, value in View(checkpoint=str(tmp_path / "run"), samples=1).encode().items():
         page.query_params[name] = value
     page.run()
     assert errors(page) == []

@@ -79,7 +79,7 @@ def words(page, key: str) -> list[str]:
 
 
 def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) -> None:
-    page, problem = show(View(draws=2)), example()
+    page, problem = show(View(samples=2)), example()
     node = next(v for v in problem.frontier(2) if v not in (problem.root, problem.target))
     name = problem.idx_to_symbol[node]
     box = place(page, page.locator(".st-key-x_dag svg text", has_text=name))
@@ -92,7 +92,7 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
 
 
 def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
-    page = show(View(draws=2, k=0))
+    page = show(View(samples=2, k=0))
     before = words(page, "x_dag")
     for k in range(1, 6):
         page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
@@ -107,7 +107,7 @@ def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
 
 
 def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
-    page, problem = show(View(draws=2, k=0)), example()
+    page, problem = show(View(samples=2, k=0)), example()
     name = problem.idx_to_symbol[problem.target]
     row = place(page, page.locator(".st-key-x_stairs svg text", has_text=name))
     column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
@@ -119,7 +119,7 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
 def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -> None:
     text = "<img src=x onerror=alert(1)> -> {b}\n{b} -> **c**\nAda -> مرحبا"
     view = View(
-        source="custom", text=text, root="<img src=x onerror=alert(1)>", candidates=("**c**", "مرحبا"), draws=2, k=2,
+        source="custom", text=text, root="<img src=x onerror=alert(1)>", candidates=("**c**", "مرحبا"), samples=2, k=2,
     )  # fmt: skip
     page = show(view)
     page.get_by_role("button", name="Share", exact=True).click()
@@ -135,7 +135,7 @@ def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -
 
 
 def test_downloads_are_the_files_they_say(show, tmp_path) -> None:
-    page, problem = show(View(draws=2)), example()
+    page, problem = show(View(samples=2)), example()
     page.get_by_role("button", name="Download", exact=True).click()
     for label, begins in (("SVG", b"<?xml"), ("PDF", b"%PDF"), ("GraphML", b"<?xml"), ("CSV", b"state,")):
         with page.expect_download() as download:

@@ -27,10 +27,10 @@ views = st.builds(
     text=names,
     root=st.none() | names,
     candidates=st.none() | st.tuples(names, names),
-    fill=st.booleans(),
+    pad=st.booleans(),
     checkpoint=st.sampled_from(["prosqa-symbol-2l", "/some/where/else", "runs/a & b"]),
-    draws=st.integers(1, 64),
-    draw_seed=st.integers(0, 2**31 - 1),
+    samples=st.integers(1, 64),
+    sample_seed=st.integers(0, 2**31 - 1),
     value=st.sampled_from(["probability", "normalised", "logit", "cosine"]),
     k=st.integers(0, 12),
     node=st.none() | st.integers(0, 39),
@@ -59,7 +59,7 @@ def test_the_example_has_the_empty_link() -> None:
     assert View.decode({}) == View()
 
 
-def test_an_uploaded_row_is_written_out_letter_by_letter() -> None:
+def test_an_uploaded_row_is_written_out_character_by_character() -> None:
     """Numbers depend on the order of nodes and edges, so a link keeps both."""
     problem = next(iter(generate("public", 1, 3)))
     view = View(source="file", k=2).of(problem)

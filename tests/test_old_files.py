@@ -311,7 +311,7 @@ def link(name: str) -> dict[str, str]:
 
 def test_links_to_explore() -> None:
     view = View.decode(link("explore: the example"))
-    assert (view.source, view.draws, view.value, view.k, view.node, view.fill) == (
+    assert (view.source, view.samples, view.value, view.k, view.node, view.pad) == (
         "example",
         16,
         "probability",
@@ -321,9 +321,9 @@ def test_links_to_explore() -> None:
     )
     assert view.checkpoint == "prosqa-symbol-2l"
     view = View.decode(link("explore: a state"))
-    assert (view.k, view.value, view.node, view.draws, view.draw_seed) == (3, "cosine", 5, 4, 11)
+    assert (view.k, view.value, view.node, view.samples, view.sample_seed) == (3, "cosine", 5, 4, 11)
     view = View.decode(link("explore: generated"))
-    assert (view.source, view.kind, view.hops, view.nodes, view.seed, view.fill) == (
+    assert (view.source, view.kind, view.hops, view.nodes, view.seed, view.pad) == (
         "generated",
         "public",
         (2, 4),
@@ -343,7 +343,7 @@ def test_links_to_explore() -> None:
 
 def test_links_to_intervene() -> None:
     lab = Lab.decode(link("intervene: nothing yet"))
-    assert (lab.source, lab.draws, lab.edit, lab.shown, lab.value, lab.against) == (
+    assert (lab.source, lab.samples, lab.edit, lab.shown, lab.value, lab.against) == (
         "example",
         4,
         "",
@@ -354,7 +354,7 @@ def test_links_to_intervene() -> None:
     lab = Lab.decode(link("intervene: a swap"))
     assert (lab.edit, lab.shown) == ("swap:t=1,strength=1.5", 2)
     lab = Lab.decode(link("intervene: a swap on a custom graph"))
-    assert (lab.draws, lab.fill, lab.shown, lab.value, lab.against) == (
+    assert (lab.samples, lab.pad, lab.shown, lab.value, lab.against) == (
         1,
         False,
         0,
@@ -367,7 +367,7 @@ def test_links_to_intervene() -> None:
     assert (spec.kind, spec.nodes.names, spec.to.names, spec.dose) == ("swap", ("warm grey",), ("x->y",), "held")
     lab = Lab.decode(link("intervene: beside untrained weights"))
     assert (lab.source, lab.seed, lab.checkpoint) == ("generated", 9, "prosqa-tiny")
-    assert (lab.draws, lab.draw_seed, lab.edit, lab.against) == (2, 5, "patch:t=1,layer=1", "untrained")
+    assert (lab.samples, lab.sample_seed, lab.edit, lab.against) == (2, 5, "patch:t=1,layer=1", "untrained")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ if choice.stale:
 setup = choice.setup
 report = words.attempt(
     lambda: compute.report(
-        compute.load(setup.checkpoint), choice.problem, samples=setup.draws, seed=setup.draw_seed, pad=setup.fill
+        compute.load(setup.checkpoint), choice.problem, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad
     )
 )
 if report is not None:

@@ -34,7 +34,7 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
 def run(loaded: compute.Loaded, fitted: Directions | None, plan: EditPlan, choice: picker.Choice) -> Intervention:
     setup = choice.setup
     return compute.intervention(
-        loaded, fitted, choice.problem, plan, samples=setup.draws, seed=setup.draw_seed, pad=setup.fill
+        loaded, fitted, choice.problem, plan, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad
     )
 
 
@@ -87,7 +87,7 @@ def page(choice: picker.Choice, against: str) -> None:
             result = run(loaded, fitted, NO_EDIT, choice)
     if edited:
         panels.answer(result)
-    if choice.setup.fill and loaded.model.config.padding_for(problem) is not None:
+    if choice.setup.pad and loaded.model.config.padding_for(problem) is not None:
         st.caption("This graph is smaller than any in training, so each prompt was padded with distractor facts.")
     shown = panels.shown_thought(result)
     panels.before_and_after(result, shown, session.i_value, edited=edited)
@@ -101,7 +101,7 @@ def page(choice: picker.Choice, against: str) -> None:
 
 
 state.open_link()
-choice = picker.sidebar("i_draws")
+choice = picker.sidebar("i_samples")
 against = panels.second()
 if choice.stale:
     st.info("Showing the last problem that could be read; see the message in the sidebar.", icon=":material/history:")

@@ -98,10 +98,10 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 **changes(on_change=lab.chosen),
             )  # fmt: skip
             label, help_text = "Steering coefficient", "1: as much as the model itself writes, as fitted. 0: nothing."
-            if -3 <= state.i_strength <= 5:
-                st.slider(label, -3.0, 5.0, step=0.1, key="i_strength", help=help_text, **changes())
+            if -3 <= state.i_coefficient <= 5:
+                st.slider(label, -3.0, 5.0, step=0.1, key="i_coefficient", help=help_text, **changes())
             else:
-                st.number_input(label, key="i_strength", help=help_text, **changes())
+                st.number_input(label, key="i_coefficient", help=help_text, **changes())
             with st.popover("More", icon=":material/tune:"):
                 st.selectbox(
                     "Node directions", ESTIMATORS, key="i_estimator", **changes(),
@@ -110,7 +110,7 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 )  # fmt: skip
                 st.toggle("Keep the norm", key="i_keep_norm", **changes())
                 st.toggle(
-                    "Coefficient measured", key="i_held", **changes(),
+                    "Coefficient measured", key="i_measured", **changes(),
                     help="Off: the coefficient is fixed, each node counts as its fitted direction. On: nodes are taken "
                     "out with the coefficient measured in this very thought.",
                 )  # fmt: skip

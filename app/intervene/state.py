@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from app import compute
 from app import problem_picker as picker
 from app.explore import state as explore
-from app.links import MAX_SAMPLES, Folder, Setup, opened, whole
+from app.links import Folder, Samples, Setup, opened
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.of_intervention import VALUES
@@ -56,7 +56,7 @@ def _thought(text: object) -> object:
 class Lab(Setup):
     """What Intervene shows."""
 
-    draws: Annotated[int, whole(1, MAX_SAMPLES)] = 4
+    samples: Samples = 4
     """Prompt samples, unless the reader wants more: an edit and its controls then take about a second."""
     edit: Annotated[
         str, Field(max_length=MAX_EDIT, description=f"at most {MAX_EDIT:,} characters"), AfterValidator(_edit)
@@ -84,7 +84,7 @@ def open_link() -> None:
         state.x_opened = True
         explore.put(lab.on(explore.View))
     state.update(
-        i_draws=lab.draws, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
+        i_samples=lab.samples, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
         i_value=lab.value,
     )  # fmt: skip
     picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.shipped()))
@@ -226,8 +226,8 @@ def show_in_widgets() -> None:
         out, put = [], out
     state.update(
         i_kind=name, i_thoughts=[t for t in spec.thoughts if t > 0], i_out=out, i_in=put,
-        i_strength=float(spec.strength), i_estimator=spec.directions, i_keep_norm=spec.keep_norm,
-        i_held=spec.dose == "held", i_text=state.i_edit,
+        i_coefficient=float(spec.strength), i_estimator=spec.directions, i_keep_norm=spec.keep_norm,
+        i_measured=spec.dose == "held", i_text=state.i_edit,
     )  # fmt: skip
 
 
@@ -250,8 +250,8 @@ def from_widgets() -> None:
     def made() -> EditPlan:
         spec = EditSpec(
             row.name, tuple(state.i_thoughts), nodes if row.nodes else None, to if row.to else None,
-            directions=state.i_estimator, strength=float(state.i_strength), keep_norm=state.i_keep_norm,
-            dose="held" if state.i_held and "dose" in row.takes else "fitted", seed=ready()[-1].seed,
+            directions=state.i_estimator, strength=float(state.i_coefficient), keep_norm=state.i_keep_norm,
+            dose="held" if state.i_measured and "dose" in row.takes else "fitted", seed=ready()[-1].seed,
         )  # fmt: skip
         return EditPlan((*before, spec))
 
@@ -265,7 +265,7 @@ def chosen() -> None:
     if kinds:
         row = kinds[0]
         state.update(i_out=[row.nodes] if row.nodes and not row.replaces else [], i_in=[])
-        state.i_strength = row.start if row.start != 1 else state.i_strength or 1.0
+        state.i_coefficient = row.start if row.start != 1 else state.i_coefficient or 1.0
         if len(state.i_thoughts) < row.least:
             state.i_thoughts = list(range(1, row.least + 2))
     from_widgets()
