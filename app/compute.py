@@ -11,6 +11,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,22 @@ class Loaded:
     control: CoconutGPT2
 
 
+FILES = ("config.json", "model.safetensors", "emergence.json", "metrics.jsonl", "result.json")
+"""What is read here of the folders of checkpoints and runs."""
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, time (nanoseconds since the epoch) and bytes of a file, or of a folder's FILES that are there."""
+    found = []
+    for file in [path / name for name in FILES] if path.is_dir() else [path]:
+        with suppress(OSError):
+            stat = file.stat()
+            found.append((file.name, stat.st_mtime_ns, stat.st_size))
+    return found
+
+
 KEYS: dict[Any, Callable[[Any], object]] = {
+    type(Path()): lambda path: (str(path), _stamps(path)),
     Loaded: lambda loaded: (loaded.path, loaded.fingerprint),
     Directions: lambda found: found.digest,
     ProsQAProblem: lambda problem: json.dumps(problem.to_row()),
@@ -90,19 +106,18 @@ def load(name: str) -> Loaded:
     """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
     path = checkpoint.checkpoint_folder(folder(name))
     checkpoint.load_config(path)
-    stamps = [_stamp(path / file) for file in ("config.json", "model.safetensors")]
-    return _load(str(path.resolve()), folder(name).resolve().name, str(stamps))
+    return _load(path.resolve(), folder(name).resolve().name)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the model …")
-def _load(path: str, name: str, stamp: str) -> Loaded:
+@st.cache_resource(max_entries=2, show_spinner="Loading the model …", hash_funcs=KEYS)
+def _load(path: Path, name: str) -> Loaded:
     device = checkpoint.pick_device()
     model = checkpoint.load(path, device=device)
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
     # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
     gc.freeze()
-    return Loaded(name, path, fingerprint(model), model.requires_grad_(False), control)
+    return Loaded(name, str(path), fingerprint(model), model.requires_grad_(False), control)
 
 
 @st.cache_resource(max_entries=64, show_spinner="The model is thinking …", hash_funcs=KEYS)
@@ -125,13 +140,13 @@ def directions(loaded: Loaded) -> Directions | None:
     path = Path(loaded.path)
     for place in (path, path.parent) if path.name == "best" else (path,):  # a run folder stands for its best
         file = place / directions_file.FILE_NAME
-        if stamp := _stamp(file):
-            return _directions(loaded, file, stamp)
+        if file.is_file():
+            return _directions(loaded, file)
     return None
 
 
 @st.cache_resource(max_entries=3, show_spinner=False, hash_funcs=KEYS)
-def _directions(loaded: Loaded, file: Path, stamp: tuple[int, int]) -> Directions:
+def _directions(loaded: Loaded, file: Path) -> Directions:
     found = directions_file.load(file)
     found.check_fits(loaded.model)
     return found
@@ -222,7 +237,6 @@ def not_graphml(problem: ProsQAProblem) -> str | None:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 RUNS = checkpoint.CHECKPOINTS.parent.parent / "runs"
-RUN_FILES = ("emergence.json", "metrics.jsonl", "result.json")
 
 
 def run_folders() -> list[Path]:
@@ -238,18 +252,17 @@ def short_path(path: str) -> str:
 
 def run_folder(path: str) -> RunFolder:
     """What a folder tells about its training, read again when its files change. Raises InputError."""
-    found = typed_path(path)
-    return _run_folder(str(found), str([_stamp(found / name) for name in RUN_FILES]))
+    return _run_folder(typed_path(path))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _run_folder(path: str, stamp: str) -> RunFolder:
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+def _run_folder(path: Path) -> RunFolder:
     return read_run_folder(path)
 
 
 def last_written(path: Path) -> float:
     """When anything of a run was last written, in seconds since the epoch."""
-    return max((stamp[0] for name in RUN_FILES if (stamp := _stamp(path / name))), default=0) / 1e9
+    return max((time for _, time, _ in _stamps(path)), default=0) / 1e9
 
 
 def is_run(path: Path) -> bool:
@@ -267,11 +280,3 @@ def record_file(record: DynamicsRecord, kind: str) -> bytes:
         path = Path(folder) / f"record.{kind}"
         (record.save if kind == "json" else partial(of_training.write, record))(path)
         return path.read_bytes()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -141,12 +141,12 @@ def result(path: str) -> DatasetResult:
     file = folder / "result.json"
     if not file.is_file():
         raise InputError(f"{folder}: no result.json; expected a folder written by 'probing dataset'")
-    return _result(str(file), file.stat().st_mtime_ns)
+    return _result(file)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the result …")
-def _result(path: str, stamp: int) -> DatasetResult:
-    return DatasetResult.load(path)
+@st.cache_resource(max_entries=4, show_spinner="Reading the result …", hash_funcs=compute.KEYS)
+def _result(file: Path) -> DatasetResult:
+    return DatasetResult.load(file)
 
 
 def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]:
@@ -154,12 +154,12 @@ def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]
     file = compute.typed_path(path) / model.folder / "rows.parquet"
     if not file.is_file():
         raise InputError(f"{file}: not there; the problems of a result are in the recording beside it")
-    return _problems_table(str(file.parent.parent), model, file.stat().st_mtime_ns)
+    return _problems_table(file, model)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the problems …")
-def _problems_table(path: str, model: RunModel, stamp: int) -> tuple[Recording, pd.DataFrame]:
-    found = open_recording(path, model, with_states=False)
+@st.cache_resource(max_entries=4, show_spinner="Reading the problems …", hash_funcs=compute.KEYS)
+def _problems_table(file: Path, model: RunModel) -> tuple[Recording, pd.DataFrame]:
+    found = open_recording(file.parent.parent, model, with_states=False)
     k = found.n_thoughts
     names = [problem.idx_to_symbol for problem in found.problems]
     table = pd.DataFrame(
