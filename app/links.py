@@ -28,7 +28,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from app.words import attempt, wrong
+from app.words import attempt, capital, wrong
 from model.checkpoint import CHECKPOINTS, DEFAULT_CHECKPOINT
 from model.errors import InputError
 from model.formats.graph import write_graph
@@ -87,8 +87,8 @@ def opened(kind: type[L], page: str) -> L | None:
         try:
             asked = kind.decode(st.query_params.to_dict())
         except InputError as error:
-            asked, text = kind(), str(error)
-            state[f"{page}_link_error"] = f"{text[0].upper()}{text[1:]}. Showing the example instead."
+            asked = kind()
+            state[f"{page}_link_error"] = f"{capital(str(error))}. Showing the example instead."
     if state.get(f"{page}_link_error"):
         wrong(state[f"{page}_link_error"], icon=":material/link_off:")
     return asked

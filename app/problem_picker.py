@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import compute
 from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
-from app.words import attempt, bold, wrong
+from app.words import attempt, bold, choice, kept, wrong
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
@@ -70,8 +70,8 @@ def sidebar(samples: str = "x_samples") -> Choice:
     with st.sidebar:
         st.markdown("#### Problem")
         source = st.segmented_control(
-            "Source", list(NAMES), format_func=NAMES.__getitem__, key="x_source", required=True,
-            label_visibility="collapsed", persist_state="session",
+            "Source", list(NAMES), format_func=NAMES.__getitem__, **kept("x_source"), required=True,
+            label_visibility="collapsed",
         )  # fmt: skip
         assert source is not None
         problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
@@ -84,12 +84,12 @@ def sidebar(samples: str = "x_samples") -> Choice:
     stale = problem is None
     if problem is not None:
         state.x_problem = problem
-    kept = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
+    held = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
     asked: dict[str, Any] = {"text": state.x_text or ""}
     if source == "custom" and problem is not None:
         text = state.x_table_text if state.x_mode == "Table" else state.x_text
         asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
-    state.x_setup = Setup(source=source, checkpoint=checkpoint, **kept, **asked)
+    state.x_setup = Setup(source=source, checkpoint=checkpoint, **held, **asked)
     setup = state.x_setup.model_copy(update={"samples": state[samples]})
     return Choice(setup, state.get("x_problem") or compute.example(), stale)
 
@@ -103,7 +103,7 @@ def _generated() -> ProsQAProblem | None:
     state = st.session_state
     ranges("x")
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.number_input("Seed", 0, MAX_SEED, step=1, key="x_seed", persist_state="session")
+    left.number_input("Seed", 0, MAX_SEED, step=1, **kept("x_seed"))
 
     def following() -> None:
         state.x_seed = (state.x_seed + 1) % MAX_SEED
@@ -116,12 +116,12 @@ def _generated() -> ProsQAProblem | None:
 def ranges(page: str) -> None:
     """Kind, hops and nodes of generated problems, as widgets of a page."""
     st.selectbox(
-        "Kind", KINDS, key=f"{page}_kind", persist_state="session",
+        "Kind", KINDS, **kept(f"{page}_kind"),
         help="balanced: the shortcut baseline, which never looks at the queried entity, is right half of the time. "
         "public: like the public ProsQA file, where that baseline is right more often.",
     )  # fmt: skip
-    st.slider("Hops from root to target", 1, MAX_HOPS, key=f"{page}_hops", persist_state="session")
-    st.slider("Nodes", 4, MAX_NODES, key=f"{page}_nodes", persist_state="session")
+    st.slider("Hops from root to target", 1, MAX_HOPS, **kept(f"{page}_hops"))
+    st.slider("Nodes", 4, MAX_NODES, **kept(f"{page}_nodes"))
 
 
 def _file() -> ProsQAProblem | None:
@@ -130,9 +130,7 @@ def _file() -> ProsQAProblem | None:
         return None
     st.session_state.setdefault("x_row", 0)
     st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
-    row = st.number_input(
-        f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, key="x_row", persist_state="session"
-    )
+    row = st.number_input(f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, **kept("x_row"))
     return problems[row]
 
 
@@ -154,9 +152,7 @@ def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
 
 def _custom() -> ProsQAProblem | None:
     state = st.session_state
-    st.segmented_control(
-        "Enter as", ["Text", "Table"], key="x_mode", required=True, on_change=_mode_changed, persist_state="session"
-    )
+    st.segmented_control("Enter as", ["Text", "Table"], **kept("x_mode"), required=True, on_change=_mode_changed)
     graph = _table() if state.x_mode == "Table" else _text()
     if isinstance(graph, InputError):
         wrong(graph)
@@ -201,7 +197,7 @@ def _mode_changed() -> None:
 
 def _text() -> Graph | InputError:
     st.text_area(
-        "Facts", key="x_text", height=190, persist_state="session",
+        "Facts", **kept("x_text"), height=190,
         help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, Tom -> terpus),"
         " ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
     )  # fmt: skip
@@ -263,16 +259,13 @@ def folder_or(
     titled: bool = False,
 ) -> str:
     """One of the options (the first, unless the session has chosen), or the path of another folder, typed below."""
-    state, options = st.session_state, [*options, OTHER_FOLDER]
-    if state.get(key) not in options:
-        state[key] = options[0]
     chosen = st.selectbox(
-        label, options, key=key, format_func=show, label_visibility="visible" if titled else "collapsed",
-        persist_state="session",
+        label, **choice(key, [*options, OTHER_FOLDER]), format_func=show,
+        label_visibility="visible" if titled else "collapsed",
     )  # fmt: skip
     if chosen != OTHER_FOLDER:
         return chosen
-    typed = st.text_input(f"{label}: folder", key=folder_key, placeholder=placeholder, persist_state="session")
+    typed = st.text_input(f"{label}: folder", **kept(folder_key), placeholder=placeholder)
     return (typed or "").strip()
 
 
@@ -285,13 +278,13 @@ def put_folder(key: str, folder_key: str, chosen: str, options: Sequence[str]) -
 def _prompts(samples: str) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     left.number_input(
-        "R", 1, MAX_SAMPLES, step=1, key=samples, persist_state="session",
+        "R", 1, MAX_SAMPLES, step=1, **kept(samples),
         help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
         "over these prompt samples with 95 % intervals; a single one has none.",
     )  # fmt: skip
-    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, key="x_sample_seed", persist_state="session")
+    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, **kept("x_sample_seed"))
     st.toggle(
-        "Pad with distractor facts", key="x_pad", persist_state="session",
+        "Pad with distractor facts", **kept("x_pad"),
         help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "
         "are added to the prompt until it has the usual size. They change neither the question nor any distance.",
     )  # fmt: skip

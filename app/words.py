@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
@@ -24,11 +25,23 @@ def bold(name: str) -> str:
     return f"**{literal(display_name(name, 40))}**"
 
 
-def heading(problem: ProsQAProblem) -> None:
+def header(title: str) -> DeltaGenerator:
+    """A page's title (markdown); what is drawn in the row that it gives stands to the right."""
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with row, st.container(width="stretch"):
+        st.markdown(f"## {title}")
+    return row
+
+
+def asked(problem: ProsQAProblem) -> str:
     """The question, candidates in the order of their numbers so that the order says nothing about the answer."""
     nodes = (problem.root, *sorted((problem.target, problem.neg_target)))
-    root, first, second = (bold(problem.idx_to_symbol[v]) for v in nodes)
-    st.markdown(f"## Is {root} a {first} or a {second}?")
+    return "Is {} a {} or a {}?".format(*(bold(problem.idx_to_symbol[v]) for v in nodes))
+
+
+def capital(text: str) -> str:
+    """Text that begins with a capital, as a sentence does; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def wrong(error: object, *, icon: str = ":material/error:") -> None:
@@ -43,6 +56,19 @@ def attempt(make: Callable[[], T]) -> T | None:
     except InputError as error:
         wrong(error)
         return None
+
+
+def kept(key: str) -> dict[str, Any]:
+    """Arguments of a widget whose value survives a visit to another page."""
+    return {"key": key, "persist_state": "session"}
+
+
+def choice(key: str, options: Iterable[Any]) -> dict[str, Any]:
+    """Arguments of a kept widget that stands on the first option, unless the session has chosen another of them."""
+    listed = list(options)
+    if st.session_state.get(key) not in listed:
+        st.session_state[key] = listed[0]
+    return kept(key) | {"options": listed}
 
 
 def files_stem(name: str) -> str:

@@ -14,7 +14,7 @@ from app import compute, jobs
 from app.explore.state import View, open_in_explore
 from app.figures import cards, figure, files
 from app.jobs import Job
-from app.words import attempt, files_stem, literal
+from app.words import attempt, capital, choice, files_stem, header, literal
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
@@ -61,11 +61,9 @@ def heading(result: DatasetResult, path: str) -> None:
     def make(format: str) -> str:
         return {"html": to_html, "csv": lambda r: table_csv(r.cells), "json": DatasetResult.to_json}[format](result)
 
-    with st.container(horizontal=True, vertical_alignment="center"):
-        with st.container(width="stretch"):
-            st.markdown(f"## {literal(main.info.name)} on {literal(result.data)}")
-        with st.popover("Download", icon=":material/download:"):
-            files(make, FILES, files_stem(Path(path).name), "d_get", labels=FILES)
+    row = header(f"{literal(main.info.name)} on {literal(result.data)}")
+    with row, st.popover("Download", icon=":material/download:"):
+        files(make, FILES, files_stem(Path(path).name), "d_get", labels=FILES)
     others = ", ".join(
         f"{literal(m.info.name)}{' (control)' if m.untrained else ''} on {m.n_taken:,}" for m in result.models[1:]
     )
@@ -90,12 +88,9 @@ def contents(result: DatasetResult) -> str:
     titles = {"summary": "In short"}
     titles |= {section.name: literal(section.title.split(":")[0].split(" (")[0]) for section in result.sections}
     titles |= {"problems": "Problem by problem"}
-    if st.session_state.get("d_section") not in titles:
-        st.session_state.d_section = "summary"
     return st.radio(
-        "Analysis", list(titles), key="d_section", label_visibility="collapsed", persist_state="session",
-        format_func=titles.__getitem__,
-    )  # fmt: skip
+        "Analysis", **choice("d_section", titles), label_visibility="collapsed", format_func=titles.__getitem__
+    )
 
 
 def summary(result: DatasetResult) -> None:
@@ -145,7 +140,7 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
         "points": "click a point to open its problem",
     }
     notes = "; ".join(note for note in (drawn.note, more.get(drawn.kind)) if note)
-    caption = literal(f"{notes[0].upper()}{notes[1:]}.") if notes else ""
+    caption = literal(f"{capital(notes)}.") if notes else ""
     on_hit = clicked if drawn.kind == "points" else None
     figure(drawn, key, caption=caption, name=file_name(section, drawn), on_hit=on_hit)
     number = state.get(f"{key}_problem")
@@ -189,9 +184,7 @@ def browse(result: DatasetResult, path: str) -> None:
 
 def _choice(place: Any, label: str, key: str, options: dict[str, str]) -> str:
     """One of the options by its label; the first, unless the session has chosen."""
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = next(iter(options))
-    return place.selectbox(label, list(options), key=key, persist_state="session", format_func=options.__getitem__)
+    return place.selectbox(label, **choice(key, options), format_func=options.__getitem__)
 
 
 def to_explore(problem: ProsQAProblem, number: int, result: DatasetResult, path: str, key: str) -> None:

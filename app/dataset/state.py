@@ -12,7 +12,7 @@ from app import compute, jobs
 from app.jobs import Order
 from app.links import MAX_SEED, Folder, Link, Setup, opened
 from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
-from app.words import attempt, wrong
+from app.words import attempt, kept, wrong
 from model import checkpoint
 from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
@@ -64,8 +64,8 @@ def sidebar() -> None:
     state = st.session_state
     with st.sidebar:
         st.segmented_control(
-            "Mode", list(MODES), key="d_mode", required=True, label_visibility="collapsed",
-            format_func=MODES.__getitem__, persist_state="session", width="stretch",
+            "Mode", list(MODES), **kept("d_mode"), required=True, label_visibility="collapsed",
+            format_func=MODES.__getitem__, width="stretch",
         )  # fmt: skip
         if state.d_mode == "Open":
             saved = [str(path) for path in jobs.saved()]
@@ -86,7 +86,7 @@ def sidebar() -> None:
         )
         st.markdown("#### Analyses")
         chosen = st.multiselect(
-            "Analyses", list(ANALYSES), key="d_analyses", label_visibility="collapsed", persist_state="session",
+            "Analyses", list(ANALYSES), **kept("d_analyses"), label_visibility="collapsed",
             format_func=lambda name: f"{name} (slow)" if name in SLOW else name,
         )  # fmt: skip
         ready = problems is not None and main and chosen and state.get("d_job") is None
@@ -106,13 +106,12 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
     """The problems and what they are called; None where there are none yet, or where they are wrong."""
     state = st.session_state
     source = st.segmented_control(
-        "Source", ["Generated", "File"], key="d_source", required=True, label_visibility="collapsed",
-        persist_state="session",
-    )  # fmt: skip
+        "Source", ["Generated", "File"], **kept("d_source"), required=True, label_visibility="collapsed"
+    )
     if source == "Generated":
         left, right = st.columns(2)
-        left.number_input("Problems (n)", 1, MAX_PROBLEMS, step=100, key="d_n", persist_state="session")
-        right.number_input("Seed", 0, MAX_SEED, step=1, key="d_seed", persist_state="session")
+        left.number_input("Problems (n)", 1, MAX_PROBLEMS, step=100, **kept("d_n"))
+        right.number_input("Seed", 0, MAX_SEED, step=1, **kept("d_seed"))
         ranges("d")
         name = f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
         if (state.d_hops, state.d_nodes) != (USUAL.hops, USUAL.nodes):
@@ -126,9 +125,7 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
         return None, ""
     state.setdefault("d_first", len(found))
     state.d_first = min(max(state.d_first, 1), len(found))
-    n = st.number_input(
-        f"The first n of {len(found):,} problems", 1, len(found), step=1, key="d_first", persist_state="session"
-    )
+    n = st.number_input(f"The first n of {len(found):,} problems", 1, len(found), step=1, **kept("d_first"))
     file: Any = state.d_upload
     return found[:n], file.name
 

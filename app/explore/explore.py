@@ -16,9 +16,7 @@ from probing.read.report import ProbeReport
 def picture(choice: picker.Choice, report: ProbeReport) -> None:
     """All that depends on the thought, the value and the node; moving the slider runs this alone."""
     node, playing = settle(report)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        with st.container(width="stretch"):
-            words.heading(report.problem)
+    with words.header(words.asked(report.problem)):
         panels.about()
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import compute
 from app.figures import cards, figure, files, theme
-from app.words import bold, literal
+from app.words import bold, capital, kept, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
@@ -106,9 +106,7 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
         st.button(
             "Back", icon=":material/chevron_left:", on_click=move, args=(-1,), key="x_back", disabled=state.x_k == 0
         )
-        st.slider(
-            "after k thoughts (thought k+1, should hold distance k+1)", 0, last, key="x_k", persist_state="session"
-        )
+        st.slider("after k thoughts (thought k+1, should hold distance k+1)", 0, last, **kept("x_k"))
         st.button(
             "Step", icon=":material/chevron_right:", on_click=move, args=(1,), key="x_step", disabled=state.x_k == last
         )
@@ -118,7 +116,7 @@ def steps(report: ProbeReport, *, playing: bool) -> int:
 def colours() -> None:
     """What nodes and cells are coloured by."""
     st.segmented_control(
-        "Colour", list(VALUES), key="x_value", required=True, persist_state="session", label_visibility="collapsed",
+        "Colour", list(VALUES), **kept("x_value"), required=True, label_visibility="collapsed",
         help="; ".join(f"**{value}**: {meaning}" for value, meaning in VALUES.items()),
     )  # fmt: skip
 
@@ -173,12 +171,12 @@ def metrics(report: ProbeReport, k: int) -> None:
     """One frontier metric beside its controls."""
     charts = {chart.name: chart for chart in of_report.frontier(report, state=k)}
     chosen = st.selectbox(
-        "Metric", list(charts), format_func=lambda name: charts[name].y_label, key="x_metric",
-        persist_state="session", label_visibility="collapsed",
+        "Metric", list(charts), **kept("x_metric"), label_visibility="collapsed",
+        format_func=lambda name: charts[name].y_label,
     )  # fmt: skip
     note, n = charts[chosen].note, report.n_draws
     bars = f"n = {n}, bars: 95 % intervals" if n > 1 else "a single prompt sample: no intervals"
-    caption = f"{note[0].upper()}{note[1:]}, read by the logit lens; {bars}."
+    caption = f"{capital(note)}, read by the logit lens; {bars}."
     figure(charts[chosen], "x_metric_chart", height=SMALL, caption=caption)
 
 
@@ -187,7 +185,7 @@ def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
     names = report.problem_row.idx_to_symbol
     st.selectbox(
         "Node, by name or by a click in the graph", range(report.n_nodes), format_func=lambda v: shown(names[v], 40),
-        key="x_node", persist_state="session",
+        **kept("x_node"),
     )  # fmt: skip
     band = ", band: 95 % interval" if report.n_draws > 1 else ""
     caption = f"Mean, n = {report.n_draws}{band}; dashed: its own distance."

@@ -65,9 +65,7 @@ def page(choice: picker.Choice, against: str) -> None:
     loaded = compute.load(choice.setup.checkpoint)
     n_thoughts = n_thoughts_of(loaded.model)
     state.settle(problem)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        with st.container(width="stretch"):
-            words.heading(problem)
+    with words.header(words.asked(problem)):
         panels.history()
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")

@@ -12,7 +12,7 @@ from app import compute
 from app.figures import cards, figure, files, theme
 from app.intervene import state as lab
 from app.problem_picker import folder_or
-from app.words import bold, literal
+from app.words import bold, choice, literal
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_intervention
 from probing.draw.of_intervention import FORMATS, VALUE_NAMES, VALUES, Run, has_value, runs, said
@@ -203,20 +203,14 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
 def shown_thought(result: Intervention) -> int:
     """Which thought is drawn; 0 for the answer state."""
     state = st.session_state
-    options = [*range(1, result.n_thoughts + 1), 0]
-    if state.get("i_show") not in options:
-        state.i_show = 1
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control(
-            "Show thought", options, format_func=lambda t: str(t) if t else "answer", key="i_show", required=True,
-            persist_state="session",
+            "Show thought", **choice("i_show", [*range(1, result.n_thoughts + 1), 0]), required=True,
+            format_func=lambda t: str(t) if t else "answer",
         )  # fmt: skip
         usable = [value for value in VALUES if has_value(result, value, state.i_show or None)]
-        if state.get("i_value") not in usable:
-            state.i_value = usable[0]
         st.segmented_control(
-            "Colour", usable, format_func=VALUE_NAMES.__getitem__, key="i_value", required=True,
-            persist_state="session",
+            "Colour", format_func=VALUE_NAMES.__getitem__, **choice("i_value", usable), required=True,
             help="; ".join(f"**{VALUE_NAMES[value]}**: {meaning}" for value, meaning in VALUES.items()),
         )  # fmt: skip
     return int(state.i_show)

@@ -15,7 +15,7 @@ from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
 from app.training.state import is_live
-from app.words import files_stem, literal
+from app.words import files_stem, header, literal
 from model.files import write_csv
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
@@ -39,9 +39,7 @@ def nothing() -> None:
 def headline(run: RunFolder) -> None:
     """What was trained, how far it is, and where it ended."""
     record, last = run.record, run.steps[-1] if run.steps else None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        with st.container(width="stretch"):
-            st.markdown(f"## {literal(record.name if record else run.path.name)}: what its thoughts come to hold")
+    with header(f"{literal(record.name if record else run.path.name)}: what its thoughts come to hold"):
         if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
             open_in_explore(with_checkpoint(run.path))
         with st.popover("Download", icon=":material/download:", disabled=record is None):

@@ -10,6 +10,7 @@ import streamlit as st
 from app import compute
 from app.links import Folder, Link, opened, whole
 from app.problem_picker import folder_or, put_folder
+from app.words import choice, kept
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
@@ -68,18 +69,16 @@ def chosen(record: DynamicsRecord) -> tuple[int, int]:
         state.t_at = last
     state.t_at = min(state.t_at, last)
     state.t_last, state.t_shown = last, (record.name, record.method, record.seed)
-    if state.get("t_thought") not in thoughts:
-        state.t_thought = thoughts[0]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         thought = st.segmented_control(
-            "Thought", thoughts, key="t_thought", required=True, persist_state="session",
+            "Thought", **choice("t_thought", thoughts), required=True,
             help="Thought t is the state after t - 1 thoughts; it should hold the nodes at distance t "
             "(with c thoughts per step: t / c, rounded up).",
         )  # fmt: skip
         assert thought is not None
         if last:
             st.select_slider(
-                "Moment of training", range(last + 1), key="t_at", persist_state="session",
+                "Moment of training", range(last + 1), **kept("t_at"),
                 format_func=lambda i: f"{record.points[i].problems:,} problems, stage {record.points[i].stage}",
             )  # fmt: skip
     return thought, state.t_at
