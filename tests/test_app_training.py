@@ -187,6 +187,16 @@ def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> N
     assert with_checkpoint(checkpoint.DEFAULT_CHECKPOINT).source == "example"
 
 
+def test_explore_opens_from_a_session_that_begins_here() -> None:
+    page = AppTest.from_file(str(APP / "main.py"), default_timeout=120)
+    page.query_params["run"] = str(checkpoint.CHECKPOINTS / "prosqa-tiny")
+    page.switch_page("training/training.py").run()
+    next(button for button in page.button if button.label == "Open in Explore").click().run()
+    assert errors(page) == []
+    assert page.selectbox(key="x_checkpoint").value == "prosqa-tiny"
+    assert len(page.get("echarts_chart")) == 7
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
