@@ -26,7 +26,6 @@ SMALL = 300
 
 def buttons(*, fitted: bool) -> None:
     """The buttons to start from."""
-    first = "swap" if lab.why_not("swap", fitted=True) is None else "cut"
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for name, label, icon, help_text in (
             ("swap", "Swap branches", "swap_horiz",
@@ -45,7 +44,7 @@ def buttons(*, fitted: bool) -> None:
             st.button(
                 label, key=f"i_preset_{name}", icon=f":material/{icon}:", disabled=why is not None,
                 help=why or help_text, on_click=lab.press, args=(name,),
-                type="primary" if name == first and not st.session_state.i_edit else "secondary",
+                type="primary" if name == lab.usual() and not st.session_state.i_edit else "secondary",
             )  # fmt: skip
 
 
@@ -127,7 +126,8 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 )  # fmt: skip
             only = [kind.name for kind in KINDS.values() if not kind.hand]
             st.text_input(
-                "The same as text", key="i_text", placeholder=str(lab.prepared()), **changes(on_change=lab.typed),
+                "The same as text", key="i_text", placeholder=str(lab.preset(lab.usual())),
+                **changes(on_change=lab.typed),
                 help="What `python -m probing intervene --edit` takes; edits joined by & are made together. "
                 f"Kinds that can only be typed: {', '.join(only)}.",
             )  # fmt: skip
@@ -136,7 +136,7 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
 def invitation(problem: ProsQAProblem) -> None:
     state = st.session_state
     if not state.i_edit:
-        button = "Swap branches" if problem.counterfactual is not None else "Ablate the target's branch"
+        button = {"swap": "Swap branches", "cut": "Ablate the target's branch"}[lab.usual()]
         st.markdown(
             f"**Flip the answer by hand.** Press **{button}**: what wears a − leaves thought 1, what wears a + enters "
             "it, and the model continues from there. Or click nodes in the graph."

@@ -110,15 +110,19 @@ def plan() -> EditPlan | None:
     return EditPlan.parse(text) if text else None
 
 
-def prepared(t: int = 1) -> EditPlan:
-    """What the page has ready when it opens."""
-    other = st.session_state.i_problem.counterfactual is not None
-    return EditPlan.parse(PRESETS[BUTTONS["swap" if other else "cut"]].format(t=t))
+def usual() -> str:
+    """The button that is proposed: only where there is a counterfactual question can branches be swapped."""
+    return "cut" if st.session_state.i_problem.counterfactual is None else "swap"
+
+
+def preset(button: str, t: object = 1) -> EditPlan:
+    """What one of BUTTONS does at a thought, or at several."""
+    return EditPlan.parse(PRESETS[BUTTONS[button]].format(t=t))
 
 
 def ready() -> EditPlan:
     """The edit, or the one that is prepared."""
-    return plan() or prepared()
+    return plan() or preset(usual())
 
 
 def touched() -> tuple[Touched, ...]:
@@ -129,7 +133,7 @@ def touched() -> tuple[Touched, ...]:
 
 def why_not(button: str, *, fitted: bool) -> str | None:
     """Why a button cannot be pressed for this problem and checkpoint."""
-    edits = EditPlan.parse(PRESETS[BUTTONS[button]].format(t=1)) if button in BUTTONS else ready()
+    edits = preset(button) if button in BUTTONS else ready()
     if edits.needs and not fitted:
         return "This checkpoint has no node directions yet; see below."
     asks = edits.source == "counterfactual" or any("other" in name for spec in edits for name in spec.set_names)
@@ -175,7 +179,7 @@ def press(button: str) -> None:
     """One of BUTTONS, at the thoughts chosen; or any name of a control, of the edit that is ready."""
     if button in BUTTONS:
         at = "+".join(map(str, st.session_state.i_thoughts or (1,)))
-        apply(lambda: EditPlan.parse(PRESETS[BUTTONS[button]].format(t=at)))
+        apply(lambda: preset(button, at))
     else:
         apply(lambda: EditPlan(replace(spec, control=button) for spec in ready()))
 
@@ -184,7 +188,7 @@ def add_another() -> None:
     """Keep the edit, and start another of the next thought."""
     edits = plan() or ()
     last = max((t for spec in edits for t in spec.thoughts), default=0)
-    apply(lambda: EditPlan((*edits, *prepared(last + 1))))
+    apply(lambda: EditPlan((*edits, *preset(usual(), last + 1))))
 
 
 def _fits(edits: EditPlan | None, problem: ProsQAProblem) -> bool:
@@ -259,7 +263,7 @@ def from_widgets() -> None:
 
 
 def chosen() -> None:
-    """Another kind of edit of the same thoughts, with the nodes and the strength it starts from."""
+    """Another kind of edit of the same thoughts, with the nodes and the coefficient it starts from."""
     state = st.session_state
     kinds = group(state.i_kind)
     if kinds:
