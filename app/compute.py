@@ -250,13 +250,9 @@ def short_path(path: str) -> str:
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
 
 
-def run_folder(path: str) -> RunFolder:
-    """What a folder tells about its training, read again when its files change. Raises InputError."""
-    return _run_folder(typed_path(path))
-
-
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
-def _run_folder(path: Path) -> RunFolder:
+def run_folder(path: Path) -> RunFolder:
+    """What a folder tells about its training, read again when its files change. Raises InputError."""
     return read_run_folder(path)
 
 

@@ -135,31 +135,22 @@ def saved() -> list[Path]:
     return [folder for _, folder in sorted(found, reverse=True)]
 
 
-def result(path: str) -> DatasetResult:
+@st.cache_resource(max_entries=4, show_spinner="Reading the result …", hash_funcs=compute.KEYS)
+def result(folder: Path) -> DatasetResult:
     """The result in a folder. Raises InputError if there is none, or it is damaged."""
-    folder = compute.typed_path(path)
     file = folder / "result.json"
     if not file.is_file():
         raise InputError(f"{folder}: no result.json; expected a folder written by 'probing dataset'")
-    return _result(file)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the result …", hash_funcs=compute.KEYS)
-def _result(file: Path) -> DatasetResult:
     return DatasetResult.load(file)
 
 
-def problems_table(path: str, model: RunModel) -> tuple[Recording, pd.DataFrame]:
+@st.cache_resource(max_entries=4, show_spinner="Reading the problems …", hash_funcs=compute.KEYS)
+def problems_table(folder: Path, model: RunModel) -> tuple[Recording, pd.DataFrame]:
     """A model's recording and one row per problem. Raises InputError if the recording is not there."""
-    file = compute.typed_path(path) / model.folder / "rows.parquet"
+    file = folder / model.folder / "rows.parquet"
     if not file.is_file():
         raise InputError(f"{file}: not there; the problems of a result are in the recording beside it")
-    return _problems_table(file, model)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the problems …", hash_funcs=compute.KEYS)
-def _problems_table(file: Path, model: RunModel) -> tuple[Recording, pd.DataFrame]:
-    found = open_recording(file.parent.parent, model, with_states=False)
+    found = open_recording(folder, model, with_states=False)
     k = found.n_thoughts
     names = [problem.idx_to_symbol for problem in found.problems]
     table = pd.DataFrame(

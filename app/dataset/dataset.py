@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app import jobs
+from app.compute import typed_path
 from app.dataset import panels, state
 from app.words import attempt
 
 
 def show(path: str) -> None:
     """A result: what was run, the main numbers, one analysis at a time, and the problems."""
-    result = attempt(lambda: jobs.result(path))
+    result = attempt(lambda: jobs.result(typed_path(path)))
     if result is None:
         return
     panels.heading(result, path)

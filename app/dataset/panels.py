@@ -144,7 +144,10 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
     on_hit = clicked if drawn.kind == "points" else None
     figure(drawn, key, caption=caption, name=file_name(section, drawn), on_hit=on_hit)
     number = state.get(f"{key}_problem")
-    if number is None or (found := attempt(lambda: jobs.problems_table(path, result.models[0]))) is None:
+    if (
+        number is None
+        or (found := attempt(lambda: jobs.problems_table(compute.typed_path(path), result.models[0]))) is None
+    ):
         return
     for row in (found[0].numbers == number).nonzero()[0]:
         to_explore(found[0].problems[row], number, result, path, key)
@@ -155,7 +158,7 @@ def browse(result: DatasetResult, path: str) -> None:
     models = {model.info.name: model for model in result.models}
     left, right = st.columns(2)
     model = models[_choice(left, "Model", "d_model", {name: name for name in models})]
-    found = attempt(lambda: jobs.problems_table(path, model))
+    found = attempt(lambda: jobs.problems_table(compute.typed_path(path), model))
     if found is None:
         return
     recording, table = found

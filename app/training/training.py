@@ -12,7 +12,7 @@ from model.errors import InputError
 
 def page(folder: str, beside: str, *, live: bool) -> None:
     """All of the page; for a run that is not over, read and drawn again every few seconds."""
-    runs = attempt(lambda: [compute.run_folder(path) for path in (folder, beside) if path])
+    runs = attempt(lambda: [compute.run_folder(compute.typed_path(path)) for path in (folder, beside) if path])
     if runs is None:
         return
     run, other = runs[0], runs[1] if beside else None
@@ -37,7 +37,7 @@ if not folder:
     panels.nothing()
 else:
     try:
-        live = state.is_live(compute.run_folder(folder))
+        live = state.is_live(compute.run_folder(compute.typed_path(folder)))
     except InputError:
         live = False  # said by the page itself
     st.fragment(page, run_every=3 if live else None)(folder, beside, live=live)
