@@ -38,7 +38,7 @@ def show(page: Any, name: str) -> None:
         settle(page)
         page.locator(".st-key-d_cancel").wait_for(state="hidden", timeout=1_800_000)
         settle(page)
-        page.locator(".st-key-d_section label").nth(1).click()
+        page.locator(".st-key-d_section").get_by_text("k-switch", exact=True).click()
 
 
 def main() -> None:
