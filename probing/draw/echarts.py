@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from model.files import html
-from probing.draw.marks import MANY, SHAPE, Mark, Theme, faded, marks_of, printed, printed_cell, printed_share
+from probing.draw.marks import SHAPE, Mark, Theme, faded, legend, marks_of, printed, printed_cell, printed_points
 from probing.draw.values import (
     Chart,
     Edge,
@@ -154,22 +154,9 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
         "id": str(node.id), "name": printed(node.value, value.scale), "value": [node.x, node.y],
         "symbol": shape.echarts, "symbolKeepAspect": True, "symbolSize": round(size * shape.size), "itemStyle": style,
         # The chosen node may also come from the list or the link, so a click alone changes no style.
-        "select": {"itemStyle": style}, "tooltip": {"formatter": _node_tip(node, value)},
+        "select": {"itemStyle": style}, "tooltip": _tip(value.said(node)),
         "label": {"show": True, "position": "inside", "color": theme.ink(fill), "fontSize": 11 if size > 24 else 9},
     }  # fmt: skip
-
-
-def _node_tip(node: Node, value: Graph) -> str:
-    rows = [("distance from the root", "none" if node.distance is None else str(node.distance)), *node.tip]
-    body = "".join(
-        f"<tr><td style='padding-right:14px'>{html(what)}</td><td style='text-align:right'>{html(text)}</td></tr>"
-        for what, text in rows
-    )
-    n = node.found.n
-    draws = "a single draw has no interval" if n == 1 else f"mean [95 % interval], n = {n} draws"
-    return (
-        f"<b>{safe(node.name)}</b><br>{node.meaning}<table>{body}</table><small>{html(value.heading)}; {draws}</small>"
-    )
 
 
 def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
@@ -274,15 +261,11 @@ def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
         "value": [state, row, round(number, 5)],
         "name": printed_cell(about, cell, value.scale),
         "label": {"color": theme.ink(theme.cell(about, number, value.scale))},
-        "tooltip": {"formatter": f"<b>{safe(about.name)}</b>, {_state(value.columns[state])}<br>{html(cell.tip)}"},
+        "tooltip": _tip(value.said(row, state)),
     }
     if cell.frontier:
         found["itemStyle"] = {"borderColor": theme.frontier, "borderWidth": 2.2}
     return found
-
-
-def _state(column: HeatColumn) -> str:
-    return f"thought {column.thought}" if column.thought else "the answer state"
 
 
 def _row_style(row: HeatRow, theme: Theme, selected: int | None) -> Option:
@@ -301,10 +284,10 @@ Marked = Sequence[tuple[Series, Mark]]
 def _chart(chart: Chart, theme: Theme) -> Option:
     """A chart of any kind, from the same data as its files."""
     draw = {
-        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _stacked, "bars": _boxes,
-        "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
+        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _bars, "bars": _bars, "ranked": _bars,
+        "heatmap": _grid, "tree": _tree, "strip": _strip,
     }[chart.kind]  # fmt: skip
-    found = draw(chart, list(zip(chart.series, marks_of(chart.series, theme), strict=True)), theme)
+    found = draw(chart, list(zip(chart.series, marks_of(chart, theme), strict=True)), theme)
     for i, series in enumerate(found["series"]):
         series.setdefault("id", f"{chart.name} {i}")
     return {"animation": False, **found}
@@ -314,47 +297,31 @@ def _item(kind: str, series: Series, mark: Mark, **more: Any) -> Option:
     return {"type": kind, "name": series.name, "color": mark.colour, **more}
 
 
-def _at_names(chart: Chart, series: Series) -> list[int | None]:
-    """For each category the point that a series has there."""
-    place = {str(x): i for i, x in enumerate(series.x) if series.y[i] is not None}
-    return [place.get(name) for name in chart.names()]
-
-
-def _tip(series: Series, i: int) -> Option:
-    more = f"<br>{safe(series.labels[i])}" if series.labels else ""
-    return {"formatter": f"<b>{safe(series.name)}</b>, {safe(str(series.x[i]))}<br>{html(series.said(i))}{more}"}
-
-
 def _xy(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """Lines with their intervals as bands or strokes, single points, or the steps of a histogram."""
-    many = len(chart.series) > MANY and chart.kind == "lines"
     items: list[Option] = []
     for i, (series, mark) in enumerate(marked):
         x = [round(at, 5) for at in chart.across(series)]
         data = [[at, _round(y)] for at, y in zip(x, series.y, strict=True)]
         line = _item(
-            "line", series, mark, data=data, symbolSize=7,
-            symbol="none" if many or len(x) > MANY else mark.marker.echarts,
-            lineStyle={"width": 2.2 * mark.width, "opacity": 1, "type": mark.dash.echarts},
+            "line", series, mark, data=data, symbolSize=7, symbol=mark.marker.echarts,
+            lineStyle={"width": 2.2 * mark.width, "opacity": mark.opacity, "type": mark.dash.echarts},
         )  # fmt: skip
-        if many:
-            line |= {"color": theme.sources["model"], "lineStyle": line["lineStyle"] | {"width": 1, "opacity": 0.4}}
         if chart.kind == "points":
-            tips = [f"{safe(label)}<br>{safe(series.name)}" for label in series.labels or ("",) * len(x)]
             line |= {
-                "type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 8, "itemStyle": {"opacity": 0.7},
-                "selectedMode": "single",
+                "type": "scatter", "symbolSize": 8, "itemStyle": {"opacity": 0.7}, "selectedMode": "single",
                 "select": {"itemStyle": {"borderColor": theme.text, "borderWidth": 2, "opacity": 1}},
-                "data": [{"value": v, "tooltip": {"formatter": t}} for v, t in zip(data, tips, strict=True)],
+                "data": [{"value": at, "tooltip": _tip(chart.said(series, j))} for j, at in enumerate(data)],
             }  # fmt: skip
         elif chart.kind == "histogram":
             end = [round(x[-1] + (x[1] - x[0] if len(x) > 1 else 1.0), 5), data[-1][1]]
-            line |= {"step": "end", "symbol": "none", "areaStyle": {"opacity": 0.14}, "data": [*data, end]}
-        interval = [] if many else _interval(x, series, mark.colour, i)
+            line |= {"step": "end", "areaStyle": {"opacity": 0.14}, "data": [*data, end]}
+        interval = [] if mark.opacity < 1 else _interval(x, series, mark.colour, i)
         items += [*interval, line] if series.shade else [line, *interval]
     items[0]["markArea"] = _areas(chart, theme)
     items[-1]["markLine"] = _reference_lines(chart, theme)
-    found = _frame(chart, items, theme, legend=not many, tooltip="item" if many or chart.kind == "points" else "axis")
+    single = chart.kind == "points" or any(mark.opacity < 1 for _, mark in marked)
+    found = _frame(chart, items, theme, tooltip="item" if single else "axis")
     if chart.categories:
         return found | {"xAxis": _category_axis(chart, theme)}
     whole = chart.kind == "lines" and all(float(x).is_integer() for series in chart.series for x in series.x)
@@ -406,59 +373,59 @@ def _reference_lines(chart: Chart, theme: Theme) -> Option:
     return {"silent": True, "symbol": "none", "label": NOTHING, "animation": False, "data": data}
 
 
-def _stacked(chart: Chart, marked: Marked, theme: Theme) -> Option:
-    items = []
-    for series, mark in marked:
-        ink = {"color": theme.ink(mark.colour), "textBorderColor": mark.colour}
-        data = [
-            {"value": _round(y), "name": printed_share(y), "label": ink, "tooltip": _tip(series, j)}
-            for j, y in enumerate(series.y)
-        ]
-        items.append(
-            _item(
-                "bar", series, mark, stack="all", barCategoryGap="18%", data=data,
-                label=_label(fontSize=10, textBorderWidth=2),
-                itemStyle={"borderColor": theme.background, "borderWidth": 1},
-            )
-        )  # fmt: skip
-    return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme)}
-
-
-def _boxes(chart: Chart, marked: Marked, theme: Theme) -> Option:
-    """Each value as its interval with a stroke at the mean; side by side where there are several series."""
-    names, items = list(chart.names()), []
-    for series, mark in marked:
-        data: list[Option | str] = []
-        for i in _at_names(chart, series):
-            if i is None:
-                data.append("-")
-            else:
-                y = _round(series.y[i])
-                low, high = map(_round, series.ends[i] or (y, y))
-                data.append({"value": [low, low, y, high, high], "tooltip": _tip(series, i)})
-        style = {"color": faded(mark.colour, 0.18), "borderColor": mark.colour, "borderWidth": 2}
-        items.append(_item("boxplot", series, mark, boxWidth=[10, 34], itemStyle=style, data=data))
-    sizes = chart.series[0].labels or ()
-    if [str(x) for x in chart.series[0].x] == names and len(sizes) == len(names):
-        names = [f"{name}\n{size}" for name, size in zip(names, sizes, strict=True)]
-    return _frame(chart, items, theme, tooltip="item") | {"xAxis": _category_axis(chart, theme, names, 40)}
+def _bars(chart: Chart, marked: Marked, theme: Theme) -> Option:
+    """Bars with what is printed on them: upward, side by side with their intervals or stacked, or to the right."""
+    items: list[Option] = []
+    strokes: list[Option] = []
+    look: dict[str, Option] = {
+        "stacked": {"stack": "all", "barCategoryGap": "18%", "label": _label(fontSize=10, textBorderWidth=2),
+                    "itemStyle": {"borderColor": theme.background, "borderWidth": 1}},
+        "ranked": {"stack": "all", "barWidth": "66%", "silent": True, "itemStyle": {"borderRadius": 2},
+                   "label": _label(position="right", color=theme.muted)},
+        "bars": {"barGap": "8%", "barCategoryGap": "25%", "label": _label(
+            position="insideBottom", rotate=90, align="left", verticalAlign="middle", fontSize=10)},
+    }  # fmt: skip
+    for k, (series, mark) in enumerate(marked):
+        place, texts = {str(x): i for i, x in enumerate(series.x)}, printed_points(chart, series)
+        ink: Option = (
+            {} if chart.kind == "ranked" else {"color": theme.ink(mark.colour), "textBorderColor": mark.colour}
+        )
+        data: list[Option | str] = [
+            "-" if i is None or series.y[i] is None else
+            {"value": _round(series.y[i]), "name": texts[i], "label": ink, "tooltip": _tip(chart.said(series, i))}
+            for i in map(place.get, chart.names())
+        ]  # fmt: skip
+        own = {"id": series.name} if chart.kind == "ranked" else {}
+        items.append(_item("bar", series, mark, data=data, **look[chart.kind], **own))
+        if chart.kind == "bars":
+            found = _interval(chart.beside(series), series.model_copy(update={"shade": False}), theme.text, k)
+            strokes += [stroke | {"xAxisIndex": 1, "z": 3} for stroke in found]
+    frame, across = _frame(chart, [*items, *strokes], theme, tooltip="item"), _category_axis(chart, theme)
+    if chart.kind == "ranked":
+        return frame | {
+            "grid": {"left": 4, "right": 48, "top": 26, "bottom": 4, "containLabel": True},
+            "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
+            "yAxis": _rows([shown(name, 20) for name in chart.names()], theme),
+        }
+    return frame | {"xAxis": [across, _hidden_axis(-0.5, len(chart.names()) - 0.5)] if strokes else across}
 
 
 def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
     low, high = chart.span()
     data = []
     for row, series in enumerate(chart.series):
-        for column, y in enumerate(series.y):
+        for column, (y, text) in enumerate(zip(series.y, printed_points(chart, series), strict=True)):
             fill = theme.background if y is None else theme.colour(y, low, high)
             data.append(
                 {
-                    "value": [column, row, "-" if y is None else round(y, 5)], "name": "–" if y is None else f"{y:.2f}",
-                    "itemStyle": {"color": fill}, "label": {"color": theme.ink(fill)}, "tooltip": _tip(series, column),
+                    "value": [column, row, "-" if y is None else round(y, 5)], "name": text,
+                    "itemStyle": {"color": fill}, "label": {"color": theme.ink(fill)},
+                    "tooltip": _tip(chart.said(series, column)),
                 }
             )  # fmt: skip
     item = {"type": "heatmap", "data": data, "label": _label(fontSize=11)}
     rows = [shown(series.name, 30) for series in chart.series]
-    return _frame(chart, [item], theme, legend=False, tooltip="item") | {
+    return _frame(chart, [item], theme, tooltip="item") | {
         "xAxis": _category_axis(chart, theme),
         "yAxis": {"type": "category", "data": rows, "inverse": True, "axisTick": NOTHING, "axisLine": NOTHING},
         # Cells carry their own colours; a heatmap cannot be drawn without a visual map.
@@ -466,58 +433,33 @@ def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
     }
 
 
-def _ranked(chart: Chart, marked: Marked, theme: Theme) -> Option:
-    """Bars to the right, each with its number."""
-    items = []
-    for series, mark in marked:
-        style = {"color": mark.colour, "borderRadius": 2}
-        labels = series.labels or [f"{y:.3f}" for y in series.y]
-        data = [
-            "-" if i is None else {"value": _round(series.y[i]), "name": labels[i], "itemStyle": style}
-            for i in _at_names(chart, series)
-        ]
-        items.append(
-            _item(
-                "bar", series, mark, id=series.name, stack="all", barWidth="66%", silent=True, data=data,
-                label=_label(position="right", color=theme.muted),
-            )
-        )  # fmt: skip
-    return _frame(chart, items, theme) | {
-        "grid": {"left": 4, "right": 48, "top": 26, "bottom": 4, "containLabel": True},
-        "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
-        "yAxis": _rows([shown(name, 20) for name in chart.names()], theme),
-    }
-
-
 def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
     """A row a category: every case faint, the value with its interval, and what is printed behind it."""
-    place = {name: i for i, name in enumerate(chart.names())}
-    low, high = chart.y_range or (0.0, 1.0)
+    names, (low, high) = chart.names(), chart.y_range or (0.0, 1.0)
     items: list[Option] = []
     behind: list[Option] = []
+    beside: Option = {"yAxisIndex": 1}  # numbers, so that series of one row can stand side by side
     for series, mark in marked:
         data: list[Option] = []
         strokes: list[list[Option]] = []
-        for i, (name, y) in enumerate(zip(series.x, series.y, strict=True)):
+        texts = printed_points(chart, series)
+        for i, (row, y) in enumerate(zip(chart.beside(series), series.y, strict=True)):
             if y is None:
                 continue
-            row, tip = place[str(name)], f"<b>{safe(str(name))}</b><br>{html(chart.y_label)}: {html(series.said(i))}"
-            if series.labels:
-                tip += f"<br>{html(series.labels[i])}"
-                behind.append({"value": [high, row], "name": series.labels[i]})
-            data.append({"value": [round(y, 4), row], "tooltip": {"formatter": tip}})
+            if texts[i]:
+                behind.append({"value": [high, row], "name": texts[i]})
+            data.append({"value": [round(y, 4), row], "tooltip": _tip(chart.said(series, i))})
             if series.ends[i]:
                 strokes.append([{"coord": [round(min(max(e, low), high), 4), row]} for e in series.ends[i] or ()])
         line = {
             "silent": True, "symbol": ["rect", "rect"], "symbolSize": [1.5, 9], "label": NOTHING, "animation": False,
             "lineStyle": {"type": "solid", "width": 1.6, "color": mark.colour}, "data": strokes,
         }  # fmt: skip
-        style = {"color": mark.colour, "opacity": 0.5 if series.faint else 1}
-        item = {"type": "scatter", "symbol": mark.marker.echarts, "symbolSize": 13, "z": 4, "itemStyle": style}
         case = {"silent": True, "symbolSize": 8, "z": 2, "tooltip": NOTHING} if series.faint else {}
-        items.append(item | {"data": data, "markLine": line} | case)
+        item = _item("scatter", series, mark, symbol=mark.marker.echarts, symbolSize=13, z=4, data=data, markLine=line)
+        items.append(item | beside | case | {"itemStyle": {"opacity": 0.5 if series.faint else 1}})
     label = _label(position="right", distance=16, fontSize=12, color=theme.text)
-    items.append({**UNSEEN, "data": behind, "label": label})
+    items.append({**UNSEEN, **beside, "data": behind, "label": label})
     titles = [
         {
             "text": shown(line.label, 18), "top": 0, **({"left": "34%"} if line.at <= low else {"right": 78}),
@@ -525,11 +467,12 @@ def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
         }
         for line in chart.references
     ]  # fmt: skip
-    rows = _rows([{"value": name} for name in unique(shown(name, 40) for name in place)], theme)
+    rows = _rows([{"value": name} for name in unique(shown(name, 40) for name in names)], theme)
     rows["axisLabel"] |= {"interval": 0, "margin": 14}
-    return {
+    frame = _frame(chart, items, theme, tooltip="item")
+    return frame | {
         "grid": [{"left": 4, "right": 78, "top": 42, "bottom": 8, "containLabel": True}],
-        "tooltip": _TIP, "title": titles, "yAxis": rows, "series": items,
+        "tooltip": _TIP, "title": titles, "yAxis": [rows, _hidden_axis(-0.5, len(names) - 0.5) | {"inverse": True}],
         "xAxis": {
             "type": "value", "min": low, "max": high, "position": "top", "interval": (high - low) / 2,
             "axisLabel": {"color": theme.muted, "fontSize": 11}, "axisLine": NOTHING, "axisTick": NOTHING,
@@ -543,13 +486,13 @@ def _tree(chart: Chart, marked: Marked, theme: Theme) -> Option:
     place = chart.tree()
     data: list[Option] = []
     for number, (series, mark) in enumerate(marked):
-        for found, label in zip(series.y, series.labels or (), strict=True):
-            name, value = label.split(" ")[0], found or 0.0
-            tip = f"<b>{safe(label)}</b><br>{safe(series.name)}<br>value {value:.3f}"
+        for i, label in enumerate(printed_points(chart, series)):
+            name, value = label.split(" ")[0], series.y[i] or 0.0
             data.append(
                 {
                     "id": name, "name": shown(label, 30), "value": list(place[name]), "category": number,
-                    "symbolSize": 12 + 26 * value**0.5, "tooltip": {"formatter": tip},
+                    "symbolSize": 12 + 26 * value**0.5, "symbol": mark.marker.echarts,
+                    "tooltip": _tip(chart.said(series, i)),
                     "itemStyle": {"color": mark.colour, "borderColor": theme.outline, "borderWidth": 1},
                 }
             )  # fmt: skip
@@ -562,7 +505,6 @@ def _tree(chart: Chart, marked: Marked, theme: Theme) -> Option:
         "lineStyle": {"color": theme.edge}, "emphasis": {"focus": "adjacency"},
     }  # fmt: skip
     frame = _frame(chart, [item], theme, tooltip="item")
-    frame["legend"] |= {"data": [series.name for series, _ in marked], "show": True}
     columns, rows = zip(*place.values(), strict=True)
     bare = {"axisLine": NOTHING, "axisTick": NOTHING, "axisLabel": NOTHING, "interval": 1, "nameGap": 8}
     half = max(rows) + 0.5
@@ -580,19 +522,25 @@ def shown(name: str, most: int) -> str:
     return short if short.isascii() else f"\u2068{short}\u2069"
 
 
-def safe(name: str) -> str:
+def safe(text: str, most: int = 60) -> str:
     """A name inside tooltip HTML, as it is; braces too, which ECharts would take for a template."""
-    escaped = html(display_name(name, 60)).replace("{", "&#123;").replace("}", "&#125;")
+    escaped = html(display_name(text, most)).replace("{", "&#123;").replace("}", "&#125;")
     return f"<bdi>{escaped}</bdi>"
+
+
+def _tip(lines: Sequence[str]) -> Option:
+    """What hovering says, the first line bold."""
+    first, *rest = lines
+    return {"formatter": "<br>".join([f"<b>{safe(first)}</b>", *(safe(line, 200) for line in rest if line)])}
 
 
 def lit(on: bool, theme: Theme) -> Option:
     return {"color": theme.text, "fontWeight": "bold"} if on else {"color": theme.muted, "fontWeight": "normal"}
 
 
-def _frame(chart: Chart, series: list[Option], theme: Theme, *, legend: bool = True, tooltip: str = "axis") -> Option:
+def _frame(chart: Chart, series: list[Option], theme: Theme, *, tooltip: str = "axis") -> Option:
     """Everything but the horizontal axis."""
-    legend = legend and len(chart.series) > 1
+    named = [one.name for one, label in zip(chart.series, legend(chart), strict=True) if label]
     few = len(chart.series) <= 5
     y: Option = {"scale": chart.kind != "bars"}  # whoever compares differences must see where zero is
     if chart.y_range is not None:
@@ -600,12 +548,11 @@ def _frame(chart: Chart, series: list[Option], theme: Theme, *, legend: bool = T
     return {
         "grid": {
             "left": 36, "right": 22,
-            "top": (48 if few and len(chart.series) > 2 else 36) if legend else 22, "bottom": 26,
+            "top": (48 if few and len(named) > 2 else 36) if named else 22, "bottom": 26,
             "containLabel": True,
         },
         "legend": {
-            "show": legend, "type": "plain" if few else "scroll",
-            "data": [item["name"] for item in series if "name" in item], "top": 0, "left": 0,
+            "show": bool(named), "type": "plain" if few else "scroll", "data": named, "top": 0, "left": 0,
             "itemWidth": 18, "itemHeight": 9, "textStyle": {"fontSize": 11, "color": theme.text},
         },
         "tooltip": {
@@ -638,12 +585,11 @@ def _value_axis(name: str, theme: Theme, span: tuple[float, float] | None = None
     return {"type": "value", "splitLine": NOTHING, **_named(name, theme, 26), **ends}
 
 
-def _category_axis(chart: Chart, theme: Theme, names: Sequence[str] | None = None, gap: int = 26) -> Option:
-    shown_names = names or chart.names()
-    at = chart.cursor()
+def _category_axis(chart: Chart, theme: Theme) -> Option:
+    shown_names, at = chart.names(), chart.cursor()
     data = [{"value": name, "textStyle": lit(i == at, theme)} for i, name in enumerate(shown_names)]
     return {
-        "type": "category", **_named(chart.x_label, theme, gap),
+        "type": "category", **_named(chart.x_label, theme, 26),
         "data": list(shown_names) if at is None else data, "splitLine": NOTHING, "axisTick": NOTHING,
         "axisLabel": {"interval": 0 if len(shown_names) <= 12 else "auto", "lineHeight": 14},
     }  # fmt: skip

@@ -8,14 +8,13 @@ controls by marker and dash, never by colour alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 from model.errors import InputError
 from model.stats import short_number
-from probing.draw.values import Edge, HeatCell, HeatRow, Node, Reference, Role, Scale, Series
+from probing.draw.values import Chart, Edge, HeatCell, HeatRow, Node, Reference, Role, Scale, Series
 
 ThemeName = Literal["light", "dark"]
 Stops = tuple[tuple[float, str], ...]
@@ -112,6 +111,8 @@ PRINT_FROM = 0.05
 """Values nearer to zero than this share of the scale are not printed."""
 PRINT_STACK_FROM = 0.06
 """Smaller parts of a stack are not printed."""
+STACK_SHIFT = 0.3
+"""How far off the middle of a stack its interval stands, to the left, and its controls, to the right."""
 MANY = 12
 """More lines than this are drawn thin and without a legend; more points than this without markers."""
 
@@ -131,9 +132,32 @@ def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
     return printed(cell.found.value, unit if row.role == "marker" else scale)
 
 
-def printed_share(share: float | None) -> str:
-    """What is written on a part of a stack, in percent."""
-    return "" if share is None or share < PRINT_STACK_FROM else f"{100 * share:.0f}"
+def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
+    """What is written at each point of a series: percent in a stack, two decimals in a grid, three in a ranked list."""
+    if chart.kind == "stacked":
+        return tuple("" if y is None or y < PRINT_STACK_FROM else f"{100 * y:.0f}" for y in series.y)
+    if chart.kind == "heatmap":
+        return tuple("–" if y is None else f"{y:.2f}" for y in series.y)
+    if chart.kind == "ranked":
+        return series.labels or tuple("" if y is None else f"{y:.3f}" for y in series.y)
+    return series.labels or ("",) * len(series.y)
+
+
+def legend(chart: Chart) -> list[str]:
+    """The entry of each series in the legend, with the cases behind it; "" for those without one.
+
+    Nothing is named where there is one series, or a row for each; nor the broken twin of a tinted line, which the title
+    explains, nor the single cases of a strip.
+    """
+    rows = chart.kind == "heatmap" or (chart.kind == "strip" and chart.abreast == 1)
+    if rows or not 1 < len(chart.series) <= MANY:
+        return [""] * len(chart.series)
+    found = []
+    for one in chart.series:
+        hidden = (one.control and one.tint is not None) or (one.faint and chart.kind == "strip")
+        n = max((n for n in one.n or () if n), default=0)
+        found.append("" if hidden else f"{one.name} (n = {n:,})" if n else one.name)
+    return found
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------
@@ -336,16 +360,19 @@ class Mark:
     colour: str
     dash: Dash
     marker: Marker
-    width: float
+    width: float = 1.0
     """Of its line, beside an ordinary one."""
+    opacity: float = 1.0
 
 
-def marks_of(series: Sequence[Series], theme: Theme) -> list[Mark]:
+def marks_of(chart: Chart, theme: Theme) -> list[Mark]:
     """One rule for all charts: known sources and groups look the same everywhere, controls are grey and broken."""
+    if chart.kind == "lines" and len(chart.series) > MANY:
+        return [Mark(theme.sources["model"], DASHES["solid"], NO_MARKER, 0.5, 0.35)] * len(chart.series)
     found: list[Mark] = []
     own = controls = 0
     cycle = list(MARKERS.values())
-    for one in series:
+    for one in chart.series:
         words = one.name.split(" (")[0].split(",")
         last = words[-1].split(" ")[-1]
         key = one.source or one.group or (words[0] if not one.control else last if last in theme.sources else "")
@@ -360,6 +387,8 @@ def marks_of(series: Sequence[Series], theme: Theme) -> list[Mark]:
         if one.tint is not None:
             colour = theme.colour(one.tint, 0, 1)
         shown = cycle[(own - 1) % len(cycle)] if marker is None else MARKERS.get(marker, NO_MARKER)
+        if chart.kind == "histogram" or (chart.kind == "lines" and len(one.x) > MANY):
+            shown = NO_MARKER
         found.append(Mark(theme.away if one.faint else colour, DASHES[dash], shown, 0.6 if one.faint else 1.0))
     return found
 

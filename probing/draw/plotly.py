@@ -17,19 +17,20 @@ from probing.draw import html as pages
 from probing.draw.marks import (
     FONT,
     LIGHT,
-    MANY,
     MARKERS,
     SHAPE,
     SOURCE,
+    STACK_SHIFT,
     Mark,
     Theme,
     faded,
+    legend,
     marks_of,
     printed,
     printed_cell,
-    printed_share,
+    printed_points,
 )
-from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Node, Role, Series, each
+from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Role, Series, each
 
 NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
@@ -74,12 +75,10 @@ def page(value: Figure, *, theme: Theme = LIGHT, more: str = "") -> str:
     )
 
 
-def hover(node: Node) -> str:
-    """All that is known of a node at a state, as Plotly's hover text."""
-    n = "1 draw" if node.found.n == 1 else f"n = {node.found.n} draws"
-    at = "" if node.distance is None else f"<br>distance {node.distance}"
-    values = "".join(f"<br>{escape(what)}: {escape(text)}, {n}" for what, text in node.tip)
-    return f"<b>{escape(node.name)}</b><br>{node.meaning}{at}{values}"
+def hover(lines: Sequence[str]) -> str:
+    """What hovering says, the first line bold."""
+    first, *rest = (escape(line) for line in lines if line)
+    return "<br>".join([f"<b>{first}</b>", *rest])
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ def _nodes(value: Graph, theme: Theme) -> list[go.Scatter]:
             },
             text=texts, textposition="middle center", textfont={"size": 11},
             customdata=[[node.id, value.state] for node in nodes],
-            hovertext=[hover(node) for node in nodes], hovertemplate="%{hovertext}<extra></extra>",
+            hovertext=[hover(value.said(node)) for node in nodes], hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False, name="nodes",
         )
     ]  # fmt: skip
@@ -255,8 +254,8 @@ def _slider(values: Sequence[Graph], theme: Theme) -> dict[str, Any]:
 
 def _heatmap(value: Heatmap, theme: Theme) -> go.Figure:
     """Nodes down, thoughts across, the true frontier outlined; below, where each state's probability is."""
-    columns, rows, scale = value.columns, value.rows, value.scale
-    stacked = bool(columns[0].parts)
+    columns, rows, scale, stack = value.columns, value.rows, value.scale, value.stack()
+    stacked = stack is not None
     above, below = 60 + 21 * len(rows), 170 if stacked else 0
     figure = make_subplots(
         2 if stacked else 1, 1, shared_xaxes=True, vertical_spacing=0.04,
@@ -286,8 +285,8 @@ def _heatmap(value: Heatmap, theme: Theme) -> go.Figure:
             line = {"color": theme.muted, "width": 1}
             shapes.append({"type": "line", "x0": -0.5, "x1": len(columns) - 0.5, "y0": start - 0.5, "y1": start - 0.5,
                            "line": line, "xref": "x", "yref": "y"})  # fmt: skip
-    if stacked:
-        _stacks(figure, value, theme)
+    if stack is not None:
+        _stack(figure, value, stack, theme)
     _style(figure, theme, "", above + below + 110)
     figure.update_layout(shapes=shapes, barmode="stack", bargap=0.2, hovermode="closest", margin={"t": 70})
     figure.update_layout(legend={"y": 0, "yanchor": "bottom", "traceorder": "normal"})
@@ -320,49 +319,28 @@ def _cells(
         y=list(rows), xgap=1, ygap=1, zmin=low, zmax=high, showscale=show,
         customdata=[[[value.rows[i].id, column.state] for column in value.columns] for i in rows],
         colorscale=[list(stop) for stop in colours],
-        text=[
-            [f"<b>{escape(value.rows[i].name)}</b>, thought {c.label}<br>{escape(cell.tip)}" for c, cell in
-             zip(value.columns, line, strict=True)]
-            for i, line in zip(rows, cells, strict=True)
-        ],
-        hovertemplate="%{text}<br>state h%{customdata[1]}, n = " + str(value.n) + "<extra></extra>",
+        text=[[hover(value.said(i, j)) for j in range(len(value.columns))] for i in rows],
+        hovertemplate="%{text}<extra></extra>",
         colorbar=bar | {"outlinewidth": 0.5, "outlinecolor": theme.outline},
     )  # fmt: skip
 
 
-def _stacks(figure: go.Figure, value: Heatmap, theme: Theme) -> None:
+def _stack(figure: go.Figure, value: Heatmap, stack: Chart, theme: Theme) -> None:
     """Where the probability of each state is, the frontier first, with its interval and its controls."""
-    columns = value.columns
-    for k, (part, _) in enumerate(columns[0].parts):
-        shares = [column.parts[k][1] for column in columns]
-        fill = theme.parts[part]
-        figure.add_trace(
-            go.Bar(
-                x=list(range(len(columns))), y=shares, name=part, marker={"color": fill, "line": {"width": 0}},
-                text=[printed_share(share) for share in shares], textposition="inside", insidetextanchor="middle",
-                textangle=0, textfont={"color": theme.ink(fill), "size": 11},
-                customdata=[_controls(c.frontier) if part == "frontier" else "" for c in columns],
-                hovertemplate=f"{part}: %{{y:.3f}}%{{customdata}}<extra></extra>",
-            ), 2, 1,
-        )  # fmt: skip
-    for source in dict.fromkeys(source for column in columns for source, _ in column.frontier):
-        places = [j for j, c in enumerate(columns) if source in dict(c.frontier)]
-        found = Series.of(source, places, [dict(columns[j].frontier)[source] for j in places])
-        own = source == "model"
-        marker = {"symbol": MARKERS[SOURCE[source][0]].plotly, "size": 0.1 if own else 8, "color": theme.background}
+    for series, mark in zip(stack.series, marks_of(stack, theme), strict=True):
+        figure.add_traces(_bar(stack, series, mark, theme), 2, 1)
+    for found in value.on_frontier():
+        own = found.source == "model"
+        shift = -STACK_SHIFT if own else STACK_SHIFT
+        marker = {"symbol": MARKERS[SOURCE[found.source][0]].plotly, "size": 0.1 if own else 8}
         figure.add_trace(
             go.Scatter(
-                x=places, y=list(found.y), mode="markers", showlegend=not own,
-                name=f"frontier, {source}", marker=marker | {"line": {"color": theme.text, "width": 1.3}},
-                error_y=_errors(found, color=theme.text) if own else None,
-                hoverinfo="skip" if own else None,
-                hovertemplate=None if own else f"frontier share, {source}: %{{y:.3f}}<extra></extra>",
+                x=[at + shift for at in stack.across(found)], y=list(found.y), mode="markers", name=found.name,
+                marker=marker | {"color": theme.background, "line": {"color": theme.text, "width": 1.3}},
+                error_y=_errors(found, color=theme.text) if own else None, showlegend=not own,
+                hovertext=_said(stack, found), hoverinfo="text",
             ), 2, 1,
         )  # fmt: skip
-
-
-def _controls(frontier: tuple[tuple[str, Any], ...]) -> str:
-    return "".join(f"<br>{source}: {found.text(bounds=(0, 1))}, n = {found.n}" for source, found in frontier)
 
 
 def _tick(row: HeatRow) -> str:
@@ -382,9 +360,9 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
     named: set[str] = set()
     for i, chart in enumerate(charts):
         where = {"row": i // across + 1, "col": i % across + 1}
-        for series, mark in zip(chart.series, marks_of(chart.series, theme), strict=True):
+        for series, mark, label in zip(chart.series, marks_of(chart, theme), legend(chart), strict=True):
             for trace in _TRACES.get(chart.kind, _line)(chart, series, mark, theme):
-                shown = trace.showlegend is not False and series.name not in named
+                shown = trace.name is not None and bool(label) and series.name not in named
                 if shown:
                     named.add(series.name)
                 trace.update(legendgroup=series.name, showlegend=shown)
@@ -395,8 +373,8 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
     _style(
         figure, theme, title, down * (380 if not (charts[0].flat or charts[0].kind == "heatmap") else 150 + 26 * rows)
     )
-    legend = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
-    figure.update_layout(barmode="stack", legend=legend, margin={"t": 50, "b": 20}, hovermode="closest")
+    below = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
+    figure.update_layout(barmode="stack", legend=below, margin={"t": 50, "b": 20}, hovermode="closest")
     return figure
 
 
@@ -440,13 +418,7 @@ def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) 
 
 def _said(chart: Chart, series: Series) -> list[str]:
     """The hover of each point."""
-    found = []
-    for i, x in enumerate(series.x):
-        label = f"<br>{escape(series.labels[i])}" if series.labels else ""
-        found.append(
-            f"<b>{escape(series.name)}</b>, {escape(chart.x_label)} {escape(str(x))}<br>{series.said(i)}{label}"
-        )
-    return found
+    return [hover(chart.said(series, i)) for i in range(len(series.x))]
 
 
 def _errors(series: Series, **more: Any) -> Any:
@@ -464,58 +436,55 @@ def _errors(series: Series, **more: Any) -> Any:
 
 def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
     """A line with its interval as a band or as strokes; stepped for a histogram, points alone for points."""
-    x, many = chart.across(series), len(chart.series) > MANY
-    traces = []
+    x, traces = chart.across(series), []
     ends = [(at, *pair) for at, pair in zip(x, series.ends, strict=True) if pair is not None]
-    if series.shade and series.low is not None and not many:
+    if series.shade and ends and mark.opacity == 1:
         traces.append(
             go.Scatter(
                 x=[a for a, *_ in ends] + [a for a, *_ in reversed(ends)],
                 y=[c for *_, c in ends] + [b for _, b, _ in reversed(ends)],
                 fill="toself", fillcolor=faded(mark.colour, 0.18), line={"width": 0}, hoverinfo="skip",
-                showlegend=False,
             )
         )  # fmt: skip
-    shown = mark.marker.static and len(x) <= MANY and not many
+    shown = "lines+markers" if mark.marker.static else "lines"
+    line: dict[str, Any] = {"color": mark.colour, "dash": mark.dash.plotly, "width": 2 * mark.width}
+    stepped = {"shape": "hv"} if chart.kind == "histogram" else {}
     traces.append(
         go.Scatter(
             x=x, y=list(series.y), name=escape(series.name), hovertext=_said(chart, series), hoverinfo="text",
-            mode="markers" if chart.kind == "points" else "lines+markers" if shown else "lines",
-            error_y=None if series.shade else _errors(series),
-            line={"color": mark.colour, "dash": mark.dash.plotly, "width": 2 * mark.width,
-                  "shape": "hv" if chart.kind == "histogram" else "linear"},
-            marker={"symbol": mark.marker.plotly, "size": 8, "color": mark.colour},
-            opacity=0.4 if many else 1, showlegend=not many,
+            mode="markers" if chart.kind == "points" else shown, error_y=None if series.shade else _errors(series),
+            line=line | stepped, marker={"symbol": mark.marker.plotly, "size": 8, "color": mark.colour},
+            opacity=mark.opacity,
         )
     )  # fmt: skip
     return traces
 
 
 def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]:
-    stacked = chart.kind == "stacked"
-    text = [printed_share(y) for y in series.y] if stacked else list(series.labels or [""] * len(series.y))
     bar: dict[str, Any] = {"name": escape(series.name), "marker": {"color": mark.colour}, "textangle": 0}
-    bar |= {"text": [escape(one) for one in text], "hovertext": _said(chart, series), "hoverinfo": "text"}
+    bar |= {
+        "text": list(map(escape, printed_points(chart, series))),
+        "hovertext": _said(chart, series),
+        "hoverinfo": "text",
+    }
     if chart.kind == "ranked":
         return [go.Bar(y=chart.across(series), x=list(series.y), orientation="h", textposition="outside", **bar)]
-    if stacked:
+    if chart.kind == "stacked":
         bar |= {"textposition": "inside", "insidetextanchor": "middle", "textfont": {"color": theme.ink(mark.colour)}}
         return [go.Bar(x=chart.across(series), y=list(series.y), **bar)]
-    n, i = len(chart.series), chart.series.index(series)
-    x = [at + (i - (n - 1) / 2) * 0.8 / n for at in chart.across(series)]
-    errors = _errors(series, color=theme.text)
-    return [go.Bar(x=x, y=list(series.y), width=0.74 / n, error_y=errors, **bar)]
+    errors, width = _errors(series, color=theme.text), 0.69 / chart.abreast
+    return [go.Bar(x=chart.beside(series), y=list(series.y), width=width, error_y=errors, **bar)]
 
 
 def _row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:
     return [
         go.Scatter(
             x=list(series.y), y=chart.beside(series), name=escape(series.name),
-            mode="markers+text" if series.labels else "markers", text=list(series.labels or ()),
+            mode="markers+text" if series.labels else "markers", text=list(map(escape, series.labels or ())),
             textposition="middle right", hovertext=_said(chart, series), hoverinfo="text",
             error_x=None if series.faint else _errors(series),
             marker={"symbol": mark.marker.plotly, "size": 6 if series.faint else 10, "color": mark.colour},
-            opacity=0.5 if series.faint else 1, showlegend=not series.faint and chart.abreast > 1,
+            opacity=0.5 if series.faint else 1,
         )
     ]  # fmt: skip
 
@@ -526,8 +495,8 @@ def _grid_row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go
         go.Heatmap(
             z=[list(series.y)], x=chart.across(series), y=[chart.series.index(series)], zmin=low, zmax=high,
             colorscale=[list(stop) for stop in theme.stops(low, high)], showscale=False, xgap=1, ygap=1,
-            text=[["–" if y is None else f"{y:.2f}" for y in series.y]], texttemplate="%{text}",
-            hovertext=[_said(chart, series)], hoverinfo="text", showlegend=False,
+            text=[list(printed_points(chart, series))], texttemplate="%{text}",
+            hovertext=[_said(chart, series)], hoverinfo="text",
         )
     ]  # fmt: skip
 
@@ -541,7 +510,7 @@ def _tree_nodes(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[
         line = {"color": theme.edge, "width": 1}
         x_all = [x for (a, _), (b, _) in ends for x in (a, b, None)]
         y_all = [y for (_, a), (_, b) in ends for y in (a, b, None)]
-        traces.append(go.Scatter(x=x_all, y=y_all, mode="lines", line=line, hoverinfo="skip", showlegend=False))
+        traces.append(go.Scatter(x=x_all, y=y_all, mode="lines", line=line, hoverinfo="skip"))
     spots = [place[label.split(" ")[0]] for label in series.labels or ()]
     size = [12 + 26 * (y or 0.0) ** 0.5 for y in series.y]
     traces.append(

@@ -8,6 +8,7 @@ state that answers.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -17,7 +18,7 @@ from probing.draw.layout import Point
 
 Role = Literal["root", "target", "other candidate", "node"]
 Lines = tuple[tuple[str, str], ...]
-"""What hovering says: (what, text), one a line."""
+"""Numbers that hovering says: (what, text), one a line."""
 LABEL_LENGTH = 20
 
 
@@ -125,6 +126,13 @@ class Graph(Value):
     divider_label: str
     words: Words
 
+    def said(self, node: Node) -> tuple[str, ...]:
+        """What hovering over a node says, its name first."""
+        distance = "none" if node.distance is None else node.distance
+        n = "1 draw" if node.found.n == 1 else f"n = {node.found.n} draws"
+        numbers = (f"{what}: {text}, {n}" for what, text in node.tip)
+        return (node.name, node.meaning, f"distance from the root: {distance}", *numbers, self.heading)
+
 
 class HeatRow(Value):
     """A node, or the answer marker, which is last."""
@@ -186,6 +194,37 @@ class Heatmap(Value):
     words: Words
     cursor: int | None = None
     """The state looked at."""
+
+    def said(self, row: int, column: int) -> tuple[str, ...]:
+        """What hovering over a cell says, the node's name first."""
+        about = self.columns[column]
+        state = f"thought {about.thought}" if about.thought else "the answer state"
+        return self.rows[row].name, f"{state} (state h{about.state})", self.cells[row][column].tip, f"n = {self.n}"
+
+    def stack(self) -> Chart | None:
+        """Where the probability of each state is, in the columns of the heatmap; None where it is not known."""
+        if not self.columns[0].parts:
+            return None
+        labels = tuple(column.label for column in self.columns)
+        shares = [dict(column.parts) for column in self.columns]
+        return Chart(
+            name="parts", title="where the probability is", kind="stacked", x_label="thought", y_label="probability",
+            y_range=(0, 1), categories=labels,
+            series=tuple(
+                Series(name=part, x=labels, y=tuple(share[part] for share in shares), group=part) for part in shares[0]
+            ),
+        )  # fmt: skip
+
+    def on_frontier(self) -> tuple[Series, ...]:
+        """Probability on the true frontier: the model's with its interval, and each control's."""
+        known = [dict(column.frontier) for column in self.columns]
+        x = [column.label for column in self.columns]
+        sources = dict.fromkeys(source for found in known for source in found)
+        return tuple(
+            Series.of("frontier, 95 % interval" if source == "model" else f"frontier, {source}", x,
+                      [found.get(source) for found in known], source=source)
+            for source in sources
+        )  # fmt: skip
 
 
 class Series(Value):
@@ -296,8 +335,7 @@ class Chart(Value):
     @property
     def abreast(self) -> int:
         """How many series, faint ones aside, share one category at most."""
-        strong = [one for one in self.series if not one.faint]
-        return max((sum(name in one.x for one in strong) for name in self.names()), default=1)
+        return max(Counter(str(x) for one in self.series if not one.faint for x in one.x).values(), default=1)
 
     def beside(self, series: Series) -> list[float]:
         """``across``, with the series of one category side by side; faint ones stay in the middle."""
@@ -334,6 +372,11 @@ class Chart(Value):
 
     def cursor(self) -> float | None:
         return next((line.at for line in self.references if line.kind == "cursor"), None)
+
+    def said(self, series: Series, i: int) -> tuple[str, ...]:
+        """What hovering over a point says, the series' name first."""
+        label = (series.labels[i],) if series.labels else ()
+        return series.name, f"{self.x_label} {series.x[i]}", series.said(i), *label
 
     def problem(self, series: int, index: int) -> int | None:
         """The number of the problem that a point stands for, where points are problems."""
