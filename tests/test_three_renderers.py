@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import html
 import re
+from collections import Counter
 from colorsys import rgb_to_hls
 from xml.etree import ElementTree
 
 import pytest
 
+from app.compute import example
 from model import checkpoint
 from model.problems.prosqa import ProsQAProblem
-from probing.draw import echarts, of_report, plotly, static
-from probing.draw.marks import COLOURS, DARK, DASHES, GREYS, GROUPS, LIGHT, MARKERS, SHAPE, SOURCE, printed
-from probing.draw.values import Graph, Heatmap
+from model.training.folder import RunFolder, read_run_folder
+from probing.draw import echarts, of_intervention, of_report, of_training, plotly, static
+from probing.draw.marks import (
+    COLOURS,
+    DARK,
+    DASHES,
+    GREYS,
+    GROUPS,
+    LIGHT,
+    MARKERS,
+    NO_MARKER,
+    SHAPE,
+    SOURCE,
+    legend,
+    marks_of,
+    printed,
+    printed_cell,
+    printed_points,
+)
+from probing.draw.values import Chart, Graph, Heatmap, Reference, Scale, Series
+from probing.edit import directions
+from probing.edit.one_problem import Intervention, intervene
+from probing.edit.spec import EditPlan
 from probing.read.probe import probe
 from probing.read.report import ProbeReport
+from tests.run_folders import plant, record
 
 SVG = "{http://www.w3.org/2000/svg}"
 EDGES = [
@@ -28,6 +52,17 @@ NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+)$")
 @pytest.fixture(scope="module")
 def report(trained) -> ProbeReport:
     return probe(trained, PROBLEM, n_draws=5, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+
+
+@pytest.fixture(scope="module")
+def swapped(trained) -> Intervention:
+    fitted = directions.load(checkpoint.DEFAULT_CHECKPOINT / directions.FILE_NAME)
+    return intervene(trained, example(), EditPlan.parse("swap:t=2,strength=1.5"), directions=fitted, n_draws=2)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    return read_run_folder(plant(tmp_path_factory.mktemp("run"), ended=True))
 
 
 def svg_of(value) -> ElementTree.Element:
@@ -60,31 +95,53 @@ def same_shape(found: list[tuple[float, float]] | None, expected: tuple[tuple[fl
     return unit(found) == unit(expected)
 
 
-@pytest.mark.parametrize("value", ["probability", "logit"])
-def test_the_graph_has_one_face(report, value) -> None:
-    graph = of_report.graph(report, 1, value=value)
-    page = echarts.option(graph, LIGHT)["series"][0]["data"]
-    trace = plotly.figure(graph).data[plotly.NODE_TRACE]
+def same_graph(graph: Graph) -> None:
+    page = echarts.option(graph, LIGHT)["series"]
+    drawn = plotly.figure(graph)
+    trace = drawn.data[plotly.NODE_TRACE]
     file = svg_of(graph)
     for node in graph.nodes:
         shape, text = SHAPE[node.role], printed(node.value, graph.scale)
-        assert page[node.id]["symbol"] == shape.echarts
+        item = page[0]["data"][node.id]
+        assert item["symbol"] == shape.echarts
         assert trace.marker.symbol[node.id] == shape.plotly
-        assert same_shape(corners(file, f"node-1-{node.id}"), shape.corners)
-        assert page[node.id]["name"] == text
+        assert same_shape(corners(file, f"node-{graph.state}-{node.id}"), shape.corners)
+        assert item["name"] == text
         assert re.sub(r"<[^>]*>", "", trace.text[node.id]).strip() == text
         fill = LIGHT.colour(node.value, graph.scale.low, graph.scale.high)
-        assert page[node.id]["itemStyle"]["color"] == trace.marker.color[node.id] == fill
+        assert item["itemStyle"]["color"] == trace.marker.color[node.id] == fill
         outline = LIGHT.frontier if node.frontier else LIGHT.outline_of(node)
-        assert page[node.id]["itemStyle"]["borderColor"] == trace.marker.line.color[node.id] == outline
+        assert item["itemStyle"]["borderColor"] == trace.marker.line.color[node.id] == outline
         # What stands left and low on the page does so in the other two.
-        assert page[node.id]["value"] == [trace.x[node.id], trace.y[node.id]] == [node.x, node.y]
+        assert item["value"] == [trace.x[node.id], trace.y[node.id]] == [node.x, node.y]
+        # Hovering says the same.
+        assert plain(item["tooltip"]["formatter"]) == plain(trace.hovertext[node.id]) == list(graph.said(node))
     numbers = [printed(node.value, graph.scale) for node in graph.nodes]
-    legend = {"0", "1", *(f"{end:.2g}" for end in (graph.scale.low, graph.scale.high)), *(d for _, d in graph.columns)}
+    ends = (graph.scale.low, graph.scale.high)
+    around = {"0", "1", *(f"{end:.2g}" for end in ends), *(d for _, d in graph.columns)}
     shown = [text for text in texts(file) if NUMBER.match(text)]
-    assert sorted(set(shown) - legend) == sorted({number for number in numbers if number} - legend)
-    names = {text: number for number, text in enumerate(texts(file))}
-    assert {node.label for node in graph.nodes} <= set(names)
+    assert sorted(set(shown) - around) == sorted({number for number in numbers if number} - around)
+    assert {node.label for node in graph.nodes} <= set(texts(file))
+    badges = sorted(node.badge for node in graph.nodes if node.badge)
+    assert sorted(item["name"] for item in page[3]["data"]) == badges
+    assert sorted(t for a in drawn.layout.annotations if (t := plain(a.text)[0]) in ("+", "−")) == badges
+    assert sorted(text for text in texts(file) if text in ("+", "−")) == badges
+
+
+def plain(tip: str) -> list[str]:
+    """The lines of what hovering shows, without markup."""
+    return [html.unescape(re.sub(r"<[^>]*>", "", line)) for line in tip.split("<br>")]
+
+
+@pytest.mark.parametrize("value", ["probability", "logit"])
+def test_the_graph_has_one_face(report, value) -> None:
+    same_graph(of_report.graph(report, 1, value=value))
+
+
+@pytest.mark.parametrize("value", ["probability", "weight"])
+def test_the_graphs_of_an_intervention_have_one_face(swapped, value) -> None:
+    for graph in of_intervention.pair(swapped, 2, value=value, out=[1, 2], put=[3]):
+        same_graph(graph)
 
 
 def test_nothing_but_the_frontier_is_orange() -> None:
@@ -102,17 +159,28 @@ def cells_of(value: Heatmap) -> dict[tuple[int, int], str]:
         (j, i): text
         for i, line in enumerate(value.cells)
         for j, cell in enumerate(line)
-        if (text := printed(cell.found.value, value.scale))
+        if (text := printed_cell(value.rows[i], cell, value.scale))
     }
 
 
 def test_the_heatmap_has_nodes_down_and_thoughts_across_everywhere(report) -> None:
     value = of_report.heatmap(report)
+    assert len({row for _, row in cells_of(value)}) > 3 < len({column for column, _ in cells_of(value)})
+    same_heatmap(value)
+
+
+def test_the_changes_of_an_intervention_are_the_same_everywhere(swapped) -> None:
+    value = of_intervention.changes(swapped, 2)
+    assert {text[0] for text in cells_of(value).values()} == {"+", "-"}
+    same_heatmap(value)
+
+
+def same_heatmap(value: Heatmap) -> None:
     expected = cells_of(value)
-    assert len({row for _, row in expected}) > 3 < len({column for column, _ in expected})
     option = echarts.option(value, LIGHT)
     assert [item["value"] for item in option["xAxis"]["data"]] == [*"123456", "answer"]
-    assert [item["value"] for item in option["yAxis"]["data"]][:-1] == [row.label for row in value.rows[:-1]]
+    names = [item["value"] for item in option["yAxis"]["data"]]
+    assert names[: len(value.rows) - 1] == [row.label for row in value.rows[:-1]]
     assert option["yAxis"]["inverse"]  # first row on top
     page = {tuple(cell["value"][:2]): cell["name"] for series in option["series"] for cell in series["data"]}
     assert {at: text for at, text in page.items() if text} == expected
@@ -137,6 +205,15 @@ def test_the_heatmap_has_nodes_down_and_thoughts_across_everywhere(report) -> No
         ]
     by_row = sorted({text for _, text in expected.items()})
     assert {text for text, _ in spots} == set(by_row)
+    assert not [text for text in texts(file) if "±" in text]
+    tips = {tuple(c["value"][:2]): plain(c["tooltip"]["formatter"]) for s in option["series"] for c in s["data"]}
+    hovers = {
+        (x, y): plain(text)
+        for trace in drawn.data[: len(option["series"])]
+        for y, line in zip(trace.y, trace.text, strict=True)
+        for x, text in zip(trace.x, line, strict=True)
+    }
+    assert tips == hovers
     unique = {text: at for at, text in expected.items() if list(expected.values()).count(text) == 1}
     where = {text: spot for text, spot in spots if text in unique}
     for one, (column, row) in unique.items():
@@ -189,6 +266,175 @@ def test_shares_are_printed_alike(report) -> None:
     assert sorted(numbers) == sorted(
         text for text in texts(svg_of(chart)) if re.fullmatch(r"\d+", text) and text not in list("123456")
     )
+
+
+def charts_of(report, swapped, run) -> list[Chart]:
+    """Every chart of a report, an intervention, a training run, and of the kinds that data set runs have beside."""
+    found = [*of_report.frontier(report, state=1), of_report.answers(report, state=1), of_report.parts(report, state=1)]
+    found += [of_report.tokens(report, 1), of_report.trajectory(report, 3, state=1)]
+    found += [of_intervention.effects(swapped), of_intervention.searches(swapped, 2), of_intervention.drift(swapped, 2)]
+    found += [of_training.figure(run, kind, at=300) for kind in of_training.KINDS]
+    found += [of_training.figure(run, kind, at=300, other=run) for kind in ("auroc", "mass", "logit", "accuracy")]
+    return [*found, *of_training.charts(record()), *made_up()]
+
+
+def made_up() -> list[Chart]:
+    about = {"title": "title", "x_label": "across", "y_label": "up"}
+    x = ("p", "q", "r")
+    y = (0.5, None, 0.25)
+    ends = {"low": (0.4, None, 0.2), "high": (0.7, None, 0.3), "n": (30, None, 20)}
+    named = [Series(name=name, x=x, y=y, labels=("n = 30", "", "n = 20"), **ends) for name in ("one", "two")]
+    plain_ones = tuple(Series(name=name, x=x, y=y) for name in ("one", "two"))
+    numbers = tuple(Series(name=name, x=(0.0, 1.0, 2.0), y=(0.5, 0.25, 1.0)) for name in ("one", "two", "three"))
+    cases = [one.model_copy(update={"labels": ("problem 1", "problem 2", "problem 3")}) for one in numbers]
+    sources = (("the edit", "after"), ("random direction", "random"), ("neither", "neither"))
+    beside = tuple(Series(name=name, x=x, y=y, source=source, **ends) for name, source in sources)
+    groups = {"root": [("r", 0, 0.0)], "leads to the target": [("a", 1, 0.6)], "does not": [("b", 1, 0.3)]}
+    nodes = tuple(
+        Series(
+            name=group, x=tuple(float(d) for _, d, _ in of), y=tuple(v for *_, v in of),
+            labels=tuple(f"{name} {v:.2f}" for name, _, v in of),
+        ) for group, of in groups.items()
+    )  # fmt: skip
+    return [
+        Chart(name="bars", kind="bars", series=tuple(named), y_range=(0, 1), **about),
+        Chart(name="stacked", kind="stacked", series=plain_ones, **about),
+        Chart(name="ranked", kind="ranked", series=(plain_ones[0],), y_range=(0, 1), **about),
+        Chart(name="grid", kind="heatmap", series=plain_ones, y_range=(-1, 1), **about),
+        Chart(name="histogram", kind="histogram", series=numbers, **about),
+        Chart(name="points", kind="points", series=tuple(cases), **about),
+        Chart(name="strip", kind="strip", series=beside, references=(Reference(axis="y", at=0.5),), **about),
+        Chart(name="tree", kind="tree", series=nodes, edges=(("r", "a"), ("r", "b")), **about),
+        Chart(name="many", kind="lines", series=tuple(
+            numbers[i % 3].model_copy(update={"name": f"problem {i}"}) for i in range(15)), **about),
+    ]  # fmt: skip
+
+
+def test_every_kind_of_chart_is_compared(report, swapped, run) -> None:
+    kinds = {chart.kind for chart in charts_of(report, swapped, run)}
+    assert kinds == set(Chart.model_fields["kind"].annotation.__args__)
+
+
+def test_charts_have_one_legend(report, swapped, run) -> None:
+    for chart in charts_of(report, swapped, run):
+        entries = dict(zip((series.name for series in chart.series), legend(chart), strict=True))
+        named = [name for name, entry in entries.items() if entry]
+        shown = echarts.option(chart, LIGHT)["legend"]
+        assert (shown["data"], shown["show"]) == (named, bool(named)), chart.name
+        assert [trace.name for trace in plotly.figure(chart).data if trace.showlegend] == named
+        found = texts(svg_of(chart))
+        assert all(entry in found for entry in entries.values() if entry), chart.name
+        if chart.kind in ("lines", "points", "histogram"):  # elsewhere names may stand at the rows
+            assert not [name for name, entry in entries.items() if not entry and name in found and name != chart.title]
+
+
+def test_charts_print_the_same_numbers(report, swapped, run) -> None:
+    for chart in charts_of(report, swapped, run):
+        if chart.kind in ("points", "lines", "histogram"):  # labels are for hovering
+            continue
+        expected = Counter(text for series in chart.series for text in printed_points(chart, series) if text)
+        assert expected or chart.name == "strip", chart.name
+        data = [item for series in echarts.option(chart, LIGHT)["series"] for item in series["data"]]
+        assert Counter(item["name"] for item in data if isinstance(item, dict) and item.get("name")) == expected
+        traces = [trace.text for trace in plotly.figure(chart).data if trace.text is not None]
+        lines = [line for trace in traces for line in (trace if chart.kind == "heatmap" else [trace])]
+        assert Counter(html.unescape(text) for line in lines for text in line if text) == expected, chart.name
+        assert expected <= Counter(texts(svg_of(chart))), chart.name
+
+
+def test_charts_have_one_set_of_markers_dashes_and_colours(report, swapped, run) -> None:
+    edges = {"o": 0, "s": 4, "D": 4, "^": 3, "v": 3, "p": 5, "<": 3, ">": 3}
+    for chart in charts_of(report, swapped, run):
+        if chart.kind == "heatmap":
+            continue
+        option, file = echarts.option(chart, LIGHT), svg_of(chart)
+        items = {item["name"]: item for item in option["series"] if "name" in item}
+        if chart.kind == "tree":
+            of = option["series"][0]
+            items = {one["name"]: {"color": one["itemStyle"]["color"]} for one in of["categories"]}
+            for node in of["data"]:
+                items[of["categories"][node["category"]]["name"]]["symbol"] = node["symbol"]
+        traces = {trace.name: trace for trace in plotly.figure(chart).data if trace.name}
+        assert list(items) == list(traces) == [series.name for series in chart.series], chart.name
+        sources = [series.source or series.name for series in chart.series]
+        for series, mark, source in zip(chart.series, marks_of(chart, LIGHT), sources, strict=True):
+            item, trace = items[series.name], traces[series.name]
+            assert item["color"] == trace.marker.color == mark.colour, chart.name
+            if chart.kind in ("lines", "histogram"):
+                assert item["lineStyle"]["type"] == mark.dash.echarts
+                assert trace.line.dash == mark.dash.plotly
+                assert ("markers" in trace.mode) == bool(mark.marker.static)
+            if chart.kind in ("lines", "histogram", "points", "strip", "tree"):
+                assert item["symbol"] == mark.marker.echarts
+                assert trace.marker.symbol == mark.marker.plotly
+            if chart.kind not in ("lines", "points", "strip", "tree") or sources.count(source) > 1:
+                continue
+            (group,) = (g for g in file.iter(f"{SVG}g") if g.get("id") == f"{chart.name}-{source}")
+            paths = list(group.iter(f"{SVG}path"))
+            style = " ".join(path.get("style", "") for path in paths) + " ".join(
+                use.get("style", "") for use in group.iter(f"{SVG}use")
+            )
+            assert mark.colour in style, (chart.name, series.name)
+            marks = [p.get("d", "") for defs in group.iter(f"{SVG}defs") for p in defs.iter(f"{SVG}path")]
+            if chart.kind == "lines":
+                assert ("stroke-dasharray" in style) == (mark.dash is not DASHES["solid"])
+                assert bool(marks) == (mark.marker is not NO_MARKER)
+            for drawn in marks:
+                assert (0 if "C" in drawn else len(re.findall("[ML]", drawn))) == edges[mark.marker.static]
+
+
+def test_charts_lie_the_same_way(report, swapped, run) -> None:
+    """Values to the right where a category is a row, first row on top; upward everywhere else."""
+    for chart in charts_of(report, swapped, run):
+        option, drawn, file = echarts.option(chart, LIGHT), plotly.figure(chart), svg_of(chart)
+        rows = option["yAxis"][0] if isinstance(option["yAxis"], list) else option["yAxis"]
+        down = chart.flat or chart.kind == "heatmap"
+        assert (rows["type"] == "category" and rows.get("inverse", False)) == down
+        ends = drawn.layout.yaxis.range
+        assert (ends is not None and ends[0] > ends[1]) == down
+        if down:
+            names = [series.name for series in chart.series] if chart.kind == "heatmap" else list(chart.names())
+            assert [html.unescape(name) for name in drawn.layout.yaxis.ticktext] == names
+            page = [name["value"] if isinstance(name, dict) else name for name in rows["data"]]
+            unseen = "\u200b\u2068\u2069"  # they keep equal names apart, and other scripts to themselves
+            assert [name.strip(unseen) for name in page] == [name.strip(unseen) for name in names]
+            # Tick labels of x have their translation first; rows are told by their heights.
+            heights = {
+                "".join(t.itertext()).strip(): float(re.search(r"translate\([-\d.]+ ([-\d.]+)\)", spot).group(1))
+                if (spot := t.get("transform", "")).startswith("translate") else float(t.get("y", 0))
+                for t in file.iter(f"{SVG}text")
+            }  # fmt: skip
+            places = [heights[name] for name in names if name in heights]
+            assert len(places) == len(names), chart.name
+            assert places == sorted(places), chart.name
+
+
+def test_bars_of_a_page_stand_where_their_intervals_are() -> None:
+    (chart,) = (chart for chart in made_up() if chart.kind == "bars")
+    option = echarts.option(chart, LIGHT)
+    bars, strokes = option["series"][:2], option["series"][2:]
+    assert [bar["type"] for bar in bars] == ["bar", "bar"]
+    for bar, stroke, series in zip(bars, strokes, chart.series, strict=True):
+        assert [value["value"] if value != "-" else None for value in bar["data"]] == list(series.y)
+        across = [at for at, y in zip(chart.beside(series), series.y, strict=True) if y is not None]
+        assert [[x, y] for x, y in stroke["data"] if y is not None] == [
+            [x, end] for x, ends in zip(across, filter(None, series.ends), strict=True) for end in ends
+        ]
+
+
+def test_numbers_are_printed_by_one_rule() -> None:
+    about = {"name": "c", "title": "t", "x_label": "x", "y_label": "y"}
+    series = Series(name="a", x=("p", "q", "r"), y=(0.0449, None, 0.9996))
+    for kind, expected in (
+        ("stacked", ("", "", "100")), ("heatmap", ("0.04", "–", "1.00")), ("ranked", ("0.045", "", "1.000")),
+        ("bars", ("", "", "")), ("lines", ("", "", "")),
+    ):  # fmt: skip
+        assert printed_points(Chart(kind=kind, series=(series,), **about), series) == expected
+    labelled = series.model_copy(update={"labels": ("one", "two", "three")})
+    assert printed_points(Chart(kind="ranked", series=(labelled,), **about), labelled) == labelled.labels
+    assert printed_points(Chart(kind="heatmap", series=(labelled,), **about), labelled) == ("0.04", "–", "1.00")
+    signed = Scale(value="v", label="v", low=-1, high=1, signed=True)
+    assert [printed(v, signed) for v in (0.049, -0.049, 0.05, -0.5, 1, -0.0)] == ["", "", "+.05", "-.50", "+1", ""]
 
 
 def test_a_report_shows_itself(report) -> None:

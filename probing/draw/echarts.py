@@ -7,7 +7,6 @@ their number from one state to the next, so that a keyed chart keeps its selecti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -160,12 +159,8 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
 
 
 def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
-    (ax, ay), (cx, cy), (bx, by) = edge.start, edge.control, edge.end
-    length = math.hypot(bx - ax, by - ay)
-    # How far the control point lies to the left of the straight line, as a share of its length: ECharts' curveness.
-    left = ((cy - (ay + by) / 2) * (bx - ax) - (cx - (ax + bx) / 2) * (by - ay)) / length**2
     names = (value.nodes[v].name for v in (edge.source, edge.target))
-    style = {"color": theme.edge_of(edge), "width": 2.4 if edge.on_path else 1.1, "curveness": round(left, 4)}
+    style = {"color": theme.edge_of(edge), "width": 2.4 if edge.on_path else 1.1, "curveness": round(edge.curveness, 4)}
     return {
         "source": str(edge.source), "target": str(edge.target),
         "lineStyle": style | {"opacity": 1 if edge.reachable else 0.55},

@@ -43,6 +43,7 @@ class Shape:
     """Across, beside a circle's diameter."""
 
 
+ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
 SHAPE: dict[Role, Shape] = {
     "root": Shape(_path(_HOUSE), "pentagon", _HOUSE, 1.14),
     "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94),

@@ -18,6 +18,7 @@ from probing.draw.marks import (
     FONT,
     LIGHT,
     MARKERS,
+    ROLES,
     SHAPE,
     SOURCE,
     STACK_SHIFT,
@@ -30,11 +31,10 @@ from probing.draw.marks import (
     printed_cell,
     printed_points,
 )
-from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Role, Series, each
+from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Series, each
 
 NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
-ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
 
 
 def escape(text: str) -> str:
@@ -114,6 +114,12 @@ def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
             borderpad=0, bgcolor=faded(theme.background, 0.8),
             font={"size": 11, "color": theme.text if node.reachable else theme.muted},
         )  # fmt: skip
+        if node.badge:
+            fill = theme.badge_of(node)
+            figure.add_annotation(
+                x=node.x, y=node.y, xshift=-13, yshift=13, text=f"<b>{node.badge}</b>", showarrow=False,
+                borderpad=1, bgcolor=fill, font={"size": 12, "color": theme.ink(fill)},
+            )  # fmt: skip
     for x, label in first.columns:
         text = f"distance {label}" if label == "0" else label
         figure.add_annotation(

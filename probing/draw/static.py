@@ -28,6 +28,7 @@ from probing.draw.layout import Point
 from probing.draw.marks import (
     LIGHT,
     MARKERS,
+    ROLES,
     SHAPE,
     SOURCE,
     STACK_SHIFT,
@@ -158,9 +159,11 @@ class _Page:
     def rect(self, x: float, y: float, width: float, height: float, **options: Any) -> None:
         self.axes.add_patch(Rectangle((x, y), width, height, **{"lw": 0, "zorder": 1} | options))
 
-    def keys(self, keys: Sequence[Key], x: float, y: float, width: float, *, step: float = 17) -> float:
-        """A legend in lines no wider than ``width``; returns where what follows may begin."""
-        at = x
+    def keys(
+        self, keys: Sequence[Key], x: float, y: float, width: float, *, step: float = 17, start: float = 0
+    ) -> float:
+        """A legend in lines no wider than ``width``, the first from ``start``; returns where what follows may begin."""
+        at = max(x, start)
         for label, style in keys:
             needed = 28 + text_width(label)
             if at > x and at + needed > x + width:
@@ -173,8 +176,8 @@ class _Page:
             at += needed + 16
         return y + step
 
-    def scale(self, scale: Scale, y: float) -> None:
-        """A colour bar with its label."""
+    def scale(self, scale: Scale, y: float) -> float:
+        """A colour bar with its label; returns where what stands to the right of it may begin."""
         x, width, height, n = MARGIN, 96, 8, 48
         for i in range(n):
             value = scale.low + (scale.high - scale.low) * (i + 0.5) / n
@@ -185,6 +188,7 @@ class _Page:
             at = x + width * (value - scale.low) / (scale.high - scale.low)
             self.text(at, y + height + 6, f"{value:.2g}", fontsize=SMALL, color=self.theme.muted, ha="center")
         self.text(x + 104, y + 4, scale.label)
+        return x + 120 + text_width(scale.label)
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -240,8 +244,8 @@ def _graphs(values: list[Graph], theme: Theme) -> _Page:
     width = max(across * panel_width + (across - 1) * 10 + 2 * MARGIN, MIN_WIDTH)
     alts = [f"{value.heading}: {value.subtitle[0]}." for value in values]
     page = _Page(width, words, theme, "" if len(values) == 1 else " ".join((words.title, *alts)))
-    page.scale(first.scale, page.y + 4)
-    top = page.keys(_graph_keys(values, theme), MARGIN, page.y + 34, width - 2 * MARGIN) + 6
+    x, y = page.scale(first.scale, page.y + 4), page.y + 8
+    top = page.keys(_graph_keys(values, theme), MARGIN, y, width - 2 * MARGIN, step=22, start=x) + 8
     gap = (width - 2 * MARGIN - across * panel_width) / max(across - 1, 1)
     for start in range(0, len(values), across):
         for i, value in enumerate(values[start : start + across]):
@@ -258,11 +262,12 @@ def _graph_keys(values: Sequence[Graph], theme: Theme) -> list[Key]:
     keys: list[Key] = []
     if any(node.frontier for node in nodes):
         keys.append((FRONTIER, face | {"marker": "o", "mec": theme.frontier, "mew": 2.2}))
-    for role in ROLE_WORDS:
+    for role in ROLES:
         if any(node.role == role for node in nodes):
-            corners = SHAPE[role].corners  # type: ignore[index]  # a role
-            keys.append((role, face | {"marker": [(x, -y) for x, y in corners], "mec": theme.text}))
-    arrow = {"color": theme.path, "lw": 1.7, "marker": ">", "ms": 6, "markevery": [2], "solid_capstyle": "butt"}
+            corners = SHAPE[role].corners
+            outline = [(x, -y) for x, y in (*corners, corners[0])]
+            keys.append((role, face | {"marker": outline, "ms": 13 * max(map(max, corners))}))
+    arrow = {"color": theme.path, "lw": 1.7, "marker": ">", "ms": 5, "mew": 0, "markevery": [2]}
     return [*keys, ("shortest path to the target", arrow)]
 
 
@@ -393,8 +398,7 @@ def _heatmap(value: Heatmap, theme: Theme) -> _Page:
     left = MARGIN + spans + names
     right = left + cell_width * len(columns)
     page = _Page(max(right + (190.0 if stack else 0.0) + MARGIN, MIN_WIDTH), value.words, theme)
-    page.scale(scale, page.y + 4)
-    x = MARGIN + 120 + text_width(scale.label)
+    x = page.scale(scale, page.y + 4)
     page.keys([(FRONTIER, {"fc": "none", "ec": theme.frontier, "lw": 1.8})], x, page.y + 8, page.width)
     top = page.y + 58
     page.text(left - 6, top - 14, "thought", color=theme.muted, ha="right")
@@ -593,11 +597,10 @@ def _lines(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> Non
         x, y = np.array(chart.across(series)), _numbers(series.y)
         if not series.shade and len(drawn) > 1:  # side by side, so that intervals are not hidden behind each other
             x = x + (drawn.index(series) - (len(drawn) - 1) / 2) * 0.12
-        (line,) = axes.plot(
+        axes.plot(
             x, y, color=mark.colour, ls=mark.dash.static, lw=1.5 * mark.width, alpha=mark.opacity,
-            marker=mark.marker.static, markersize=4, zorder=2 if series.faint else 3,
+            marker=mark.marker.static, ms=4, zorder=2 if series.faint else 3, gid=_gid(chart, series),
         )  # fmt: skip
-        line.set_gid(f"{chart.name}-{series.source or series.name}")
         errors = _errors(series, *(chart.y_range or (-np.inf, np.inf)))
         if errors is not None and series.shade:
             axes.fill_between(x, y - errors[0], y + errors[1], color=mark.colour, alpha=0.16, linewidth=0)
@@ -645,8 +648,8 @@ def _histogram(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) ->
 
 def _points(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
     for series, mark in zip(chart.series, marks, strict=True):
-        axes.scatter(chart.across(series), _numbers(series.y), s=9, marker=mark.marker.static or "o",
-                     color=mark.colour, alpha=0.6, linewidths=0)  # fmt: skip
+        axes.scatter(chart.across(series), _numbers(series.y), s=9, marker=mark.marker.static or "o", linewidths=0,
+                     color=mark.colour, alpha=0.6, gid=_gid(chart, series))  # fmt: skip
 
 
 def _grid(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
@@ -675,7 +678,7 @@ def _strip(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> Non
         rows, y, errors = chart.beside(series), _numbers(series.y), None if series.faint else _errors(series)
         look: dict[str, Any] = {"ms": 3.5, "alpha": 0.6, "mew": 0} if series.faint else {"ms": 4.5}
         look |= {"marker": mark.marker.static or "o", "color": mark.colour, "zorder": 2 if series.faint else 3}
-        axes.errorbar(y, rows, xerr=errors, ls="", elinewidth=1.1, **look)
+        axes.errorbar(y, rows, xerr=errors, ls="", elinewidth=1.1, **look).lines[0].set_gid(_gid(chart, series))
         for row, label in zip(rows, printed_points(chart, series), strict=True):
             axes.annotate(label, (1, row), (6, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
                           va="center", fontsize=SMALL, color=theme.text)  # fmt: skip
@@ -701,7 +704,7 @@ def _tree(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
         axes.scatter(
             [x for x, _ in spots], [y for _, y in spots], s=40 + 500 * np.nan_to_num(_numbers(series.y)),
             color=mark.colour, marker=mark.marker.static or "o",
-            edgecolors=theme.text, linewidths=0.8, zorder=3, alpha=0.9,
+            edgecolors=theme.text, linewidths=0.8, zorder=3, alpha=0.9, gid=_gid(chart, series),
         )  # fmt: skip
         for spot, label in zip(spots, labels, strict=True):
             axes.annotate(label, spot, (0, -13), textcoords="offset points", ha="center", va="top", fontsize=SIZE,
@@ -715,6 +718,11 @@ DRAW: dict[str, Callable[[Chart, Sequence[Mark], Axes, Theme], None]] = {
     "lines": _lines, "stacked": _stacked, "bars": _bars, "histogram": _histogram, "points": _points,
     "heatmap": _grid, "tree": _tree, "ranked": _ranked, "strip": _strip,
 }  # fmt: skip
+
+
+def _gid(chart: Chart, series: Series) -> str:
+    """What a series is called in an SVG file."""
+    return f"{chart.name}-{series.source or series.name}"
 
 
 def _errors(series: Series, low: float = -np.inf, high: float = np.inf) -> Floats | None:

@@ -105,6 +105,13 @@ class Edge(Value):
     reachable: bool
     """Both ends can be reached from the root."""
 
+    @property
+    def curveness(self) -> float:
+        """How far the control point lies to the left of the straight line, as a share of its length."""
+        (ax, ay), (cx, cy), (bx, by) = self.start, self.control, self.end
+        left = (cy - (ay + by) / 2) * (bx - ax) - (cx - (ax + bx) / 2) * (by - ay)
+        return left / ((bx - ax) ** 2 + (by - ay) ** 2)
+
 
 class Graph(Value):
     """The graph as one state sees it; x counts columns, y counts rows upward. Node i is the i-th of ``nodes``."""
