@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.layout import control_point, crossings, layout
+from probing.draw.layout import bezier, control_point, crossings, layout
 
 SMALL = ProsQAProblem.from_names([("a", "b")], root="a", candidates=("b", "c"), nodes=["a", "b", "c"])
 
@@ -55,9 +55,10 @@ def test_edges_that_do_not_lead_forward_are_bent(problem) -> None:
             assert abs(shown.bend[i]) > 0.3
         elif shown.reachable[source]:
             assert shown.bend[i] == 0
-        points = shown.curve(i)
-        assert points[0] == (shown.x[source], shown.y[source])
-        assert points[-1] == pytest.approx((shown.x[target], shown.y[target]))
+        ends = np.array([(shown.x[v], shown.y[v]) for v in (source, target)])
+        points = bezier(ends[0], np.array(shown.control(i)), ends[1], np.linspace(0, 1, 16))
+        assert points[0].tolist() == ends[0].tolist()
+        assert points[-1] == pytest.approx(ends[1])
 
 
 def test_the_order_reads_by_block_then_distance_then_from_top_to_bottom() -> None:
@@ -112,9 +113,10 @@ def test_crossings_of_known_drawings() -> None:
 
 
 def test_a_bend_is_to_the_left_of_the_direction() -> None:
-    assert control_point((0, 0), (2, 0), 0.5) == (1, 0.5)
-    assert control_point((2, 0), (0, 0), 0.5) == (1, -0.5)
-    assert control_point((0, 0), (0, 2), 0) == (0, 1)
+    a, b, c = map(np.array, ((0.0, 0.0), (2.0, 0.0), (0.0, 2.0)))
+    assert control_point(a, b, np.array(0.5)).tolist() == [1, 0.5]
+    assert control_point(b, a, np.array(0.5)).tolist() == [1, -0.5]
+    assert control_point(a, c, np.array(0.0)).tolist() == [0, 1]
 
 
 def test_the_smallest_and_the_longest() -> None:

@@ -59,28 +59,24 @@ class Layout:
 
     def control(self, edge: int) -> Point:
         """The control point of edge number ``edge`` as a quadratic Bezier curve; the middle of a straight edge."""
-        source, target = self.edges[edge]
-        return control_point((self.x[source], self.y[source]), (self.x[target], self.y[target]), self.bend[edge])
-
-    def curve(self, edge: int, n: int = 16) -> tuple[Point, ...]:
-        """``n`` points along edge number ``edge``, from source to target."""
-        source, target = self.edges[edge]
-        a, c, b = (self.x[source], self.y[source]), self.control(edge), (self.x[target], self.y[target])
-        steps = [i / (n - 1) for i in range(n)]
-        return tuple(
-            (
-                (1 - s) ** 2 * a[0] + 2 * s * (1 - s) * c[0] + s * s * b[0],
-                (1 - s) ** 2 * a[1] + 2 * s * (1 - s) * c[1] + s * s * b[1],
-            )
-            for s in steps
-        )
+        a, b = ((self.x[node], self.y[node]) for node in self.edges[edge])
+        x, y = control_point(np.array(a), np.array(b), np.array(self.bend[edge])).tolist()
+        return x, y
 
 
-def control_point(a: Point, b: Point, bend: float) -> Point:
-    """The middle of a and b, moved by ``bend`` to the left of the direction from a to b."""
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = max((dx * dx + dy * dy) ** 0.5, 1e-9)
-    return (a[0] + b[0]) / 2 - bend * dy / length, (a[1] + b[1]) / 2 + bend * dx / length
+def control_point(a: Floats, b: Floats, bend: Floats) -> Floats:
+    """The middle of a and b (``... 2``), moved by ``bend`` to the left of the direction from a to b."""
+    direction = b - a
+    length = np.maximum(np.hypot(direction[..., 0], direction[..., 1]), 1e-9)
+    left = np.stack([-direction[..., 1], direction[..., 0]], axis=-1)
+    return (a + b) / 2 + bend[..., None] * left / length[..., None]
+
+
+def bezier(a: Floats, c: Floats, b: Floats, shares: Floats) -> Floats:
+    """``... n 2``: points of quadratic curves from a to b with control points c (``... 2``), at n shares of the way."""
+    s = shares[:, None]
+    a, c, b = (end[..., None, :] for end in (a, c, b))
+    return (1 - s) ** 2 * a + 2 * s * (1 - s) * c + s * s * b
 
 
 @lru_cache(maxsize=512)
@@ -226,24 +222,20 @@ class _Search:
         bends = self.bends(y) if bends is None else bends
         nodes = np.stack([self.column.astype(float), y], axis=-1)
         a, b = nodes[source], nodes[target]
-        direction = b - a
-        length = np.maximum(np.hypot(*direction.T), 1e-9)
-        normal = np.stack([-direction[:, 1], direction[:, 0]], axis=-1) / length[:, None]
-        control = (a + b) / 2 + normal * bends[:, None]
+        control = control_point(a, b, bends)
         apex = (a + 2 * control + b) / 4
         first, second = self.pairs
         crossings = 0
         for one in ((a, apex), (apex, b)):
             for two in ((a, apex), (apex, b)):
                 crossings += int(_cross(one[0][first], one[1][first], two[0][second], two[1][second]).sum())
-        s = SAMPLES[None, :, None]
-        points = (1 - s) ** 2 * a[:, None] + 2 * s * (1 - s) * control[:, None] + s * s * b[:, None]
+        points = bezier(a, control, b, SAMPLES)
         dx = np.abs(points[:, :, None, 0] - nodes[:, 0])
         dy = points[:, :, None, 1] - nodes[:, 1]
         on_node = ((dx < 0.26) & (np.abs(dy) < 0.3)).any(axis=1) & self.foreign
         on_name = ((dx < 0.33) & (dy < -0.28) & (dy > -0.62)).any(axis=1)
         reaches = self.reachable[source] & self.reachable[target]
-        long = float((length * np.where(reaches, 2, 1)).sum())
+        long = float((np.hypot(*(b - a).T) * np.where(reaches, 2, 1)).sum())
         return crossings + 3 * int(on_node.sum()) + 0.6 * int(on_name.sum()) + 0.02 * long
 
 

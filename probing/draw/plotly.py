@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from html import escape as _escape
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from model.files import html
 from probing.draw import html as pages
+from probing.draw.layout import bezier
 from probing.draw.marks import (
     FONT,
     LIGHT,
@@ -150,18 +152,14 @@ def _edges(value: Graph, theme: Theme) -> list[go.Scatter]:
         y: list[float | None] = []
         sizes: list[float] = []
         for edge in filter(belongs, value.edges):
-            a, c, b = edge.start, edge.control, edge.end
+            a, c, b = map(np.array, (edge.start, edge.control, edge.end))
             if a[0] == b[0]:
                 # Columns are wider on a screen than in print, so arcs inside one need less of a bow.
-                c = (a[0] + (c[0] - a[0]) * 0.5, c[1])
-            for i in range(25):
-                s = i / 24
-                x.append((1 - s) ** 2 * a[0] + 2 * s * (1 - s) * c[0] + s * s * b[0])
-                y.append((1 - s) ** 2 * a[1] + 2 * s * (1 - s) * c[1] + s * s * b[1])
-                sizes.append((11 if edge.on_path else 9) if i == 15 else 0)
-            x.append(None)
-            y.append(None)
-            sizes.append(0)
+                c[0] = (a[0] + c[0]) / 2
+            points = bezier(a, c, b, np.linspace(0, 1, 25)).tolist()
+            x += [px for px, _ in points] + [None]
+            y += [py for _, py in points] + [None]
+            sizes += [(11 if edge.on_path else 9) if i == 15 else 0 for i in range(len(points) + 1)]
         marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
         traces.append(
             go.Scatter(
@@ -430,13 +428,11 @@ def _said(chart: Chart, series: Series) -> list[str]:
 def _errors(series: Series, **more: Any) -> Any:
     if not any(series.ends):
         return None
-    down, up = (
-        [
-            None if y is None or ends is None else sign * (ends[i] - y)
-            for y, ends in zip(series.y, series.ends, strict=True)
-        ]
-        for i, sign in ((0, -1), (1, 1))
-    )
+    reach = [
+        (None, None) if y is None or ends is None else (y - ends[0], ends[1] - y)
+        for y, ends in zip(series.y, series.ends, strict=True)
+    ]
+    down, up = ([one[i] for one in reach] for i in (0, 1))
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.5, "width": 4, **more}
 
 
