@@ -164,7 +164,7 @@ def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
     return {
         "source": str(edge.source), "target": str(edge.target),
         "lineStyle": style | {"opacity": 1 if edge.reachable else 0.55},
-        "tooltip": {"formatter": "every {} is a {}".format(*map(safe, names))},
+        "tooltip": {"formatter": "every <bdi>{}</bdi> is a <bdi>{}</bdi>".format(*map(safe, names))},
     }  # fmt: skip
 
 
@@ -518,15 +518,14 @@ def shown(name: str, most: int) -> str:
 
 
 def safe(text: str, most: int = 60) -> str:
-    """A name inside tooltip HTML, as it is; braces too, which ECharts would take for a template."""
-    escaped = html(display_name(text, most)).replace("{", "&#123;").replace("}", "&#125;")
-    return f"<bdi>{escaped}</bdi>"
+    """A text inside tooltip HTML, as it is; braces too, which ECharts would take for a template."""
+    return html(display_name(text, most)).replace("{", "&#123;").replace("}", "&#125;")
 
 
 def _tip(lines: Sequence[str]) -> Option:
-    """What hovering says, the first line bold."""
+    """What hovering says, the first line bold; names of other scripts turn nothing beside them."""
     first, *rest = lines
-    return {"formatter": "<br>".join([f"<b>{safe(first)}</b>", *(safe(line, 200) for line in rest if line)])}
+    return {"formatter": "<br>".join([f"<b><bdi>{safe(first)}</bdi></b>", *(safe(line, 200) for line in rest if line)])}
 
 
 def lit(on: bool, theme: Theme) -> Option:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Circle, ConnectionStyle, FancyArrowPatch, Polygon, Rectangle
 from matplotlib.path import Path
@@ -59,6 +60,8 @@ from probing.draw.values import (
 StaticFormat = Literal["svg", "png", "pdf"]
 Key = tuple[str, dict[str, Any]]
 """An entry of a legend: what it says, and the style of a line (``ls``, ``marker``) or of a box (``fc``)."""
+Box = tuple[float, float, float, float]
+"""x, y, width, height in points."""
 DPI = 200
 FONT_STACK = b"font-family: 'DejaVu Sans', Verdana, 'Segoe UI', 'Noto Sans', Arial, sans-serif"
 SIZE = 7.5
@@ -109,7 +112,7 @@ class _Page:
         self.figure = Canvas(facecolor=theme.background)
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.axis("off")
-        self.charts: list[tuple[Axes, tuple[float, float, float, float]]] = []
+        self.charts: list[tuple[Axes, Box]] = []
         inner = width - 2 * MARGIN
         y = self.lines(MARGIN, 26, wrap(words.title, inner, 13), 17, fontsize=13, fontweight="bold")
         self.y = 6 + self.lines(MARGIN, y, wrap(words.answer, inner, 8.5), 12, fontsize=8.5, color=theme.muted)
@@ -156,8 +159,11 @@ class _Page:
         style: dict[str, Any] = {"color": self.theme.text, "lw": 1, "solid_capstyle": "round"} | options
         self.axes.plot(*zip(*points, strict=True), **style)
 
-    def rect(self, x: float, y: float, width: float, height: float, **options: Any) -> None:
-        self.axes.add_patch(Rectangle((x, y), width, height, **{"lw": 0, "zorder": 1} | options))
+    def boxes(self, boxes: Sequence[Box], **options: Any) -> None:
+        """Rectangles (x, y, width, height) as one artist, which is much faster than one each."""
+        corners = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in boxes]
+        style: dict[str, Any] = {"lw": 0, "zorder": 1} | options
+        self.axes.add_collection(PolyCollection(corners, **style), autolim=False)
 
     def keys(
         self, keys: Sequence[Key], x: float, y: float, width: float, *, step: float = 17, start: float = 0
@@ -169,7 +175,7 @@ class _Page:
             if at > x and at + needed > x + width:
                 at, y = x, y + step
             if "fc" in style:
-                self.rect(at + 6, y - 4.5, 13, 9, **style)
+                self.boxes([(at + 6, y - 4.5, 13, 9)], **style)
             else:
                 self.line([(at, y), (at + 11, y), (at + 22, y)], **{"markevery": [1]} | style)
             self.text(at + 28, y, label)
@@ -179,11 +185,10 @@ class _Page:
     def scale(self, scale: Scale, y: float) -> float:
         """A colour bar with its label; returns where what stands to the right of it may begin."""
         x, width, height, n = MARGIN, 96, 8, 48
-        for i in range(n):
-            value = scale.low + (scale.high - scale.low) * (i + 0.5) / n
-            colour = self.theme.colour(value, scale.low, scale.high)
-            self.rect(x + width * i / n, y, width / n + 0.3 * (i < n - 1), height, fc=colour)
-        self.rect(x, y, width, height, fc="none", ec=self.theme.outline, lw=0.6, zorder=2)
+        values = [scale.low + (scale.high - scale.low) * (i + 0.5) / n for i in range(n)]
+        colours = [self.theme.colour(value, scale.low, scale.high) for value in values]
+        self.boxes([(x + width * i / n, y, width / n + 0.3 * (i < n - 1), height) for i in range(n)], fc=colours)
+        self.boxes([(x, y, width, height)], fc="none", ec=self.theme.outline, lw=0.6, zorder=2)
         for value in {scale.low: 0, scale.high: 0} | ({0.0: 0} if scale.low < 0 < scale.high else {}):
             at = x + width * (value - scale.low) / (scale.high - scale.low)
             self.text(at, y + height + 6, f"{value:.2g}", fontsize=SMALL, color=self.theme.muted, ha="center")
@@ -406,6 +411,9 @@ def _heatmap(value: Heatmap, theme: Theme) -> _Page:
         x = left + (j + 0.5) * cell_width
         page.text(x, top - 14, column.label, fontsize=9, ha="center", fontweight="bold")
         page.text(x, top - 4.5, column.short, fontsize=SMALL, ha="center", color=theme.muted, style="italic")
+    fills: list[str] = []
+    known: list[Box] = []
+    frontier: list[Box] = []
     for i, row in enumerate(rows):
         y = top + i * cell_height
         ink = theme.muted if row.role == "marker" or not row.reachable else theme.text
@@ -415,13 +423,15 @@ def _heatmap(value: Heatmap, theme: Theme) -> _Page:
         for j, cell in enumerate(value.cells[i]):
             x = left + j * cell_width
             if cell.frontier:
-                inside = (x + 0.9, y + 0.9, cell_width - 1.8, cell_height - 1.8)
-                page.rect(*inside, fc="none", ec=theme.frontier, lw=1.8, zorder=3)
+                frontier.append((x + 0.9, y + 0.9, cell_width - 1.8, cell_height - 1.8))
             if cell.found is not None:
                 fill = theme.cell(row, cell.found.value, scale)
-                page.rect(x, y, cell_width, cell_height, fc=fill, ec=theme.faint, lw=0.5)
+                fills.append(fill)
+                known.append((x, y, cell_width, cell_height))
                 page.text(x + cell_width / 2, y + cell_height / 2, printed_cell(row, cell, scale), fontsize=SMALL,
                           color=theme.ink(fill), ha="center", zorder=5)  # fmt: skip
+    page.boxes(known, fc=fills, ec=theme.faint, lw=0.5)
+    page.boxes(frontier, fc="none", ec=theme.frontier, lw=1.8, zorder=3)
     for label, start, stop in value.spans:
         y = top + start * cell_height
         page.text(MARGIN, y + (stop - start) * cell_height / 2, label, fontsize=SMALL, color=theme.muted)

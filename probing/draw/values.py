@@ -402,7 +402,7 @@ def each(value: Figure) -> list[Graph | Heatmap | Chart]:
 
 def display_name(name: str, most: int = LABEL_LENGTH) -> str:
     """A name on one line: control and direction-override characters made visible, long names shortened with …."""
-    shown = "".join(_visible(letter) for letter in name)
+    shown = name if name.isascii() and name.isprintable() else "".join(map(_visible, name))
     return shown if len(shown) <= most else shown[: most - 1].rstrip() + "…"
 
 
