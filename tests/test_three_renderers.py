@@ -283,7 +283,7 @@ def made_up() -> list[Chart]:
     x = ("p", "q", "r")
     y = (0.5, None, 0.25)
     ends = {"low": (0.4, None, 0.2), "high": (0.7, None, 0.3), "n": (30, None, 20)}
-    named = [Series(name=name, x=x, y=y, labels=("n = 30", "", "n = 20"), **ends) for name in ("one", "two")]
+    named = [Series(name=name, x=x, y=y, labels=("n = 30", "n = 0", "n = 20"), **ends) for name in ("one", "two")]
     plain_ones = tuple(Series(name=name, x=x, y=y) for name in ("one", "two"))
     numbers = tuple(Series(name=name, x=(0.0, 1.0, 2.0), y=(0.5, 0.25, 1.0)) for name in ("one", "two", "three"))
     cases = [one.model_copy(update={"labels": ("problem 1", "problem 2", "problem 3")}) for one in numbers]
@@ -431,7 +431,7 @@ def test_numbers_are_printed_by_one_rule() -> None:
     ):  # fmt: skip
         assert printed_points(Chart(kind=kind, series=(series,), **about), series) == expected
     labelled = series.model_copy(update={"labels": ("one", "two", "three")})
-    assert printed_points(Chart(kind="ranked", series=(labelled,), **about), labelled) == labelled.labels
+    assert printed_points(Chart(kind="ranked", series=(labelled,), **about), labelled) == ("one", "", "three")
     assert printed_points(Chart(kind="heatmap", series=(labelled,), **about), labelled) == ("0.04", "–", "1.00")
     signed = Scale(value="v", label="v", low=-1, high=1, signed=True)
     assert [printed(v, signed) for v in (0.049, -0.049, 0.05, -0.5, 1, -0.0)] == ["", "", "+.05", "-.50", "+1", ""]

@@ -134,18 +134,22 @@ def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
 
 
 def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
-    """What is written at each point of a series: percent in a stack, two decimals in a grid, three in a ranked list."""
+    """What is written at each point of a series, "" for nothing; beside a value that is not known only in a tree.
+
+    Percent in a stack, two decimals in a grid, three in a ranked list; else the labels.
+    """
     if chart.kind == "stacked":
         return tuple("" if y is None or y < PRINT_STACK_FROM else f"{100 * y:.0f}" for y in series.y)
     if chart.kind == "heatmap":
         return tuple("–" if y is None else f"{y:.2f}" for y in series.y)
-    if chart.kind == "ranked":
-        return series.labels or tuple("" if y is None else f"{y:.3f}" for y in series.y)
-    return series.labels or ("",) * len(series.y)
+    texts = series.labels or tuple(f"{y or 0:.3f}" if chart.kind == "ranked" else "" for y in series.y)
+    if chart.kind == "tree":
+        return texts
+    return tuple("" if y is None else text for y, text in zip(series.y, texts, strict=True))
 
 
 def legend(chart: Chart) -> list[str]:
-    """The entry of each series in the legend, with the cases behind it; "" for those without one.
+    """The entry of each series in the legend, with the cases behind a line; "" for those without one.
 
     Nothing is named where there is one series, or a row for each; nor the broken twin of a tinted line, which the title
     explains, nor the single cases of a strip.
@@ -156,7 +160,7 @@ def legend(chart: Chart) -> list[str]:
     found = []
     for one in chart.series:
         hidden = (one.control and one.tint is not None) or (one.faint and chart.kind == "strip")
-        n = max((n for n in one.n or () if n), default=0)
+        n = max((n for n in one.n or () if n), default=0) if chart.kind in ("lines", "strip") else 0
         found.append("" if hidden else f"{one.name} (n = {n:,})" if n else one.name)
     return found
 

@@ -482,7 +482,7 @@ def _row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scat
     return [
         go.Scatter(
             x=list(series.y), y=chart.beside(series), name=escape(series.name),
-            mode="markers+text" if series.labels else "markers", text=list(map(escape, series.labels or ())),
+            mode="markers+text" if series.labels else "markers", text=list(map(escape, printed_points(chart, series))),
             textposition="middle right", hovertext=_said(chart, series), hoverinfo="text",
             error_x=None if series.faint else _errors(series),
             marker={"symbol": mark.marker.plotly, "size": 6 if series.faint else 10, "color": mark.colour},
