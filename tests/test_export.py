@@ -113,6 +113,12 @@ def test_pictures_are_what_they_say_and_the_same_each_time(report, theme, recwar
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("format", ["svg", "png", "pdf"])
+def test_the_same_report_gives_the_same_bytes(report, format) -> None:
+    for kind in KINDS:
+        assert export_report(report, kind, format) == export_report(report, kind, format)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_html_needs_nothing_else_and_shows_markup_literally(report, kind) -> None:
     page = export_report(report, kind, "html").decode()

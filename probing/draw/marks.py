@@ -120,9 +120,10 @@ MANY = 12
 
 def printed(value: float, scale: Scale) -> str:
     """What is written on a node or cell: nothing near zero; with a sign where the scale is of differences."""
-    if abs(value) < PRINT_FROM * max(abs(scale.low), abs(scale.high)):
+    text = short_number(value)
+    if abs(value) < PRINT_FROM * max(abs(scale.low), abs(scale.high)) or not text.strip("-.0"):
         return ""
-    return ("+" if scale.signed and value > 0 else "") + short_number(value)
+    return ("+" if scale.signed and value > 0 else "") + text
 
 
 def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
