@@ -3,7 +3,7 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test check train-tiny pictures clean
+.PHONY: app test check train-tiny pictures docs-tables clean
 
 app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
@@ -38,6 +38,9 @@ train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goe
 
 pictures: $(VENV)/.installed-test chromium  ## the README's pictures, from the running app
 	$(BIN)/python -m docs.pictures
+
+docs-tables: $(VENV)/.installed  ## the tables of docs/causal.md, from the kinds of edits, node sets and controls
+	PYTHONPATH=. $(BIN)/python docs/tables.py
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -178,7 +178,7 @@ def intervention(
 ) -> Intervention:
     """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
     with _forward:
-        return intervene(loaded.model, problem, plan, directions=fitted, n_draws=samples, seed=seed, fill=pad)
+        return intervene(loaded.model, problem, plan, directions=fitted, n_samples=samples, seed=seed, pad=pad)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -29,7 +29,7 @@ from probing.edit.spec import EditPlan
 
 def made(model: CoconutGPT2, text: str) -> Intervention:
     fitted = directions.load(checkpoint.DEFAULT_CHECKPOINT / directions.FILE_NAME)
-    return intervene(model, example(), EditPlan.parse(text), directions=fitted, n_draws=2)
+    return intervene(model, example(), EditPlan.parse(text), directions=fitted, n_samples=2)
 
 
 @pytest.fixture(scope="module")

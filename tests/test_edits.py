@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from probing.commands.intervene import register
 from probing.edit import directions as directions_module
 from probing.edit.batch import CleanRun, clean_run, draw_prompt
 from probing.edit.directions import Directions
-from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, Context, Kind, documented, node_set
+from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, Context, Control, Kind, node_set
 from probing.edit.one_problem import intervene, preview
 from probing.edit.run import build
-from probing.edit.spec import DOSES, PRESETS, EditPlan, EditSpec, NodePart, Nodes
+from probing.edit.spec import PRESETS, EditPlan, EditSpec, NodePart, Nodes
 
 PROBLEM = ProsQAProblem.from_names(
     # Two searches: R -> a, b -> c -> T and S -> x, y -> z -> F; b and y lead nowhere, u is apart.
@@ -98,7 +99,7 @@ def specs(draw: st.DrawFn) -> EditSpec:
         to=Nodes.parse(has.to) if has.to else None,
         directions=draw(st.sampled_from(directions_module.ESTIMATORS)),
         strength=draw(st.floats(-100, 100)),
-        dose=draw(st.sampled_from(DOSES)) if "dose" in has.takes else "fitted",
+        measured=draw(st.booleans()) if "coefficient" in has.takes else False,
         keep_norm=draw(st.booleans()),
         layer=draw(st.integers(1, 12)) if kind == "patch" else None,
         depth=draw(st.integers(1, 6)) if kind == "rewire" else None,
@@ -148,8 +149,8 @@ def test_presets_are_edits() -> None:
         ("swap:t=1,nodes=frontier/0", "how many nodes"),
         ("swap:t=1,nodes=front/2", "not a set"),
         ("permute:t=2", "at least two"),
-        ("write:t=1,dose=held", "takes no dose=held"),
-        ("swap:t=1,dose=double", "dose 'double' is unknown"),
+        ("write:t=1,dose=held", "takes no coefficient=measured"),
+        ("swap:t=1,dose=double", "dose='double' cannot be read; an example is coefficient=measured"),
         ("patch:t=1", "needs layer"),
         ("patch:t=1,layer=0", "layer must be 1 or more"),
         ("truncate:t=1,k=2", "takes no t"),
@@ -160,7 +161,7 @@ def test_presets_are_edits() -> None:
         ("add:t=2,nodes=a&remove:t=2,nodes=a", "a is put in and taken out"),
         ("zero:t=1&truncate:k=2", "cannot be combined"),
         ("", "unknown"),
-        ("swap:t=1,coefficient=double", "dose 'double' is unknown"),
+        ("swap:t=1,coefficient=double", "coefficient='double' cannot be read"),
         ("swap:t=1,dose=held,coefficient=fixed", "given twice"),
     ],
 )
@@ -196,6 +197,8 @@ def test_what_a_checkpoint_has_no_place_for(context: Context) -> None:
     ("typed", "written"),
     [
         ("ablate:t=1", "remove:t=1"),
+        ("interchange:t=1", "transplant:t=1"),
+        ("directional-ablation:t=1", "project:t=1"),
         ("project-out:t=1", "project:t=1"),
         ("early-exit:k=2", "truncate:k=2"),
         ("swap:t=1,coefficient=measured", "swap:t=1,dose=held"),
@@ -506,10 +509,13 @@ def test_edits_made_together_are_made_in_order(context: Context) -> None:
 # --- a row each -----------------------------------------------------------------------------------------------------
 
 
+DOCS = Path(__file__).parent.parent / "docs"
+documented = runpy.run_path(str(DOCS / "tables.py"))["documented"]
+
+
 def test_the_docs_list_what_the_rows_say() -> None:
-    path = Path(__file__).parent.parent / "docs" / "causal.md"
-    text = path.read_text(encoding="utf-8")
-    assert text == documented(text), "write it anew: path.write_text(probing.edit.kinds.documented(path.read_text()))"
+    text = (DOCS / "causal.md").read_text(encoding="utf-8")
+    assert text == documented(text), "write it anew: make docs-tables"
     for name in (*KINDS, *NODE_SETS, *CONTROLS):
         assert f"\n| {name} |" in text or f"\n| `{name}" in text, name
 
@@ -596,7 +602,27 @@ def test_a_new_kind_is_one_row(negate: str, tiny: CoconutGPT2, context: Context)
     register(commands)
     shown = CliRunner().invoke(commands, ["--help"])
     assert "negate      turn it around" in shown.output
-    result = intervene(tiny, PROBLEM, EditPlan.parse("negate:t=1"), directions=None, n_draws=2)
+    result = intervene(tiny, PROBLEM, EditPlan.parse("negate:t=1"), directions=None, n_samples=2)
     assert set(result.controls) == {"identity", "random", "other-step"}
     np.testing.assert_array_equal(result.controls["identity"].states, result.clean.states)
     assert not np.array_equal(result.edited.states, result.clean.states)
+
+
+def test_a_new_control_is_one_row(monkeypatch: pytest.MonkeyPatch, tiny: CoconutGPT2, context: Context) -> None:
+    row = Control(
+        "half", "half of the edit", "half of it", "half of {edit}", "its direction", "half of its length",
+        exists=lambda kind, n, sets: n == 1, matched=True,
+        feeds=lambda site, apply: lambda thought: (thought + apply(site)(thought)) / 2,
+    )  # fmt: skip
+    monkeypatch.setitem(CONTROLS, row.name, row)
+    plan = EditPlan.parse("zero:t=2")
+    assert [*plan.controls()][-1] == "half"
+    assert "half" not in EditPlan.parse("zero:t=1-2").controls()
+    half = plan.controls()["half"]
+    assert half.describe() == "half of setting thought 2 to zero"
+    thought = thought_of(context, 2)
+    assert torch.equal(build(half, context).edit(2, thought), thought / 2)
+    assert "| half | its direction | half of its length | yes |" in documented("<!-- controls -->\n\n<!-- end -->\n")
+    result = intervene(tiny, PROBLEM, plan, directions=None, controls=("identity", "half"))
+    assert set(result.controls) == {"identity", "half"}
+    assert not np.array_equal(result.controls["half"].states, result.clean.states)

@@ -21,6 +21,7 @@ from model.values import silent
 from probing.draw import of_effects as causal_figures
 from probing.draw.export import export as draw
 from probing.edit import directions as directions_module
+from probing.edit import run as run_module
 from probing.edit.batch import draw_prompt
 from probing.edit.data_set import dataset_rows, read_rows, read_summaries, run_to_folder, summarise, summary_csv
 from probing.edit.directions import Directions
@@ -79,7 +80,9 @@ def test_one_problem_with_everything_about_it(
     trained: CoconutGPT2, shipped: Directions, problems: list[ProsQAProblem]
 ) -> None:
     problem = problems[0]
-    result = intervene(trained, problem, EditPlan.parse("swap:t=1,strength=1.5"), directions=shipped, n_draws=2, seed=3)
+    result = intervene(
+        trained, problem, EditPlan.parse("swap:t=1,strength=1.5"), directions=shipped, n_samples=2, seed=3
+    )
     assert set(result.controls) <= set(CONTROLS)
     assert {"identity", "random", "other-step"} <= set(result.controls)
     shape = (2, 7, problem.n_nodes)
@@ -327,11 +330,15 @@ def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGP
 
     for name in ("ours", "theirs"):
         checkpoint.save(tiny, tmp_path / name)
-    common = ["intervene", "--data", str(data), "--checkpoint", str(tmp_path / "ours"), "--edit", "transplant:t=1"]
-    done = CliRunner().invoke(app, [*common, "--row", "1", "--draws", "2", "--out", str(tmp_path / "one.json")])
-    assert done.exit_code == 0, done.exception
-    result = Intervention.load(tmp_path / "one.json")
-    assert (result.n_draws, str(result.plan)) == (2, "transplant:t=1")
+    common = ["intervene", "--data", str(data), "--checkpoint", str(tmp_path / "ours"), "--edit", "interchange:t=1"]
+    found = []
+    for samples in ("--samples", "--draws"):  # --draws is what --samples was called
+        done = CliRunner().invoke(app, [*common, "--row", "1", samples, "2", "--out", str(tmp_path / "one.json")])
+        assert done.exit_code == 0, done.exception
+        result = Intervention.load(tmp_path / "one.json")
+        assert (result.n_samples, str(result.plan)) == (2, "transplant:t=1")
+        found.append(result.to_json())
+    assert found[0] == found[1]
     assert "other-step" in done.output
     pair = [*common, "--compare", str(tmp_path / "theirs"), "--controls", "random", "--out", str(tmp_path / "both")]
     done = CliRunner().invoke(app, pair)
@@ -340,6 +347,23 @@ def test_one_row_and_two_checkpoints(data: Path, tmp_path: Path, tiny: CoconutGP
     assert ours == theirs
     assert {summary.control for summary in ours} == {"", "random"}
     assert (tmp_path / "both" / "effects.svg").stat().st_size > 1000
+
+
+def test_a_shared_control_is_run_once(
+    tiny: CoconutGPT2, problems: list[ProsQAProblem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Identity, of edits of the same thought: the same rows as one by one."""
+    plans = [EditPlan.parse(text) for text in ("zero:t=2", "transplant:t=2", "zero:t=1")]
+    calls = []
+    monkeypatch.setattr(run_module, "see", lambda *args, see=run_module.see: calls.append(1) or see(*args))
+
+    def rows(*plans: EditPlan) -> list[dict]:
+        found = dataset_rows(tiny, problems[:4], plans, directions=None, controls=("identity",))
+        return [row for batch in found for row in batch if row["control"]]
+
+    together = rows(*plans)
+    assert len(calls) == 1 + 3 + 2  # the base, three edits, and identity at thought 2 and at thought 1
+    assert together == [row for plan in plans for row in rows(plan)]
 
 
 def test_directions_need_a_place_before_they_are_fitted(
@@ -413,7 +437,7 @@ def test_small_graphs_are_filled_up_only_when_asked(trained: CoconutGPT2) -> Non
     row = {"idx_to_symbol": names, "edges": edges, "root": 0, "target": 5, "neg_target": 8}
     problem, scene = ProsQAProblem.from_row(row), EditPlan.parse("identity:t=1")
     plain, filled = (
-        intervene(trained, problem, scene, directions=None, controls=(), n_draws=6, fill=fill) for fill in (False, True)
+        intervene(trained, problem, scene, directions=None, controls=(), n_samples=6, pad=pad) for pad in (False, True)
     )
     assert filled.clean.p_target[:, -1].mean() > 0.9 > plain.clean.p_target[:, -1].mean()
     assert filled.problem == problem

@@ -124,7 +124,7 @@ def test_an_intervention() -> None:
     found = Intervention.load(OLD / "intervention.json")
     assert list(map(str, found.plan)) == ["swap:t=1,strength=1.5"]
     assert asked(found.problem) == ("Bob", "felpus", "yumpus")
-    assert (found.n_thoughts, found.n_draws, found.seed) == (2, 2, 0)
+    assert (found.n_thoughts, found.n_samples, found.seed) == (2, 2, 0)
     assert found.clean.log_odds[:, -1] == approx([10.318708419799805, 9.988987922668457])
     assert found.edited.log_odds[:, -1] == approx([-6.291451454162598, -8.511314392089844])
     assert found.edited.coefficients[0, 0, 1] == approx(1.4219083786010742)
@@ -291,11 +291,11 @@ def test_an_edit_as_text_is_what_it_says() -> None:
     (spec,) = EditPlan.parse(
         "swap:t=1,nodes=target-branch+felpus,to=other-rest/2,strength=1.5,dose=held,norm=keep,seed=3"
     )
-    assert (spec.kind, spec.thoughts, spec.strength, spec.dose, spec.keep_norm, spec.seed) == (
+    assert (spec.kind, spec.thoughts, spec.strength, spec.measured, spec.keep_norm, spec.seed) == (
         "swap",
         (1,),
         1.5,
-        "held",
+        True,
         True,
         3,
     )
@@ -364,7 +364,7 @@ def test_links_to_intervene() -> None:
     problem = read_graph(lab.text).ask(lab.root, lab.candidates)
     assert (named_edges(problem), asked(problem)) == (EDGES, QUESTION)
     (spec,) = EditPlan.parse(lab.edit)
-    assert (spec.kind, spec.nodes.names, spec.to.names, spec.dose) == ("swap", ("warm grey",), ("x->y",), "held")
+    assert (spec.kind, spec.nodes.names, spec.to.names, spec.measured) == ("swap", ("warm grey",), ("x->y",), True)
     lab = Lab.decode(link("intervene: beside untrained weights"))
     assert (lab.source, lab.seed, lab.checkpoint) == ("generated", 9, "prosqa-tiny")
     assert (lab.samples, lab.sample_seed, lab.edit, lab.against) == (2, 5, "patch:t=1,layer=1", "untrained")

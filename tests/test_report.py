@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+import typer
 
 from model import checkpoint
 from model.codec_slots import ANSWER
@@ -184,3 +186,31 @@ def test_reports_of_older_versions_open(tiny) -> None:
         old["metrics"][source] = {names.get(name, name): values for name, values in found.items()}
     assert "auroc_ahead" in old["metrics"]["model"]
     assert ProbeReport.parse(json.dumps(old)) == report
+
+
+def test_new_and_old_spellings_of_options_are_the_same(tmp_path) -> None:
+    graph = tmp_path / "graph.txt"
+    graph.write_text("\n".join(f"{a} {b}" for a, b in EDGES))
+    base = ["report", "--graph", str(graph), "--root", "Tom", "--candidates", "n", "t", "--no-untrained"]
+    for n_added, *spellings in (
+        (36 - len(EDGES), ("--samples", "--pad"), ("--draws", "--fill")),
+        (0, ("--samples", "--no-pad"), ("--draws", "--no-fill")),
+    ):
+        found = []
+        for i, (samples, pad) in enumerate(spellings):
+            app([*base, samples, "2", pad, "--out", str(tmp_path / f"{i}.json")], standalone_mode=False)
+            found.append(ProbeReport.load(tmp_path / f"{i}.json"))
+        assert found[0] == found[1]
+        assert (found[0].n_draws, found[0].n_filler) == (2, n_added)
+
+
+def test_every_command_takes_both_spellings() -> None:
+    named = {}
+    for package in ("model", "probing"):
+        group = typer.main.get_command(import_module(f"{package}.__main__").app)
+        for name, command in group.commands.items():
+            named |= {(name, option.opts[0]): (option.opts, option.secondary_opts) for option in command.params}
+    for name in ("report", "dataset", "evaluate"):
+        assert named[name, "--pad"] == (["--pad", "--fill"], ["--no-pad", "--no-fill"])
+    for name in ("report", "evaluate", "intervene"):
+        assert named[name, "--samples"] == (["--samples", "--draws"], [])

@@ -55,7 +55,7 @@ def test_directions_are_fitted(model: CoconutGPT2, fitted: Directions, tmp_path:
 
 @pytest.mark.parametrize("text", ["swap:t=1,strength=1.5", "swap:t=2,dose=held&project:t=2,nodes=frontier"])
 def test_a_swap(model: CoconutGPT2, fitted: Directions, problems: list[ProsQAProblem], text: str) -> None:
-    result = intervene(model, problems[0], EditPlan.parse(text), directions=fitted, n_draws=2)
+    result = intervene(model, problems[0], EditPlan.parse(text), directions=fitted, n_samples=2)
     shape = (2, N_THOUGHTS + 1, problems[0].n_nodes)
     assert result.clean.states.shape == result.edited.states.shape == shape
     assert np.isfinite(result.edited.states).all()

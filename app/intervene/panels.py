@@ -195,7 +195,7 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
     scale = graphs[0].scale
     badges = "; − taken out, + put in" if out or put else ""
     st.caption(
-        f"Blue: {VALUES[value]}, mean of n = {result.n_draws}, {scale.low:.3g} to {scale.high:.3g} in both graphs. "
+        f"Blue: {VALUES[value]}, mean of n = {result.n_samples}, {scale.low:.3g} to {scale.high:.3g} in both graphs. "
         f"Orange: the nodes that this thought should hold{badges}."
     )
 
@@ -222,7 +222,7 @@ def below(result: Intervention, shown: int, second: Callable[[], tuple[Run, ...]
 
     def effects() -> None:
         many = "faint: every prompt sample; lines: 95 % intervals"
-        samples = many if result.n_draws > 1 else "a single prompt sample has no interval"
+        samples = many if result.n_samples > 1 else "a single prompt sample has no interval"
         gone = "; ".join(of_intervention.missing_controls(result))
         lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
         caption = f"Probability of the other candidate, of the two; {samples}. Right: samples that answer it.{lacking}"

@@ -33,8 +33,8 @@ CLICKED = "swap"
 """What a click makes where the kind shown takes no nodes: of its group, the kind that fits what goes out and in."""
 BUTTONS = {
     "swap": "swap the branches",
-    "cut": "cut the target's branch",
-    "transplant": "transplant the counterfactual question's thought",
+    "cut": "ablate the target's branch",
+    "transplant": "interchange the thought with the counterfactual question's",
     "compose": "write an empty thought",
 }
 """Buttons of the page -> names of PRESETS."""
@@ -231,7 +231,7 @@ def show_in_widgets() -> None:
     state.update(
         i_kind=name, i_thoughts=[t for t in spec.thoughts if t > 0], i_out=out, i_in=put,
         i_coefficient=float(spec.strength), i_estimator=spec.directions, i_keep_norm=spec.keep_norm,
-        i_measured=spec.dose == "held", i_text=state.i_edit,
+        i_measured=spec.measured, i_text=state.i_edit,
     )  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def from_widgets() -> None:
         spec = EditSpec(
             row.name, tuple(state.i_thoughts), nodes if row.nodes else None, to if row.to else None,
             directions=state.i_estimator, strength=float(state.i_coefficient), keep_norm=state.i_keep_norm,
-            dose="held" if state.i_measured and "dose" in row.takes else "fitted", seed=ready()[-1].seed,
+            measured=state.i_measured and "coefficient" in row.takes, seed=ready()[-1].seed,
         )  # fmt: skip
         return EditPlan((*before, spec))
 

@@ -12,6 +12,7 @@ from model import checkpoint
 from model.cli import bars
 from model.errors import InputError, OutputError
 from model.formats.graph import load_problems
+from model.stats import percent
 from probing.commands.options import BatchSize, Checkpoint, Data, Device, Seed, Untrained
 from probing.edit.directions import FILE_NAME, MIN_FIT, collect, fit, save
 
@@ -52,10 +53,13 @@ def directions(
         ]
     fitted = fit(model, *samples, seed=seed, ridge_lambda=ridge_lambda)
     save(fitted, target)
-    print(f"{'thought':>7} {'estimator':12} {'R2':>6} {'exact frontier':>24} {'other q.':>9} {'chance':>8} {'n':>6}")
+    print(
+        f"{'thought':>7} {'estimator':12} {'R2':>6} {'exact frontier':>24} {'counterfactual':>15} "
+        f"{'chance':>8} {'n':>6}"
+    )
     for score in fitted.scores:
         print(
             f"{score.thought:7} {score.estimator:12} {score.r2:6.3f} {score.exact.text('percent'):>24} "
-            f"{100 * score.exact_other:8.1f}% {100 * score.chance:7.2f}% {score.n:6}"
+            f"{percent(score.exact_other):>15} {percent(score.chance):>8} {score.n:6}"
         )
     print(f"written to {target}")

@@ -13,7 +13,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import write_bytes
 from model.formats.graph import load_problems
-from model.stats import text
+from model.stats import mean, text
 from probing.commands.options import (
     BatchSize,
     Checkpoint,
@@ -75,22 +75,22 @@ def intervene(
         raise InputError(f"--row {row}: {data} has rows 0 to {len(problems) - 1}")
     if row is not None and len(plans) > 1:
         raise InputError("--row takes one --edit; join edits that are made together with &")
-    needed = any(plan.needs for plan in plans)
+    required = any(plan.needs for plan in plans)
 
     def opened(folder: Path, path: Path | None, trained: bool) -> tuple[CoconutGPT2, Directions | None]:
         model = checkpoint.open(folder, device=device, trained=trained, seed=seed)
-        return model, directions_of(model, folder, path, needed=needed)
+        return model, directions_of(model, folder, path, required=required)
 
     model, fitted = opened(checkpoint_folder, directions, not untrained)
     if row is not None:
         result = intervene_once(
-            model, problems[row], plans[0], directions=fitted, controls=wanted, n_draws=samples, seed=seed
+            model, problems[row], plans[0], directions=fitted, controls=wanted, n_samples=samples, seed=seed
         )
         result.save(out)
         for warning in result.warnings:
             print(f"note: {warning}")
         for name, side in (("clean", result.clean), ("edited", result.edited), *result.controls.items()):
-            print(f"{name:12} P(target) {side.p_target[:, -1].mean():.3f} after all thoughts")
+            print(f"{name:12} P(target) {text(mean(side.p_target[:, -1]), bounds=(0, 1))} after all thoughts")
         print(f"written to {out}")
         return
     jobs = [(model, fitted, checkpoint_folder.name, out)]
@@ -120,9 +120,12 @@ def intervene(
 
 def help_text() -> str:
     """What ``--edit`` understands."""
-    lines = ["An edit is KIND:OPTION=VALUE,... with t (thoughts, as 1, 1-3 or 1+4), nodes, to, strength, directions,"]
-    lines += ["norm=keep, layer, depth, k and seed.", "", "Kinds:"]
-    lines += [f"  {name:11} {kind.words}" for name, kind in KINDS.items()]
+    lines = ["An edit is KIND:OPTION=VALUE,... with t (thoughts, as 1, 1-3 or 1+4), nodes, to, strength (the steering"]
+    lines += ["coefficient), coefficient=fixed (as fitted) or measured (in the very thought), directions, norm=keep,"]
+    lines += ["layer, depth, k and seed.", "", "Kinds:"]
+    for kind in KINDS.values():
+        also = f" (also {', '.join(kind.also)})" if kind.also else ""
+        lines.append(f"  {kind.name:11} {kind.words}{also}")
     lines += ["", "Sets of nodes (join with +, /1 draws one of a set):"]
     lines += [f"  {name:15} {row.words}" for name, row in NODE_SETS.items()]
     lines += ["", "Matched controls, run by themselves:"]

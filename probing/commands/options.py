@@ -37,10 +37,10 @@ def check_names(folder: Path, compare: list[Path] | None) -> None:
 
 
 def directions_of(
-    model: CoconutGPT2, folder: Path, path: Path | None = None, *, needed: bool = True
+    model: CoconutGPT2, folder: Path, path: Path | None = None, *, required: bool = True
 ) -> Directions | None:
-    """Those in a file, by default the one in the checkpoint's folder; None where none is there nor needed."""
-    if path is None and not needed and not (folder / directions.FILE_NAME).exists():
+    """Those in a file, by default the one in the checkpoint's folder; None where none is there nor required."""
+    if path is None and not required and not (folder / directions.FILE_NAME).exists():
         return None
     fitted = directions.load(path or folder / directions.FILE_NAME)
     fitted.check_fits(model)

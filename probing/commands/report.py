@@ -10,6 +10,7 @@ import typer
 from model import checkpoint
 from model.errors import InputError
 from model.formats.graph import load_graph, load_problems
+from model.stats import text
 from probing.commands.options import Checkpoint, Device
 from probing.read.probe import probe
 
@@ -59,19 +60,25 @@ def report(
     result.save(out)
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    last, metrics = result.answers[-1], result.metrics
-    names = problem.idx_to_symbol
-    typer.echo(f"{problem.question_sentence((problem.target, problem.neg_target))} Right: {names[problem.target]}.")
+    last, target, other = result.answers[-1], *(problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
+    baseline = {
+        "target": f"picks {target} (right)",
+        "neg_target": f"picks {other} (wrong)",
+        "tie": "cannot tell (a tie)",
+    }
+    typer.echo(f"{problem.question_sentence((problem.target, problem.neg_target))} Right: {target}.")
     typer.echo(
-        f"After {last.k} thoughts the model answers {names[problem.target]} with probability {last.p_target.value:.3f} "
-        f"and {names[problem.neg_target]} with {last.p_neg_target.value:.3f} (n = {samples} prompt samples); "
-        f"the shortcut baseline says {result.blind_rule}."
+        f"After {last.k} thoughts the model answers {target} with probability {last.p_target.text(bounds=(0, 1))} and "
+        f"{other} with {last.p_neg_target.text(bounds=(0, 1))} (n = {samples} prompt samples); the shortcut baseline "
+        f"{baseline[result.blind_rule]}."
     )
-    typer.echo(f"{'thought':<9}{'frontier':>9}{'mass':>8}{'shuffled':>10}{'AUROC':>8}{'shuffled':>10}")
+    columns = {"mass on the frontier": "mass_frontier", "AUROC (all, logit lens)": "auroc_all"}
+    typer.echo(
+        f"{'thought':<9}{'frontier':<10}" + "".join(f"{head:<25}{'shuffled labels':<22}" for head in columns).rstrip()
+    )
     for t in range(1, result.n_thoughts + 1):
-        cells = [
-            metrics[source][name][t - 1] for name in ("mass_frontier", "auroc_all") for source in ("model", "shuffled")
-        ]
-        shown = ["–" if cell is None else f"{cell.value:.3f}" for cell in cells]
-        size = len(problem.frontier(t))
-        typer.echo(f"{t:<9}{size:>9}{shown[0]:>8}{shown[1]:>10}{shown[2]:>8}{shown[3]:>10}")
+        line = f"{t:<9}{len(problem.frontier(t)):<10}"
+        for name in columns.values():
+            ours, shuffled = (result.metrics[source][name][t - 1] for source in ("model", "shuffled"))
+            line += f"{text(ours, bounds=(0, 1)):<25}{text(shuffled, bounds=(0, 1)):<22}"
+        typer.echo(line.rstrip())

@@ -242,7 +242,8 @@ def changes(result: Intervention, thought: int | None = None) -> Heatmap:
     )
     alt = "Change of every node's probability in every thought"
     return heatmap_of(
-        result.problem, values, columns, scale=scale, n=result.n_draws, cursor=last if thought is None else thought - 1,
+        result.problem, values, columns, scale=scale, n=result.n_samples,
+        cursor=last if thought is None else thought - 1,
         words=_words(result, "Probability after minus before, thoughts as fed; ", alt),
     )  # fmt: skip
 
@@ -270,7 +271,7 @@ def _columns(values: Floats) -> list[Estimate]:
 
 
 def _words(result: Intervention, what: str = "", alt: str = "") -> Words:
-    n = result.n_draws
+    n = result.n_samples
     samples = "one prompt sample, so no intervals" if n == 1 else f"mean of n = {n} prompt samples"
     caption = f"{what}{samples}, seed {result.seed}. Edit: {' & '.join(map(str, result.plan))}."
     return Words(

@@ -48,15 +48,15 @@ def n_thoughts_of(model: CoconutGPT2) -> int:
     return n
 
 
-def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int, fill: bool = False) -> Prompt:
+def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number: int, pad: bool = False) -> Prompt:
     """One prompt sample of the problem, which depends on (seed, number) alone.
 
-    ``fill`` pads a graph smaller than any in training to the training size with distractor facts. Raises
+    ``pad`` pads a graph smaller than any in training to the training size with distractor facts. Raises
     ProblemTooLargeError if the model cannot take it.
     """
     codec = model.codec
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
-    size = model.config.padding_for(problem) if fill else None
+    size = model.config.padding_for(problem) if pad else None
     return codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
 
 

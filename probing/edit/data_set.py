@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2
@@ -21,8 +22,8 @@ from model.values import Progress, Value, silent, validated
 from probing.edit.batch import draw_prompt, n_thoughts_of
 from probing.edit.directions import Directions, batches
 from probing.edit.effects import Seen, decodability
-from probing.edit.kinds import CONTROLS
-from probing.edit.run import Base, Outcome, prepare, run_edit
+from probing.edit.kinds import CONTROLS, SOURCES
+from probing.edit.run import Prepared, build, prepare, run_built
 from probing.edit.spec import EditPlan, EditSpec
 
 Row = dict[str, Any]
@@ -51,11 +52,7 @@ def dataset_rows(
         if rows.start < skip:
             continue
         prompts = [draw_prompt(model, problems[i], seed=seed, number=i) for i in rows]
-        prepared = prepare(model, prompts, rows, directions)
-        found = _clean_rows(prepared.base())
-        for text, control, plan in runs:
-            found += _rows(text, control, run_edit(model, prepared, plan))
-        yield found
+        yield _batch_rows(model, prepare(model, prompts, rows, directions), runs)
 
 
 def _runs(
@@ -70,38 +67,48 @@ def _runs(
     return runs
 
 
-def _rows(text: str, control: str, outcome: Outcome) -> list[Row]:
-    clean, kl, found = outcome.base.clean, outcome.seen.kl(outcome.base.clean), []
-    for i, number in enumerate(outcome.base.context.run.ids):
-        row: Row = {"row": number, "edit": text, "control": control, "defined": outcome.built.defined[i]}
-        if row["defined"]:
-            row |= _measures(outcome.seen, clean, kl, i)
-            if control and CONTROLS[control].elsewhere:
-                row["at"] = outcome.built.touched[i][0].t
-        found.append(row)
+@torch.inference_mode()
+def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[tuple[str, str, EditPlan]]) -> list[Row]:
+    plain, shared = prepared.base(), {}
+    decoded = decodability(plain.clean, plain.context.run.prompts, plain.context.directions)
+    found: list[Row] = [
+        {"row": number, "edit": CLEAN, "control": "", "defined": True, "hops": problem.n_hops}
+        | measures
+        | {name: _short(values[i]) for name, values in decoded.items()}
+        for i, (number, problem, measures) in enumerate(
+            zip(plain.context.run.ids, plain.context.run.problems, _measures(plain.clean, plain.clean), strict=True)
+        )
+    ]
+    for text, control, plan in runs:
+        base = prepared.base(plan)
+        built = build(plan, base.context)
+        key = (base.context.run, control, built.places) if plan.shared else plan
+        if key not in shared:
+            shared[key] = _measures(run_built(model, base, built, plan), base.clean)
+        for i, number in enumerate(base.context.run.ids):
+            row: Row = {"row": number, "edit": text, "control": control, "defined": built.defined[i]}
+            if row["defined"]:
+                row |= shared[key][i]
+                if control and CONTROLS[control].elsewhere:
+                    row["at"] = built.touched[i][0].t
+            found.append(row)
     return found
 
 
-def _clean_rows(base: Base) -> list[Row]:
-    run, clean = base.context.run, base.clean
-    decoded, kl = decodability(clean, run.prompts, base.context.directions), clean.kl(clean)
+def _measures(seen: Seen, clean: Seen) -> list[Row]:
+    """Of every row of a batch."""
+    kl, answers, before = seen.kl(clean), seen.answers, clean.answers.log_odds
     return [
-        {"row": number, "edit": CLEAN, "control": "", "defined": True, "hops": problem.n_hops}
-        | _measures(clean, clean, kl, i)
-        | {name: _short(values[i]) for name, values in decoded.items()}
-        for i, (number, problem) in enumerate(zip(run.ids, run.problems, strict=True))
+        {
+            "log_odds": float(answers.log_odds[i, 0]),
+            "neither": bool(answers.neither[i, 0]),
+            "clean_log_odds": float(before[i, 0]),
+            "kl": _short(kl[i]),
+            "mass": _short(seen.mass[i]),
+            "other_mass": _short(seen.other_mass[i]),
+        }
+        for i in range(len(before))
     ]
-
-
-def _measures(seen: Seen, clean: Seen, kl: Floats, i: int) -> Row:
-    return {
-        "log_odds": float(seen.answers.log_odds[i, 0]),
-        "neither": bool(seen.answers.neither[i, 0]),
-        "clean_log_odds": float(clean.answers.log_odds[i, 0]),
-        "kl": _short(kl[i]),
-        "mass": _short(seen.mass[i]),
-        "other_mass": _short(seen.other_mass[i]),
-    }
 
 
 def _short(values: Floats) -> list[float | None]:
@@ -162,8 +169,9 @@ def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row])
     after, before = (np.array([row[name] for row in here]) for name in ("log_odds", "clean_log_odds"))
 
     def change(name: str) -> tuple[Estimate | None, ...]:
-        if empty.plan is not None and empty.plan.source == "rewired":
-            return ()  # the clean rows are of the graph as given; a rewired graph has no clean row of its own
+        source = SOURCES.get(empty.plan.source) if empty.plan else None
+        if source and source.base_reads_other:
+            return ()  # the clean rows are of the graph as given; the other one has no clean row of its own
         values = np.array([row[name] for row in here])
         return means(values - np.array([clean[row["row"]][name][: values.shape[1]] for row in here]), within=(-1, 1))
 

@@ -1,14 +1,15 @@
 """Everything an edit can be, a row each: kinds of edits, the sets of nodes they take, and their matched controls.
 
-A new kind is one function from a ``Site`` to a ``Change`` and one row of ``KINDS``; nothing else asks which kind an
-edit is. The command line's help, the page's list and the tables of docs/causal.md (``documented``) are made from rows.
+A new kind is one function from a ``Site`` to a ``Change`` and one row of ``KINDS``; a new control is one function and
+one row of ``CONTROLS``. Nothing else asks which kind or control an edit is. The command line's help, the page's list
+and the tables of docs/causal.md (``make docs-tables``) are made from rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from model.coconut import CoconutGPT2
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import CleanRun, start_before
 from probing.edit.directions import Directions
+from probing.edit.rewire import rewire
 
 Members = frozenset[int]
 Change = Callable[[Tensor], Tensor]
@@ -107,7 +109,7 @@ class Context:
         for row, (nodes, prompt) in enumerate(zip(sets, self.run.prompts, strict=True)):
             for node in nodes:
                 found[row, prompt.keys[node]] = 1
-        return found
+        return found.to(self.run.trace.states.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +175,34 @@ class Site:
         return value
 
 
+# --- where thoughts come from ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """A second problem over the same nodes beside the one as given; thoughts are taken from the run of one of the two,
+    and the base run reads the other."""
+
+    other: Callable[[ProsQAProblem, int | None, np.random.Generator], ProsQAProblem | None]
+    """From (problem, ``depth`` of the edit, rng); None where there is none."""
+    missing: str
+    """Why there is none; may quote {depth}."""
+    base_reads_other: bool = False
+
+
+SOURCES: dict[str, Source] = {
+    "counterfactual": Source(
+        lambda problem, depth, rng: problem.counterfactual,
+        "no other root makes the other candidate right, so there is no counterfactual question to take from",
+    ),
+    "rewired": Source(
+        lambda problem, depth, rng: rewire(problem, depth or 0, rng=rng),
+        "no exchange of two edges at depth {depth} makes the other candidate right",
+        base_reads_other=True,
+    ),
+}
+
+
 # --- kinds ----------------------------------------------------------------------------------------------------------
 
 Sets = Callable[[frozenset[Any], frozenset[Any], frozenset[Any]], tuple[frozenset[Any], frozenset[Any]]]
@@ -218,7 +248,7 @@ class Kind:
     to: str = ""
     """Default of the set put in place; empty for kinds without."""
     options: frozenset[str] = frozenset({"t"})
-    """Of t, dose, layer (a residual stream is edited), depth (the graph is rewired), k (the run is cut after k)."""
+    """Of t, coefficient, layer (a residual stream is edited), depth (of rewiring), k (the run exits early, after k)."""
     sets: Sets = take_out
     empty: bool = False
     """Whether it exists where nothing goes out or in."""
@@ -235,12 +265,11 @@ class Kind:
     most: int | None = None
     """... and takes at most."""
     start: float = 1.0
-    """The strength that the page begins with."""
+    """The steering coefficient that the page begins with."""
     needs: frozenset[str] = frozenset()
     """"directions" of the thoughts edited, "fitted": any of the fitted values."""
-    source: Literal["plain", "counterfactual", "rewired"] = "plain"
-    """Where thoughts come from. rewired: the base run reads a changed graph, thoughts come from the one as given."""
-    no_controls: frozenset[str] = frozenset()
+    source: str = ""
+    """One of SOURCES; empty where thoughts come from the base run alone."""
 
     @property
     def takes(self) -> frozenset[str]:
@@ -348,35 +377,34 @@ def _project(site: Site) -> Change:
     return projected
 
 
-_DIRECTIONS, _FITTED, _DOSED = frozenset({"directions"}), frozenset({"fitted"}), frozenset({"t", "dose"})
+_DIRECTIONS, _FITTED, _MEASURED = frozenset({"directions"}), frozenset({"fitted"}), frozenset({"t", "coefficient"})
 _BRANCHES = "Take nodes out, put nodes in"
-_NO_OTHER_STEP, _IDENTITY_ONLY = frozenset({"other-step"}), frozenset({"random", "other-step"})
 
 # fmt: off
 KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("swap", "subtract the directions of one set, add those of another",
          "taking {nodes} out of {where} and putting {to} in", _shift, hand=_BRANCHES,
          phrases={"target-branch>other-branch": "swapping the branches in {where}"}, nodes="target-branch",
-         to="other-branch", options=_DOSED, sets=exchange, needs=_DIRECTIONS),
+         to="other-branch", options=_MEASURED, sets=exchange, needs=_DIRECTIONS),
     Kind("remove", "ablate: subtract the nodes' directions", "taking {nodes} out of {where}", _shift, hand=_BRANCHES,
-         also=("ablate",), nodes="target-branch", options=_DOSED, needs=_DIRECTIONS),
+         also=("ablate",), nodes="target-branch", options=_MEASURED, needs=_DIRECTIONS),
     Kind("add", "steer: add the nodes' directions", "adding {nodes} to {where}", _shift, hand=_BRANCHES,
-         nodes="other-branch", options=_DOSED, sets=put_in, needs=_DIRECTIONS),
+         nodes="other-branch", options=_MEASURED, sets=put_in, needs=_DIRECTIONS),
     Kind("write", "replace by base + sum of the nodes' directions", "writing {where} as a sum of {nodes}", _write,
          hand="Compose: write it as a sum of nodes", phrases={"nothing": "writing an empty {where}"}, nodes="frontier",
          sets=put_in, empty=True, replaces=True, needs=_DIRECTIONS),
     Kind("transplant", "interchange intervention: replace by thought t of the counterfactual question's run",
          "transplanting {where} from the counterfactual question", _from_source,
-         hand="Interchange intervention (transplant)", replaces=True, source="counterfactual"),
+         hand="Interchange intervention (transplant)", also=("interchange",), replaces=True, source="counterfactual"),
     Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
-         hand="Keep only these nodes", nodes="target-branch", options=_DOSED, sets=all_but, empty=True,
-         needs=_DIRECTIONS, no_controls=frozenset({"neither"})),
-    Kind("scale", "multiply the nodes' directions by the strength", "scaling {nodes} in {where} by {strength}", _scale,
-         hand="Scale these nodes", nodes="target-branch", options=_DOSED, opposes=False, start=0.0,
+         hand="Keep only these nodes", nodes="target-branch", options=_MEASURED, sets=all_but, empty=True,
          needs=_DIRECTIONS),
+    Kind("scale", "multiply the nodes' directions by the steering coefficient",
+         "scaling {nodes} in {where} by {strength}", _scale, hand="Scale these nodes", nodes="target-branch",
+         options=_MEASURED, opposes=False, start=0.0, needs=_DIRECTIONS),
     Kind("project", "directional ablation: project the span of the nodes' directions out of the thought",
-         "projecting {nodes} out of {where}", _project, hand="Directional ablation", also=("project-out",),
-         nodes="target-branch", needs=_DIRECTIONS),
+         "projecting {nodes} out of {where}", _project, hand="Directional ablation",
+         also=("directional-ablation", "project-out"), nodes="target-branch", needs=_DIRECTIONS),
     Kind("zero", "replace by zeros", "setting {where} to zero", _zero, hand="Zero", replaces=True),
     Kind("mean", "replace by the mean of thought t over many problems",
          "putting the mean over many problems in place of {where}", _mean, hand="Mean over many problems",
@@ -387,14 +415,13 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
          "putting another problem's thought in place of {where}", _resample, hand="Another problem's thought",
          replaces=True, needs=_FITTED),
     Kind("permute", "exchange the model's own thoughts among the steps given", "exchanging {where} among each other",
-         _permute, hand="Exchange thoughts among each other", replaces=True, least=2, no_controls=_NO_OTHER_STEP),
-    Kind("identity", "feed the thought unchanged", "feeding {where} unchanged", _unchanged,
-         no_controls=_IDENTITY_ONLY),
+         _permute, hand="Exchange thoughts among each other", replaces=True, least=2),
+    Kind("identity", "feed the thought unchanged", "feeding {where} unchanged", _unchanged),
     Kind("truncate", "early exit: answer after k thoughts", "answering after {k} thoughts", _unchanged,
-         also=("early-exit",), options=frozenset({"k"}), alone=True, no_controls=_IDENTITY_ONLY),
+         also=("early-exit",), options=frozenset({"k"}), alone=True),
     Kind("patch", "put the counterfactual question's residual stream after block `layer` in place, at thought t "
          "(0: the root token)", "patching {where} after block {layer}", _patch, options=frozenset({"t", "layer"}),
-         alone=True, first=0, most=1, source="counterfactual", no_controls=_NO_OTHER_STEP),
+         alone=True, first=0, most=1, source="counterfactual"),
     Kind("rewire", "change the graph at one depth so that the other candidate is right, and feed thought t of the old "
          "graph", "changing the graph at depth {depth} and feeding {where} of the old graph", _from_source,
          options=frozenset({"t", "depth"}), alone=True, source="rewired"),
@@ -406,6 +433,8 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
 
 Instead = Callable[[ProsQAProblem, int, np.random.Generator, int, int, bool], tuple[list[int], list[int]]]
 """From (problem, t, rng, how many go out, how many in, whether sets are exchanged) to what goes out and in instead."""
+Exists = Callable[[Kind, int, frozenset[str] | None], bool]
+"""From (kind, how many thoughts are edited, names of the node sets if the edit has nodes) to whether it can be made."""
 
 
 @dataclass(frozen=True)
@@ -421,17 +450,22 @@ class Control:
     """As ``Kind.phrase``, of the {edit} it controls."""
     keeps: str
     loses: str
-    feeds: Callable[[Site, Change], Change] | None = None
-    """What is fed in place of the edit."""
+    exists: Exists
+    matched: bool
+    """Whether it puts content of the edit's kind into the thought: a node's direction, or a thought of the model."""
+    feeds: Callable[[Site, Callable[[Site], Change]], Change] | None = None
+    """What is fed in place of the edit, from the edit (``Kind.apply``)."""
     instead: Instead | None = None
-    """Which nodes it takes in place of the edit's, of edits with nodes."""
-    without: frozenset[str] = frozenset()
-    """Node sets of edits that have no such control."""
+    """Which nodes it takes in place of the edit's."""
     elsewhere: bool = False
-    """Whether it puts the edit at another thought, of edits of one thought."""
+    """Whether it puts the edit at another thought."""
+    shared: bool = False
+    """Whether its run is the same for every edit of the same thoughts, and made once for all of them."""
 
 
-def _random_change(site: Site, edit: Change) -> Change:
+def _random_change(site: Site, apply: Callable[[Site], Change]) -> Change:
+    edit = apply(site)
+
     def change(thought: Tensor) -> Tensor:
         length = (edit(thought) - thought).norm(dim=-1, keepdim=True)
         return thought + length * site.unit(thought, seed=site.seed)
@@ -454,52 +488,37 @@ def _to_neither(
     return own, [node for node in others if node not in own][:n_put]
 
 
+def _changes(kind: Kind, n: int, sets: frozenset[str] | None) -> bool:
+    return kind.apply is not _unchanged
+
+
+def _without(*names: str) -> Exists:
+    """Edits with nodes, none of them from these sets."""
+    return lambda kind, n, sets: sets is not None and sets != {"nothing"} and not sets & set(names)
+
+
 # fmt: off
 CONTROLS: dict[str, Control] = {row.name: row for row in (
     Control("identity", "the same run with the thought fed unchanged; exactly zero effect",
             "nothing changed (identity)", "changing nothing in place of {edit}",
-            "everything; the difference is exactly zero", "the edit", feeds=lambda site, edit: _same),
+            "everything; the difference is exactly zero", "the edit", exists=lambda kind, n, sets: True,
+            matched=False, feeds=lambda site, apply: _same, shared=True),
     Control("random", "a random direction of the same length as the edit's change", "random direction, same length",
             "a random change of the same length as {edit}", "the length of the change", "its direction",
-            feeds=_random_change),
+            exists=_changes, matched=False, feeds=_random_change),
     Control("unreachable",
             "the same edit on as many nodes that the root cannot reach and that lead to neither candidate",
             "nodes out of reach instead", "{edit}, with nodes out of reach instead",
-            "kind, number of nodes, strength", "that the nodes can be reached or lead anywhere",
-            instead=_out_of_reach, without=frozenset({"unreachable"})),
+            "kind, number of nodes, steering coefficient", "that the nodes can be reached or lead anywhere",
+            exists=_without("unreachable"), matched=True, instead=_out_of_reach),
     Control("neither", "the same edit on frontier nodes that lead to neither candidate",
             "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
-            "kind, strength, that the nodes are on a frontier", "that they lead to a candidate",
-            instead=_to_neither, without=frozenset({"rest", "other-rest"})),
+            "kind, steering coefficient, that the nodes are on a frontier", "that they lead to a candidate",
+            exists=lambda kind, *rest: kind.sets is not all_but and _without("rest", "other-rest")(kind, *rest),
+            matched=True, instead=_to_neither),
     Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
-            "{edit}, but at another thought", "the content", "the step it belongs to", elsewhere=True),
+            "{edit}, but at another thought", "the content", "the step it belongs to",
+            exists=lambda kind, n, sets: n == 1 and "layer" not in kind.takes and _changes(kind, n, sets),
+            matched=True, elsewhere=True),
 )}
 # fmt: on
-
-
-# --- in the docs ----------------------------------------------------------------------------------------------------
-
-
-def documented(text: str) -> str:
-    """Markdown with the tables between ``<!-- kinds -->`` (``sets``, ``controls``) and ``<!-- end -->`` made anew."""
-    kinds = [
-        ("kind", "what it does", "takes"),
-        *((_typed(kind), kind.words, _options(kind)) for kind in KINDS.values()),
-    ]
-    sets = [("set", "nodes"), *((f"`{row.name}`", row.words) for row in NODE_SETS.values())]
-    controls = [("control", "what is kept", "what is lost")]
-    controls += [(row.name, row.keeps, row.loses) for row in CONTROLS.values()]
-    for name, (head, *rows) in (("kinds", kinds), ("sets", sets), ("controls", controls)):
-        made = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
-        before, start, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition("\n<!-- end -->")
-        text = before + start + made + end + after if end else text
-    return text
-
-
-def _typed(kind: Kind) -> str:
-    return ", ".join(f"`{name}`" for name in (kind.name, *kind.also))
-
-
-def _options(kind: Kind) -> str:
-    return ", ".join(name for name in ("t", "nodes", "to", "dose", "layer", "depth", "k") if name in kind.takes)

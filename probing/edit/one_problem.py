@@ -26,7 +26,7 @@ from model.values import Value
 from probing.edit.batch import draw_prompt, n_thoughts_of
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen
-from probing.edit.kinds import CONTROLS
+from probing.edit.kinds import CONTROLS, SOURCES
 from probing.edit.run import Touched, prepare, run_edit, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
@@ -89,7 +89,7 @@ class Intervention(Value):
 
     model_config = ConfigDict(serialize_by_alias=True)
     called: ClassVar[str] = "a saved intervention"
-    renamed: ClassVar[dict[str, str]] = {"edits": "plan"}
+    renamed: ClassVar[dict[str, str]] = {"edits": "plan", "n_draws": "n_samples"}
 
     version: Literal[1] = 1
     problem: Annotated[ProsQAProblem, PlainValidator(_read_problem), PlainSerializer(ProsQAProblem.to_row)]
@@ -98,7 +98,7 @@ class Intervention(Value):
         serialization_alias="edits"
     )
     n_thoughts: int
-    n_draws: int
+    n_samples: int
     """Prompt samples."""
     seed: int
     clean: Side
@@ -138,21 +138,21 @@ def intervene(
     *,
     directions: Directions | None,
     controls: Sequence[str] = tuple(CONTROLS),
-    n_draws: int = 1,
+    n_samples: int = 1,
     seed: int = 0,
-    fill: bool = False,
+    pad: bool = False,
 ) -> Intervention:
-    """One problem with a plan's edits, and each matched control, under ``n_draws`` prompt samples in one batch.
+    """One problem with a plan's edits, and each matched control, under ``n_samples`` prompt samples in one batch.
 
-    ``fill`` pads a graph smaller than any in training to the training size with distractor facts, without which such
+    ``pad`` pads a graph smaller than any in training to the training size with distractor facts, without which such
     graphs are answered at chance. Raises InputError if the edits contradict each other, do not fit the checkpoint, or
     do not exist for this problem.
     """
     plan = EditPlan(plan)
     plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
-    prompts = [draw_prompt(model, problem, seed=seed, number=i, fill=fill) for i in range(n_draws)]
+    prompts = [draw_prompt(model, problem, seed=seed, number=i, pad=pad) for i in range(n_samples)]
     # One problem: the same nodes, steps and graph in every sample, but noise of its own.
-    prepared = prepare(model, prompts, [0] * n_draws, directions, noise_ids=range(n_draws))
+    prepared = prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples))
     outcome = run_edit(model, prepared, plan)
     if not all(outcome.built.defined):
         raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
@@ -166,7 +166,7 @@ def intervene(
         problem=run.problems[0],
         plan=plan,
         n_thoughts=run.n_thoughts,
-        n_draws=n_draws,
+        n_samples=n_samples,
         seed=seed,
         clean=side(clean),
         edited=side(outcome.seen),
@@ -208,9 +208,9 @@ def _side(
 
 def _why_not(plan: EditPlan, problem: ProsQAProblem) -> str:
     """Why an edit is not defined for a problem, in words."""
-    asks = plan.source != "plain" or any(name.startswith("other-") for spec in plan for name in spec.set_names)
-    if problem.counterfactual is None and asks:
-        return "no other root makes the other candidate right, so there is no counterfactual question to take from"
-    if plan.source == "rewired":
-        return f"no exchange of two edges at depth {plan[0].depth} makes the other candidate right"
+    source, named = SOURCES.get(plan.source), (name for spec in plan for name in spec.set_names)
+    if problem.counterfactual is None and (source or any(name.startswith("other-") for name in named)):
+        return SOURCES["counterfactual"].missing
+    if source and source.base_reads_other:
+        return source.missing.format(depth=plan[0].depth)
     return "a set of nodes it names is empty at that thought (the search may be over by then)"

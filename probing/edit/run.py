@@ -17,12 +17,10 @@ from torch import Tensor
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
-from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import CleanRun, clean_run, start_before
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen, see
-from probing.edit.kinds import CONTROLS, Change, Context, Members, Site, put_in
-from probing.edit.rewire import rewire
+from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site, put_in
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -47,9 +45,14 @@ class Built:
     """Per row; none by a control that feeds something else."""
 
     @property
+    def places(self) -> tuple[tuple[int | None, int], ...]:
+        """(block or None, thought) of each change."""
+        return tuple((layer, at) for layer, at, _ in self.changes)
+
+    @property
     def first(self) -> int:
         """The first thought that any row's edit touches."""
-        return min(at for _, at, _ in self.changes)
+        return min(at for _, at in self.places)
 
     def edit(self, t: int, thought: Tensor) -> Tensor:
         """``CoconutGPT2.think``'s ``edit``."""
@@ -81,31 +84,27 @@ def build(plan: EditPlan, context: Context) -> Built:
 
 
 def _build_one(spec: EditSpec, context: Context) -> Built:
-    n_rows, row, control = len(context.run.prompts), spec.row, CONTROLS.get(spec.control)
-    everyone, defined = np.ones(n_rows, bool), np.ones(n_rows, bool)
-    touched: list[tuple[Touched, ...]] = [()] * n_rows
+    run, row, control = context.run, spec.row, CONTROLS.get(spec.control)
+    device, everyone = run.trace.states.device, np.ones(len(run.prompts), bool)
+    touched: list[tuple[Touched, ...]] = [()] * len(run.prompts)
     places = [(t, t, everyone) for t in spec.thoughts]  # content of thought t, fed as thought .. in which rows
     if control and control.elsewhere:
         steps = _other_steps(spec, context)
         places = [(spec.thoughts[0], at, steps == at) for at in sorted(set(steps.tolist()))]
-    if row.source != "plain":
+    defined = everyone.copy()
+    if row.source:
         defined &= np.array(context.source_rows) if context.source else False
     made = []
     for t, at, here in places:
-        found = [
-            spec.change(problem, t, number)
-            for number, problem in zip(context.run.ids, context.run.problems, strict=True)
-        ]
-        for i, each in enumerate(found):
-            if here[i] and each is None:
+        found = [spec.change(problem, t, number) for number, problem in zip(run.ids, run.problems, strict=True)]
+        for i in np.flatnonzero(here).tolist():
+            if (each := found[i]) is None:
                 defined[i] = False
-            elif here[i] and each is not None:
-                entries = touched_by(spec, each, at)
-                touched[i] += entries or ((Touched(at),) if control and control.elsewhere else ())
+            else:
+                elsewhere = (Touched(at),) if control and control.elsewhere else ()
+                touched[i] += touched_by(spec, each, at) or elsewhere
         site = _site(spec, context, t, at, found)
-        change = row.apply(site)
-        made.append((at, here, control.feeds(site, change) if control and control.feeds else change))
-    device = context.run.trace.states.device
+        made.append((at, here, control.feeds(site, row.apply) if control and control.feeds else row.apply(site)))
 
     def masked(change: Change, rows: Tensor) -> Change:
         def masked_change(thought: Tensor) -> Tensor:
@@ -126,20 +125,19 @@ def _build_one(spec: EditSpec, context: Context) -> Built:
 
 def _site(spec: EditSpec, context: Context, t: int, at: int, changes: Sequence[tuple[Members, Members] | None]) -> Site:
     """``changes``: per row what goes out and in, None where the edit does not exist."""
-    device, out, put, reference = context.run.trace.states.device, *[torch.empty(0)] * 3
+    run, (out, put, reference) = context.run, [torch.empty(0)] * 3
     if spec.nodes:
-        out, put = (context.members([each[i] if each else frozenset() for each in changes]).to(device) for i in (0, 1))
-    if spec.dose == "held":
-        plain, problems = replace(spec, control=""), context.run.problems
-        if spec.row.sets is put_in:
-            own = [problem.frontier(t) for problem in problems]
-        else:
-            found = [plain.change(problem, t, i) for i, problem in zip(context.run.ids, problems, strict=True)]
+        out, put = (context.members([each[i] if each else frozenset() for each in changes]) for i in (0, 1))
+    if spec.measured:
+        own = [problem.frontier(t) for problem in run.problems]
+        if spec.row.sets is not put_in:
+            plain = replace(spec, control="")
+            found = [plain.change(problem, t, number) for number, problem in zip(run.ids, run.problems, strict=True)]
             own = [each[0] if each else frozenset() for each in found]
-        reference = context.members(own).to(device)
+        reference = context.members(own)
     return Site(
-        context, t, at, out, put, reference, spec.thoughts, spec.strength, spec.dose == "held", spec.directions,
-        spec.layer, spec.seed,
+        context, t, at, out, put, reference, spec.thoughts, spec.strength, spec.measured, spec.directions, spec.layer,
+        spec.seed,
     )  # fmt: skip
 
 
@@ -183,42 +181,30 @@ class Prepared:
         self._bases: dict[tuple[object, ...], Base] = {}
 
     def base(self, plan: EditPlan | None = None) -> Base:
-        """The base that a plan needs (``Kind.source``): the problems as asked, or rewired; with the right source."""
-        source = "plain" if plan is None else plan.source
-        rewired = plan[0] if plan is not None and source == "rewired" else None
-        key = (source, rewired and rewired.depth, rewired and rewired.seed)
+        """The base that a plan needs (``Kind.source``): the problems as given, or other ones; with the right source."""
+        name = plan.source if plan else ""
+        spec = plan[0] if plan and name else None
+        key = (name, spec and spec.depth, spec and spec.seed)
         if key not in self._bases:
-            if rewired is not None:
-                self._bases[key] = self._rewired(rewired)
-            elif source == "counterfactual":
-                self._bases[key] = self._with_counterfactual()
-            else:
-                self._bases[key] = self._base(self._run, None, ())
+            self._bases[key] = self._base(self._run, None, ()) if spec is None else self._with_source(name, spec)
         return self._bases[key]
 
-    def _with_counterfactual(self) -> Base:
-        source, rows = self._run_on([problem.counterfactual for problem in self._run.problems])
-        plain = self.base()
-        return Base(replace(plain.context, source=source, source_rows=rows), plain.clean)
-
-    def _rewired(self, spec: EditSpec) -> Base:
-        depth = spec.depth
-        assert depth is not None
-        rewired = [
-            rewire(problem, depth, rng=np.random.default_rng([spec.seed, number, depth, 6]))
-            for number, problem in zip(self._run.ids, self._run.problems, strict=True)
+    def _with_source(self, name: str, spec: EditSpec) -> Base:
+        given, depth = self._run, spec.depth or 0
+        others = [
+            SOURCES[name].other(prompt.problem, spec.depth, np.random.default_rng([spec.seed, number, depth, 6]))
+            for number, prompt in zip(given.ids, given.prompts, strict=True)
         ]
-        run, rows = self._run_on(rewired)
-        return self._base(run, self._run, rows)
-
-    def _run_on(self, problems: Sequence[ProsQAProblem | None]) -> tuple[CleanRun, tuple[bool, ...]]:
-        """The batch with other problems over the same nodes, as given where there is none; and where there is one."""
+        rows = tuple(other is not None for other in others)
         prompts = [
-            prompt if problem is None else self._model.codec.rewritten(prompt, problem)
-            for prompt, problem in zip(self._run.prompts, problems, strict=True)
+            prompt if other is None else self._model.codec.rewritten(prompt, other)
+            for prompt, other in zip(given.prompts, others, strict=True)
         ]
-        run = clean_run(self._model, prompts, self._run.ids, self._run.noise_ids)
-        return run, tuple(problem is not None for problem in problems)
+        run = clean_run(self._model, prompts, given.ids, given.noise_ids)
+        if SOURCES[name].base_reads_other:
+            return self._base(run, given, rows)
+        plain = self.base()
+        return Base(replace(plain.context, source=run, source_rows=rows), plain.clean)
 
     def _base(self, run: CleanRun, source: CleanRun | None, rows: tuple[bool, ...]) -> Base:
         return Base(Context(self._model, run, source, rows, self._directions), see(self._model, run.trace, run.prompts))
@@ -241,11 +227,18 @@ def prepare(
 def run_edit(model: CoconutGPT2, prepared: Prepared, plan: EditPlan) -> Outcome:
     """The batch with a plan's edits. Callers have checked it (``EditPlan.check_fits``)."""
     base = prepared.base(plan)
-    run, built, seen = base.context.run, build(plan, base.context), base.clean
+    built = build(plan, base.context)
+    return Outcome(base, built, run_built(model, base, built, plan))
+
+
+@torch.inference_mode()
+def run_built(model: CoconutGPT2, base: Base, built: Built, plan: EditPlan) -> Seen:
+    """What the batch says with edits that were made ready for it."""
+    run, seen = base.context.run, base.clean
     if built.changes:
-        stream = built.stream if any(spec.layer is not None for spec in plan) else None
+        stream = built.stream if any(layer is not None for layer, _ in built.places) else None
         start, n = start_before(model, run, built.first), run.n_thoughts - max(built.first - 1, 0)
         seen = see(model, model.think(start, n, edit=built.edit, stream=stream), run.prompts)
     elif plan[0].k is not None and not plan[0].control:
         seen = seen.upto(model, plan[0].k, run.prompts)
-    return Outcome(base, built, seen)
+    return seen

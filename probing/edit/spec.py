@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from itertools import combinations, pairwise
 from typing import Any, Self
@@ -28,17 +28,14 @@ from probing.edit.directions import ESTIMATORS, Directions
 from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS, Kind, Members, node_set
 
 MAX_STRENGTH = 100.0
-DOSES = ("fitted", "held")
-COEFFICIENTS = {"fixed": "fitted", "measured": "held"}
-"""Other words for DOSES, where an edit is typed."""
 
 PRESETS = {
-    "cut the target's branch": "remove:t={t}",
+    "ablate the target's branch": "remove:t={t}",
     "keep only the target's branch": "keep:t={t}",
     "swap the branches": "swap:t={t},strength=1.5",
-    "swap the branches at the coefficients they are held with": "swap:t={t},dose=held",
-    "transplant the counterfactual question's thought": "transplant:t={t}",
-    "write one node of the other branch": "write:t={t},nodes=other-branch/1",
+    "swap the branches, coefficients measured": "swap:t={t},dose=held",
+    "interchange the thought with the counterfactual question's": "transplant:t={t}",
+    "write one node of the counterfactual branch": "write:t={t},nodes=other-branch/1",
     "write an empty thought": "write:t={t},nodes=nothing",
     "put another problem's thought in its place": "resample:t={t}",
 }
@@ -92,11 +89,6 @@ class Nodes:
                 parts.append(NodePart(unquote(name), False))
         return cls(tuple(parts))
 
-    @classmethod
-    def named(cls, names: Sequence[str]) -> Nodes:
-        """The nodes of these names; "nothing" for none."""
-        return cls(tuple(NodePart(name, False) for name in names) or (NodePart("nothing", True),))
-
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))
 
@@ -144,12 +136,12 @@ class EditSpec:
     directions: str = "ridge"
     """Estimator of the node directions."""
     strength: float = 1.0
-    """Replacing kinds mix: thought + strength * (new - thought); ``write`` scales the sum of directions; for kinds that
-    add or subtract directions it is the steering coefficient."""
-    dose: str = "fitted"
-    """``fitted``: a node counts as its direction, times the strength. ``held``: nodes taken out are subtracted with the
+    """The steering coefficient: times the directions added, subtracted or written. Replacing kinds mix: thought +
+    strength * (new - thought)."""
+    measured: bool = False
+    """Whether a node's coefficient is fixed (as fitted) or measured. Measured: nodes taken out are subtracted with the
     coefficient measured in this very thought (``Directions.coefficients``), and nodes put in get the mean of
-    those of nodes taken out (``add``: of the frontier nodes), again times the strength."""
+    those of nodes taken out (``add``: of the frontier nodes). Both times the steering coefficient."""
     keep_norm: bool = False
     """Rescale the edited thought to the norm it had."""
     layer: int | None = None
@@ -169,33 +161,31 @@ class EditSpec:
                 object.__setattr__(self, name, Nodes.parse(getattr(row, name)))
         object.__setattr__(self, "thoughts", tuple(sorted(set(self.thoughts))))
         for name in ("nodes", "to", "layer", "depth", "k", "t"):
-            given, takes = getattr(self, "thoughts" if name == "t" else name) not in (None, ()), name in row.takes
+            given, takes = getattr(self, OPTIONS[name].field) not in (None, ()), name in row.takes
             if given and not takes:
                 raise InputError(f"edit {self.kind!r} takes no {name}")
             if takes and not given:
-                raise InputError(f"edit {self.kind!r} needs {name}=, such as {name}={_READERS[name][2]}")
+                raise InputError(f"edit {self.kind!r} needs {name}=, such as {name}={OPTIONS[name].example}")
         if any(t < row.first for t in self.thoughts):
             raise InputError(f"edit {self.kind!r}: thoughts count from {row.first}, got t={min(self.thoughts)}")
         if self.thoughts and len(self.thoughts) < row.least:
             raise InputError(f"edit {self.kind!r} needs at least two thoughts, such as t=1-6")
         if row.most is not None and len(self.thoughts) > row.most:
             raise InputError(f"edit {self.kind!r} takes one thought at a time")
-        for name, lowest in (("layer", 1), ("depth", 1), ("k", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise InputError(f"edit {self.kind!r}: {name} must be {lowest} or more, got {value}")
+        for option in OPTIONS.values():
+            value = getattr(self, option.field)
+            if option.lowest is not None and value is not None and value < option.lowest:
+                raise InputError(f"edit {self.kind!r}: {option.field} must be {option.lowest} or more, got {value}")
         if not (math.isfinite(self.strength) and abs(self.strength) <= MAX_STRENGTH):
             raise InputError(
-                f"edit {self.kind!r}: strength must be a number from -{MAX_STRENGTH:g} to {MAX_STRENGTH:g}, "
-                f"got {self.strength}"
+                f"edit {self.kind!r}: strength must be a number from -{MAX_STRENGTH:g} to {MAX_STRENGTH:g} "
+                f"(the steering coefficient), got {self.strength}"
             )
         if self.directions not in ESTIMATORS:
             raise InputError(f"directions {self.directions!r} are unknown; known are {', '.join(ESTIMATORS)}")
-        if self.dose not in DOSES:
-            raise InputError(f"dose {self.dose!r} is unknown; known are {', '.join(DOSES)}")
-        if self.dose == "held" and "dose" not in row.takes:
-            doing = ", ".join(kind.name for kind in KINDS.values() if "dose" in kind.takes)
-            raise InputError(f"edit {self.kind!r} takes no dose=held; {doing} do")
+        if self.measured and "coefficient" not in row.takes:
+            doing = ", ".join(kind.name for kind in KINDS.values() if "coefficient" in kind.takes)
+            raise InputError(f"edit {self.kind!r} takes no coefficient=measured; {doing} do")
         if self.nodes and self.to and (both := sorted(set(self.nodes.names) & set(self.to.names))):
             raise InputError(f"edit {self.kind!r} takes out and puts in the same node: {', '.join(both)}")
         if self.control and self.control not in (fit := replace(self, control="").controls):
@@ -218,27 +208,23 @@ class EditSpec:
     @property
     def controls(self) -> tuple[str, ...]:
         """The matched controls that exist for it, in the order of CONTROLS."""
-        sets = self.set_names
+        sets = None if self.nodes is None else frozenset(self.set_names)
+        return tuple(row.name for row in CONTROLS.values() if row.exists(self.row, len(self.thoughts), sets))
 
-        def fits(name: str) -> bool:
-            control = CONTROLS[name]
-            if name in self.row.no_controls or (control.elsewhere and len(self.thoughts) != 1):
-                return False
-            has_nodes = self.nodes is not None and sets != ("nothing",) and not control.without & set(sets)
-            return control.instead is None or has_nodes
-
-        return tuple(filter(fits, CONTROLS))
-
-    def members(self, problem: ProsQAProblem, t: int, number: int = 0) -> tuple[Members | None, Members | None]:
-        """The nodes of ``nodes`` and of ``to`` at thought t, drawn as for problem ``number`` of a run; see Nodes."""
-        return self._members(problem, t, np.random.default_rng([self.seed, number, t, 4]))
+    def members(
+        self, problem: ProsQAProblem, t: int, rng: np.random.Generator | None = None
+    ) -> tuple[Members | None, Members | None]:
+        """The nodes of ``nodes`` and of ``to`` at thought t, sampled as for problem 0 of a run by default."""
+        rng = rng or self._rng(0, t)
+        nodes, to = (part.members(problem, t, rng=rng) if part else frozenset() for part in (self.nodes, self.to))
+        return nodes, to
 
     def change(self, problem: ProsQAProblem, t: int, number: int = 0) -> tuple[Members, Members] | None:
         """What goes out of and into thought t of problem ``number`` of a run; None where the edit does not exist."""
         if self.nodes is None:
             return frozenset(), frozenset()
-        rng = np.random.default_rng([self.seed, number, t, 4])
-        nodes, to = self._members(problem, t, rng)
+        rng = self._rng(number, t)
+        nodes, to = self.members(problem, t, rng)
         if nodes is None or to is None:
             return None
         out, put = self.row.sets(nodes, to, problem.frontier(t))
@@ -252,11 +238,8 @@ class EditSpec:
             return None
         return frozenset(others[0]), frozenset(others[1])
 
-    def _members(
-        self, problem: ProsQAProblem, t: int, rng: np.random.Generator
-    ) -> tuple[Members | None, Members | None]:
-        nodes, to = (part.members(problem, t, rng=rng) if part else frozenset() for part in (self.nodes, self.to))
-        return nodes, to
+    def _rng(self, number: int, t: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, number, t, 4])
 
     def describe(self, show: Callable[[str], str] = str) -> str:
         """What it does, in words that go on after "After": "swapping the branches in thought 1"."""
@@ -276,31 +259,29 @@ class EditSpec:
         values: dict[str, Any] = {}
         for item in filter(None, rest.split(",")):
             key, equals, value = item.partition("=")
-            if key == "coefficient":
-                key, value = "dose", COEFFICIENTS.get(value, value)
-            if key not in _READERS or not equals:
-                raise InputError(f"edit {text!r}: {item!r} is not an option; options are {', '.join(_READERS)}")
-            name, read, example = _READERS[key]
-            if name in values:
+            option = next((each for each in OPTIONS.values() if key in (each.name, each.also)), None)
+            if option is None or not equals:
+                raise InputError(f"edit {text!r}: {item!r} is not an option; options are {', '.join(OPTIONS)}")
+            if option.field in values:
                 raise InputError(f"edit {text!r}: {key} is given twice")
             try:
-                values[name] = read(value)
+                values[option.field] = option.read(value)
             except InputError:
                 raise
-            except ValueError:
+            except (ValueError, KeyError):
                 raise InputError(
-                    f"edit {text!r}: {key}={value!r} cannot be read; an example is {key}={example}"
+                    f"edit {text!r}: {key}={value!r} cannot be read; an example is {option.name}={option.example}"
                 ) from None
         return cls(next((row.name for row in KINDS.values() if kind in row.also), kind), **values)
 
     def __str__(self) -> str:
+        usual = {each.name: each.default for each in fields(self)}
         options = []
-        for key, (name, *_) in _READERS.items():
-            value = getattr(self, name)
-            default = next(f.default for f in fields(self) if f.name == name)
-            if value is None or value == default or (key in ("nodes", "to") and str(value) == getattr(self.row, key)):
-                continue
-            options.append(f"{key}={_write(key, value)}")
+        for option in OPTIONS.values():
+            value = getattr(self, option.field)
+            text = option.write(value) if value not in (None, usual[option.field]) else ""
+            if text and text != getattr(self.row, option.field, None):  # the kind's own ``nodes`` and ``to``
+                options.append(f"{option.also or option.name}={text}")
         return f"{self.kind}:{','.join(options)}" if options else self.kind
 
 
@@ -353,12 +334,17 @@ class EditPlan(tuple[EditSpec, ...]):
     @property
     def source(self) -> str:
         """Where thoughts come from (``Kind.source``)."""
-        return next((spec.row.source for spec in self if spec.row.source != "plain"), "plain")
+        return next((spec.row.source for spec in self if spec.row.source), "")
 
     def controls(self) -> dict[str, EditPlan]:
         """Every control that exists for all its edits, by name."""
         shared = [name for name in CONTROLS if all(name in spec.controls for spec in self)]
         return {name: EditPlan(replace(spec, control=name) for spec in self) for name in shared}
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a control whose run is the same for all edits of the same thoughts (``Control.shared``)."""
+        return all(spec.control and CONTROLS[spec.control].shared for spec in self)
 
     def describe(self, show: Callable[[str], str] = str) -> str:
         """What it does, in words that go on after "After"; ``show`` is how a node's name is written."""
@@ -367,18 +353,14 @@ class EditPlan(tuple[EditSpec, ...]):
     def check_fits(self, *, n_thoughts: int, n_layer: int, directions: Directions | None) -> None:
         """Raise InputError if an edit is not defined for this checkpoint and its directions."""
         for spec in self:
-            if spec.thoughts and max(spec.thoughts) > n_thoughts:
-                raise InputError(
-                    f"edit {spec}: thought {max(spec.thoughts)} is out of range; "
-                    f"this checkpoint has thoughts 1 to {n_thoughts}"
-                )
-            if spec.k is not None and spec.k > n_thoughts:
-                raise InputError(f"edit {spec}: k={spec.k} is out of range; this checkpoint has {n_thoughts} thoughts")
-            if spec.layer is not None and spec.layer > n_layer:
-                raise InputError(
-                    f"edit {spec}: layer {spec.layer} is out of range; this checkpoint has blocks 1 to {n_layer} "
-                    "(for the thought itself, use transplant)"
-                )
+            last, layer = max(spec.thoughts, default=0), spec.layer or 0
+            for found, most, what, has in (
+                (last, n_thoughts, f"thought {last}", f"thoughts 1 to {n_thoughts}"),
+                (spec.k or 0, n_thoughts, f"k={spec.k}", f"{n_thoughts} thoughts"),
+                (layer, n_layer, f"layer {layer}", f"blocks 1 to {n_layer} (for the thought itself, use transplant)"),
+            ):
+                if found > most:
+                    raise InputError(f"edit {spec}: {what} is out of range; this checkpoint has {has}")
             if directions is None and spec.row.needs:
                 raise InputError(
                     f"edit {spec} needs what `python -m probing directions` fits for this checkpoint; run it first"
@@ -448,32 +430,37 @@ def _read_thoughts(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _read_norm(text: str) -> bool:
-    if text not in ("keep", "free"):
-        raise ValueError(text)
-    return text == "keep"
+@dataclass(frozen=True)
+class Option:
+    """One option of the text form."""
+
+    name: str
+    field: str
+    """Of EditSpec."""
+    read: Callable[[str], Any]
+    """Raises ValueError or KeyError for what cannot be read, and may raise InputError."""
+    example: str
+    write: Callable[[Any], str] = str
+    lowest: int | None = None
+    also: str = ""
+    """Its older name, which is still the one written: links and saved runs hold it."""
 
 
-def _write(key: str, value: Any) -> str:
-    if key == "t":
-        return "+".join(map(str, value))
-    if key == "norm":
-        return "keep" if value else "free"
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-_READERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "t": ("thoughts", _read_thoughts, "1-3"),
-    "nodes": ("nodes", Nodes.parse, "target-branch"),
-    "to": ("to", Nodes.parse, "other-branch"),
-    "directions": ("directions", str, "ridge"),
-    "strength": ("strength", float, "1.5"),
-    "dose": ("dose", str, "held"),
-    "norm": ("keep_norm", _read_norm, "keep"),
-    "layer": ("layer", int, "1"),
-    "depth": ("depth", int, "2"),
-    "k": ("k", int, "3"),
-    "seed": ("seed", int, "0"),
-    "control": ("control", str, "random"),
-}
-"""Key of the text form -> field, how it is read, and an example."""
+# fmt: off
+OPTIONS = {row.name: row for row in (
+    Option("t", "thoughts", _read_thoughts, "1-3", lambda thoughts: "+".join(map(str, thoughts))),
+    Option("nodes", "nodes", Nodes.parse, "target-branch"),
+    Option("to", "to", Nodes.parse, "other-branch"),
+    Option("directions", "directions", str, "ridge"),
+    Option("strength", "strength", float, "1.5", lambda value: repr(float(value)).removesuffix(".0")),
+    Option("coefficient", "measured", {"fixed": False, "measured": True, "fitted": False, "held": True}.__getitem__,
+           "measured", lambda measured: "held" if measured else "fitted", also="dose"),
+    Option("norm", "keep_norm", {"keep": True, "free": False}.__getitem__, "keep",
+           lambda keep: "keep" if keep else "free"),
+    Option("layer", "layer", int, "1", lowest=1),
+    Option("depth", "depth", int, "2", lowest=1),
+    Option("k", "k", int, "3", lowest=0),
+    Option("seed", "seed", int, "0", lowest=0),
+    Option("control", "control", str, "random"),
+)}
+# fmt: on
