@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from itertools import chain
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.coconut import METHODS, CoconutConfig, CoconutGPT2, codec_for
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_folder, read_json
+from model.files import atomic_folder, read_json, short_hash
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
@@ -158,12 +158,14 @@ def fingerprint(model: CoconutGPT2) -> str:
     now = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for _, tensor in state)
     known = _FINGERPRINTS.get(model)
     if known is None or known[0] != now:
-        digest = hashlib.sha256()
-        for name, tensor in state:
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        known = _FINGERPRINTS[model] = now, digest.hexdigest()[:16]
+        parts = ((name.encode(), tensor_bytes(tensor)) for name, tensor in state)
+        known = _FINGERPRINTS[model] = now, short_hash(chain.from_iterable(parts))
     return known[1]
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The numbers of a tensor as they lie in memory, row by row."""
+    return tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 _FINGERPRINTS: WeakKeyDictionary[CoconutGPT2, tuple[tuple[tuple[int, int], ...], str]] = WeakKeyDictionary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,6 +18,14 @@ from typing import Any
 from model.errors import InputError, OutputError
 
 MAX_UPLOAD_BYTES = 5 * 1024 * 1024
+
+
+def short_hash(parts: Iterable[bytes]) -> str:
+    """SHA-256 of the parts in order, first 16 hex digits: what everything is told apart by."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()[:16]
 
 
 def read_text(path: str | Path, *, max_bytes: int | None = None) -> str:

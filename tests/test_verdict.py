@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.verdict_page import summary_sentences, to_html, write_sheets
 from probing.edit import directions as d
-from probing.edit.verdict import CLAIMS, THRESHOLDS, Sheet, make_sheet, read_sheets
+from probing.edit.verdict import BARS, CLAIMS, RULES, THRESHOLDS, Sheet, make_sheet, read_sheets
 
 THOUGHTS = 3
 
@@ -110,3 +111,11 @@ def test_too_few_problems_and_foreign_directions(
     with pytest.raises(InputError, match="another checkpoint"):
         make_sheet(tiny, problems, tmp_path, directions=shipped, name="x", source="x")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_rules_in_words_are_the_thresholds() -> None:
+    for claim in CLAIMS:
+        quoted = {float(n) / (1 if n.startswith(".") else 100) for n in re.findall(r"[0-9.]*[0-9]", RULES[claim])}
+        assert quoted == {value for name, value in THRESHOLDS.items() if claim in name}
+    assert {name for name in THRESHOLDS if not any(claim in name for claim in CLAIMS)} == set()
+    assert set(BARS.values()) <= set(THRESHOLDS)

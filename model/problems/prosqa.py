@@ -6,7 +6,6 @@ two candidates can be reached from X. The facts here are exact graph facts; noth
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import deque
@@ -17,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from model.errors import GraphError
+from model.files import short_hash
 
 MAX_NAME_LENGTH = 200
 
@@ -333,10 +333,7 @@ class ProsQAProblem:
 
 def digest(problems: Iterable[ProsQAProblem]) -> str:
     """SHA-256 of the graphs and questions in order, names included, first 16 hex digits."""
-    found = hashlib.sha256()
-    for problem in problems:
-        found.update(graph_json(problem).encode())
-    return found.hexdigest()[:16]
+    return short_hash(graph_json(problem).encode() for problem in problems)
 
 
 def graph_json(problem: ProsQAProblem) -> str:

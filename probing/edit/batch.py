@@ -6,7 +6,7 @@ thoughts before the first one that is edited.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,3 +76,12 @@ def clean_run(
 def start_before(model: CoconutGPT2, run: CleanRun, t: int) -> ThoughtTrace | PromptBatch:
     """What to think on from so that thought t comes next; for t = 0 the prompts, to be read anew."""
     return run.trace.upto(t - 1) if t else model.codec.collate(run.prompts).to(model.device)
+
+
+def prompt_batches(
+    model: CoconutGPT2, problems: Sequence[ProsQAProblem], *, seed: int, size: int, skip: int = 0
+) -> Iterator[tuple[range, list[Prompt]]]:
+    """(numbers of the problems, one prompt sample of each), at most ``size`` at a time, without the first ``skip``."""
+    for start in range(skip, len(problems), size):
+        rows = range(start, min(start + size, len(problems)))
+        yield rows, [draw_prompt(model, problems[row], seed=seed, number=row) for row in rows]

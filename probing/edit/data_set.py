@@ -19,11 +19,11 @@ from model.stats import Estimate, Floats, mean, means, share
 from model.store import RunStore
 from model.store import read_rows as read_rows
 from model.values import Progress, Value, silent, validated
-from probing.edit.batch import draw_prompt, n_thoughts_of
-from probing.edit.directions import Directions, batches
+from probing.edit.batch import prompt_batches
+from probing.edit.directions import Directions
 from probing.edit.effects import Seen, decodability
 from probing.edit.kinds import CONTROLS, SOURCES
-from probing.edit.run import Prepared, build, prepare, run_built
+from probing.edit.run import Prepared, build, prepare, run_built, runs_of
 from probing.edit.spec import EditPlan, EditSpec
 
 Row = dict[str, Any]
@@ -47,28 +47,13 @@ def dataset_rows(
     stands in one batch is part of the arithmetic. Raises InputError as ``intervene`` does; an edit that does not exist
     for a problem gives a row with ``defined`` false.
     """
-    runs = _runs(model, plans, directions, controls)
-    for rows in batches(len(problems), batch_size):
-        if rows.start < skip:
-            continue
-        prompts = [draw_prompt(model, problems[i], seed=seed, number=i) for i in rows]
+    runs = [runs_of(model, plan, directions, controls) for plan in plans]
+    for rows, prompts in prompt_batches(model, problems, seed=seed, size=batch_size, skip=skip):
         yield _batch_rows(model, prepare(model, prompts, rows, directions), runs)
 
 
-def _runs(
-    model: CoconutGPT2, plans: Sequence[Sequence[EditSpec]], directions: Directions | None, controls: Sequence[str]
-) -> list[tuple[str, str, EditPlan]]:
-    """(edit, control, plan) of every run, checked."""
-    runs: list[tuple[str, str, EditPlan]] = []
-    for plan in map(EditPlan, plans):
-        plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
-        runs.append((str(plan), "", plan))
-        runs += [(str(plan), name, each) for name, each in plan.controls().items() if name in controls]
-    return runs
-
-
 @torch.inference_mode()
-def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[tuple[str, str, EditPlan]]) -> list[Row]:
+def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[dict[str, EditPlan]]) -> list[Row]:
     plain, shared = prepared.base(), {}
     decoded = decodability(plain.clean, plain.context.run.prompts, plain.context.directions)
     found: list[Row] = [
@@ -79,7 +64,7 @@ def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[tuple[str
             zip(plain.context.run.ids, plain.context.run.problems, _measures(plain.clean, plain.clean), strict=True)
         )
     ]
-    for text, control, plan in runs:
+    for text, control, plan in ((str(each[""]), *run) for each in runs for run in each.items()):
         base = prepared.base(plan)
         built = build(plan, base.context)
         key = (base.context.run, control, built.places) if plan.shared else plan
@@ -211,7 +196,8 @@ def run_to_folder(
     does.
     """
     out = Path(out)
-    _runs(model, plans, directions, controls)
+    for plan in plans:
+        runs_of(model, plan, directions, controls)
     for i, problem in enumerate(problems):
         try:
             model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)

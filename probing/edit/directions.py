@@ -20,9 +20,8 @@ coefficient exceeds one threshold per thought. Fit and threshold come from one s
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,16 +36,16 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from model.checkpoint import fingerprint
+from model.checkpoint import fingerprint, tensor_bytes
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
-from model.files import atomic_path
+from model.files import atomic_path, short_hash
 from model.problems.prosqa import ProsQAProblem
 from model.readout import key_vectors
 from model.stats import Estimate, Floats, share
 from model.values import Progress, Value, silent
-from probing.edit.batch import clean_run, draw_prompt, n_thoughts_of
+from probing.edit.batch import clean_run, n_thoughts_of, prompt_batches
 
 ESTIMATORS = ("ridge", "difference", "unembedding")
 FILE_NAME = "directions.safetensors"
@@ -153,10 +152,8 @@ class Directions:
     @cached_property
     def digest(self) -> str:
         """A short hash of what was fitted: two fits of one checkpoint differ in it."""
-        digest = hashlib.sha256(self.fingerprint.encode())
-        for tensor in (self.mean, self.bank, *self.base.values(), *self.vectors.values()):
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        tensors = (self.mean, self.bank, *self.base.values(), *self.vectors.values())
+        return short_hash([self.fingerprint.encode(), *map(tensor_bytes, tensors)])
 
     def check_fits(self, model: CoconutGPT2) -> None:
         """Raise InputError unless these were fitted on this very model."""
@@ -212,8 +209,7 @@ def collect(
     frontier, other = (np.zeros((len(problems), n_thoughts, n_keys), bool) for _ in range(2))
     present = np.zeros((len(problems), n_keys), bool)
     thoughts = np.zeros((len(problems), n_thoughts, model.config.n_embd), np.float32)
-    for rows in batches(len(problems), batch_size):
-        prompts = [draw_prompt(model, problems[row], seed=seed, number=row) for row in rows]
+    for rows, prompts in prompt_batches(model, problems, seed=seed, size=batch_size):
         run = clean_run(model, prompts, rows)
         thoughts[rows] = run.trace.states[:, :-1].float().cpu().numpy()
         for row, prompt in zip(rows, prompts, strict=True):
@@ -239,12 +235,12 @@ def fit(
     if counts[0] < MIN_FIT:
         raise InputError(f"node directions need at least {MIN_FIT} problems to fit on; got {counts[0]}")
     unembedding, n_embd = key_vectors(model).float().cpu().numpy(), sample.thoughts.shape[2]
-    base = {name: np.full((n_thoughts, n_embd), np.nan, np.float32) for name in ESTIMATORS}
-    vectors, readout_vectors = (
-        {name: np.full((n_thoughts, n_keys, n_embd), np.nan, np.float32) for name in ESTIMATORS} for _ in range(2)
+    base, vectors, readout_vectors = (
+        {name: torch.full(shape, torch.nan) for name in ESTIMATORS}
+        for shape in ((n_thoughts, n_embd), *[(n_thoughts, n_keys, n_embd)] * 2)
     )
     thresholds: dict[str, list[float | None]] = {name: [None] * n_thoughts for name in ESTIMATORS}
-    scores = []
+    scores, symmetry = [], []
     for t in range(1, n_thoughts + 1):
         some = sample.frontier[:, t - 1].any(axis=1)
         if some.sum() < MIN_FIT:
@@ -254,15 +250,13 @@ def fit(
             w, b = map(_stored, _estimate(name, x, y, unembedding, ridge_lambda))
             readout = _stored(_readout_vectors(w, y - b - x @ w))
             threshold = _best_threshold((y - b) @ readout.T, sample.frontier[some, t - 1], sample.present[some])
-            base[name][t - 1], vectors[name][t - 1], readout_vectors[name][t - 1] = b, w, readout
+            for table, found in ((base, b), (vectors, w), (readout_vectors, readout)):
+                table[name][t - 1] = torch.from_numpy(found)
             thresholds[name][t - 1] = threshold
             if held_out.frontier[:, t - 1].any():
                 scores.append(_score(name, t, y, held_out, w, b, readout, threshold))
-    symmetry = tuple(
-        _symmetry(t, vectors["ridge"][t - 1], unembedding)
-        for t in range(1, n_thoughts + 1)
-        if np.isfinite(vectors["ridge"][t - 1]).all()
-    )
+            if name == "ridge" and np.isfinite(w).all():
+                symmetry.append(_symmetry(t, w, unembedding))
     keep = np.random.default_rng([seed, 1]).permutation(n_problems)[:n_bank]
     return Directions(
         fingerprint=fingerprint(model),
@@ -271,12 +265,12 @@ def fit(
         ridge_lambda=ridge_lambda,
         mean=torch.from_numpy(_stored(sample.thoughts.mean(axis=0))),
         bank=torch.from_numpy(_stored(sample.thoughts[np.sort(keep)])),
-        base={name: torch.from_numpy(value) for name, value in base.items()},
-        vectors={name: torch.from_numpy(value) for name, value in vectors.items()},
-        readout_vectors={name: torch.from_numpy(value) for name, value in readout_vectors.items()},
+        base=base,
+        vectors=vectors,
+        readout_vectors=readout_vectors,
         thresholds={name: tuple(value) for name, value in thresholds.items()},
         scores=tuple(scores),
-        symmetry=symmetry,
+        symmetry=tuple(symmetry),
     )
 
 
@@ -364,15 +358,9 @@ def _best_threshold(coefficients: np.ndarray, members: np.ndarray, present: np.n
 
 
 def _score(
-    name: str,
-    t: int,
-    fitted: np.ndarray,
-    held_out: Sample,
-    w: np.ndarray,
-    b: np.ndarray,
-    readout: np.ndarray,
+    name: str, t: int, fitted: np.ndarray, held_out: Sample, w: np.ndarray, b: np.ndarray, readout: np.ndarray,
     threshold: float,
-) -> ReadingScore:
+) -> ReadingScore:  # fmt: skip
     """``fitted``: the thoughts fitted on, ``n_fit n_embd``."""
     some = held_out.frontier[:, t - 1].any(axis=1)
     y, members, present = held_out.thoughts[some, t - 1], held_out.frontier[some, t - 1], held_out.present[some]
@@ -410,9 +398,3 @@ def _symmetry(t: int, w: np.ndarray, unembedding: np.ndarray) -> SymmetryScore:
         to_unembedding=float(np.diag(to_u).mean()),
         to_other_unembedding=float(to_u[off].mean()),
     )
-
-
-def batches(n: int, size: int) -> Iterator[range]:
-    """Consecutive ranges of at most ``size`` that cover 0..n-1."""
-    for start in range(0, n, size):
-        yield range(start, min(start + size, n))

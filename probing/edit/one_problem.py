@@ -23,11 +23,11 @@ from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from model.readout import forced_answers, vector_log_probs
 from model.values import Value
-from probing.edit.batch import draw_prompt, n_thoughts_of
+from probing.edit.batch import draw_prompt
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen
 from probing.edit.kinds import CONTROLS, SOURCES
-from probing.edit.run import Touched, prepare, run_edit, touched_by
+from probing.edit.run import Touched, prepare, run_edit, runs_of, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -148,8 +148,8 @@ def intervene(
     graphs are answered at chance. Raises InputError if the edits contradict each other, do not fit the checkpoint, or
     do not exist for this problem.
     """
-    plan = EditPlan(plan)
-    plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
+    runs = runs_of(model, plan, directions, controls)
+    plan = runs.pop("")
     prompts = [draw_prompt(model, problem, seed=seed, number=i, pad=pad) for i in range(n_samples)]
     # One problem: the same nodes, steps and graph in every sample, but noise of its own.
     prepared = prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples))
@@ -161,7 +161,7 @@ def intervene(
     def side(seen: Seen) -> Side:
         return _side(model, seen, clean, run.prompts, directions)
 
-    beside = {name: run_edit(model, prepared, each) for name, each in plan.controls().items() if name in controls}
+    beside = {name: run_edit(model, prepared, each) for name, each in runs.items()}
     return Intervention(
         problem=run.problems[0],
         plan=plan,

@@ -17,7 +17,7 @@ from torch import Tensor
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
-from probing.edit.batch import CleanRun, clean_run, start_before
+from probing.edit.batch import CleanRun, clean_run, n_thoughts_of, start_before
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen, see
 from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site, put_in
@@ -151,6 +151,18 @@ def _other_steps(spec: EditSpec, context: Context) -> NDArray[np.int64]:
     if not steps:
         raise InputError(f"edit {spec}: there is no other step to put it at")
     return np.array([np.random.default_rng([spec.seed, number, t, 2]).choice(steps) for number in context.run.ids])
+
+
+def runs_of(
+    model: CoconutGPT2, plan: Sequence[EditSpec], directions: Directions | None, controls: Sequence[str]
+) -> dict[str, EditPlan]:
+    """A plan (under "") and those of ``controls`` that exist for it, by name.
+
+    Raises InputError if the edits contradict each other or do not fit the checkpoint.
+    """
+    plan = EditPlan(plan)
+    plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
+    return {"": plan} | {name: each for name, each in plan.controls().items() if name in controls}
 
 
 # --- one batch ------------------------------------------------------------------------------------------------------

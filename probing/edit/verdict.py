@@ -35,7 +35,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import read_json
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, mean, paired, share, text
+from model.stats import Estimate, Floats, Style, mean, paired, share, text
 from model.store import read_rows
 from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
@@ -64,11 +64,13 @@ THRESHOLDS = {
     "partly_sufficient_difference": 0.05,
 }
 RULES: dict[Claim, str] = {
-    "decodable": "shown: AUROC >= .90 and selectivity >= .25; partly: selectivity >= .10",
+    "decodable": "shown: AUROC (beyond, node directions) >= .90 and selectivity >= .25; partly: selectivity >= .10",
     "used": "shown: flips minus the worst control >= 50 points; partly: >= 5 points",
     "necessary": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
     "sufficient": "shown: flips >= 90 % and minus control >= 25 points; partly: minus control >= 5 points",
 }
+BARS = {"decodable": "decodable_auroc", "necessary": "necessary_accuracy", "sufficient": "sufficient_rate"}
+"""Claim -> the threshold of the value itself, beside that of its difference to the control."""
 REMOVALS = {"zero": "zeros", "mean": "the mean thought", "resample": "another problem's thought"}
 """Kind of edit to what it puts in a thought's place."""
 SWAP_CONTROLS = ("random", "unreachable", "neither")
@@ -195,10 +197,8 @@ def judge(
     """The sheet of finished rows."""
     runs = _Runs(rows)
     everything = tuple(range(1, n_thoughts + 1))
-    without = {"no thoughts": _NO_THOUGHTS} | {
-        f"all {words}": _plan(kind, *everything)
-        for kind, words in zip(REMOVALS, ("zeros", "their mean", "another problem's"), strict=True)
-    }
+    names = zip(REMOVALS, ("all zeros", "all their mean", "all another problem's"), strict=True)
+    without = {"no thoughts": _NO_THOUGHTS} | {words: _plan(kind, *everything) for kind, words in names}
     return Sheet(
         name=name,
         checkpoint=checkpoint,
@@ -267,84 +267,73 @@ _NO_THOUGHTS = EditPlan([EditSpec("truncate", k=0)])
 Numbers = dict[int, float] | dict[int, bool]
 
 
-def _both(ours: Numbers, control: Numbers) -> tuple[np.ndarray, np.ndarray]:
+def _both(ours: Numbers, control: Numbers) -> tuple[Floats, Floats]:
     """Values of the problems that have both, in one order."""
     both = sorted(ours.keys() & control.keys())
     return np.array([ours[number] for number in both], float), np.array([control[number] for number in both], float)
 
 
 def _decodable(t: int, runs: _Runs) -> Finding:
-    ours, theirs = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
-    if len(ours) < MIN_N:
-        return _untested("decodable", t, len(ours), "problems with a frontier to decode")
-    value, control = mean(ours, within=(0, 1)), mean(theirs, within=(0, 1))
-    words = f"AUROC {text(value)}; for the counterfactual question's frontier {text(control)}"
-    enough, name = _ends(value)[0] >= THRESHOLDS["decodable_auroc"], "the counterfactual question's frontier"
-    return _found("decodable", t, value, control, name, paired(ours, theirs), words, enough=enough)
+    pair = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
+    words, name = (
+        "AUROC (beyond, node directions) {value}; for {name} {control}",
+        "the counterfactual question's frontier",
+    )
+    return _judged("decodable", t, pair, name, words, "problems with a frontier to decode")
 
 
 def _used(t: int, runs: _Runs) -> Finding:
     edited = runs.flips(_swap(t))
-    if len(edited) < MIN_N:
-        return _untested("used", t, len(edited), "rightly answered problems where the branches can be swapped")
     pairs = {name: _both(edited, runs.flips(_swap(t), name)) for name in SWAP_CONTROLS}
-    gaps = {name: paired(*pair) for name, pair in pairs.items() if len(pair[0]) >= MIN_N}
-    name = min(gaps, key=lambda name: _ends(gaps[name])[0])  # the random control exists wherever the edit does
-    value, control = share(list(edited.values())), share(pairs[name][1])
-    words = f"swapping the branches flips {_percent(value)}; the worst control ({name}) {_percent(control)}"
-    return _found("used", t, value, control, name, gaps[name], words)
+    gaps = {name: _ends(paired(*pair))[0] for name, pair in pairs.items() if len(pair[0]) >= MIN_N}
+    name = min(gaps, key=lambda name: gaps[name], default="random")  # that one exists wherever the edit does
+    words = "swapping the branches flips {value}; the worst control ({name}) {control}"
+    what = "rightly answered problems where the branches can be swapped"
+    return _judged("used", t, pairs[name], name, words, what, np.array(list(edited.values()), float))
 
 
 def _necessary(t: int, runs: _Runs) -> Finding:
     kind = max(REMOVALS, key=lambda kind: (runs.accuracy(_plan(kind, t)).value, kind))
-    ours, theirs = _both(runs.right(_plan(kind, t)), runs.right(_plan(kind, t), "random"))
-    if len(ours) < MIN_N:
-        return _untested("necessary", t, len(ours), "problems")
-    value, control = share(ours), share(theirs)
+    pair = _both(runs.right(_plan(kind, t)), runs.right(_plan(kind, t), "random"))
     words = (
-        f"accuracy {_percent(value)} with {REMOVALS[kind]} in its place (the mildest removal; chance 50 %), "
-        f"{_percent(control)} after a random change of that length"
+        f"accuracy {{value}} with {REMOVALS[kind]} in its place (the mildest removal; chance 50 %), "
+        "{control} after a random change of that length"
     )
-    enough, name = _ends(value)[1] <= THRESHOLDS["necessary_accuracy"], f"random change as long as {kind}"
-    return _found("necessary", t, value, control, name, paired(theirs, ours), words, enough=enough)
+    return _judged("necessary", t, pair, f"random change as long as {kind}", words, "problems")
 
 
 def _sufficient(t: int, runs: _Runs) -> Finding:
-    ours, theirs = _both(runs.flips(_plan("transplant", t)), runs.flips(_plan("resample", t)))
-    if len(ours) < MIN_N:
-        return _untested("sufficient", t, len(ours), "rightly answered problems with a counterfactual question")
-    value, control = share(ours), share(theirs)
-    enough, name = _ends(value)[0] >= THRESHOLDS["sufficient_rate"], "another problem's thought"
-    words = f"the counterfactual question's thought {t} alone flips {_percent(value)}; {name} {_percent(control)}"
-    return _found("sufficient", t, value, control, name, paired(ours, theirs), words, enough=enough)
+    pair = _both(runs.flips(_plan("transplant", t)), runs.flips(_plan("resample", t)))
+    words = f"the counterfactual question's thought {t} alone flips {{value}}; {{name}} {{control}}"
+    what = "rightly answered problems with a counterfactual question"
+    return _judged("sufficient", t, pair, "another problem's thought", words, what)
 
 
-def _found(
-    claim: Claim,
-    t: int,
-    value: Estimate | None,
-    control: Estimate | None,
-    control_name: str,
-    gap: Estimate | None,
-    words: str,
-    *,
-    enough: bool = True,
+def _judged(
+    claim: Claim, t: int, pair: tuple[Floats, Floats], name: str, words: str, what: str, every: Floats | None = None
 ) -> Finding:
-    """Judged by the difference to the control; ``enough``: the value itself reaches its threshold, without which a
-    claim is shown partly at most."""
-    assert value is not None
-    (low, _), name = _ends(gap), f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
-    outcome: Outcome = "partly" if low >= THRESHOLDS[f"partly_{name}"] else "not shown"
-    if enough and low >= THRESHOLDS[name]:
+    """By the difference to the control, and by the value itself where it has a threshold (BARS), without which a claim
+    is shown partly at most. ``pair``: values under the edit and under the control ``name``, of the same problems;
+    ``every``: those under the edit of all problems, where the control lacks some. ``what``: what problems they are."""
+    ours, theirs = pair
+    every = ours if every is None else every
+    if len(every) < MIN_N:
+        said = f"only {len(every)} {what}; at least {MIN_N} are needed"
+        return Finding(claim=claim, thought=t, outcome="not tested", n=len(every), words=said)
+    value, control = (mean(each, within=(0, 1)) if claim == "decodable" else share(each) for each in (every, theirs))
+    gap = paired(theirs, ours) if claim == "necessary" else paired(ours, theirs)
+    bar, (low, high) = THRESHOLDS.get(BARS.get(claim, "")), _ends(value)
+    enough = bar is None or (high <= bar if claim == "necessary" else low >= bar)
+    threshold = f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
+    outcome: Outcome = "partly" if _ends(gap)[0] >= THRESHOLDS[f"partly_{threshold}"] else "not shown"
+    if enough and _ends(gap)[0] >= THRESHOLDS[threshold]:
         outcome = "shown"
+    style: Style = "plain" if claim == "decodable" else "percent"
+    said = words.format(value=text(value, style), control=text(control, style), name=name)
     return Finding(
-        claim=claim, thought=t, outcome=outcome, n=value.n, value=value, control=control, control_name=control_name,
-        difference=gap, words=words,
+        claim=claim, thought=t, outcome=outcome, n=len(every), value=value, control=control, control_name=name,
+        difference=gap, words=said,
     )  # fmt: skip
-
-
-def _percent(found: Estimate | None) -> str:
-    return text(found, "percent")
 
 
 def _ends(found: Estimate | None) -> tuple[float, float]:
@@ -353,8 +342,3 @@ def _ends(found: Estimate | None) -> tuple[float, float]:
     assert found.low is not None
     assert found.high is not None
     return found.low, found.high
-
-
-def _untested(claim: Claim, t: int, n: int, what: str) -> Finding:
-    words = f"only {n} {what}; at least {MIN_N} are needed"
-    return Finding(claim=claim, thought=t, outcome="not tested", n=n, words=words)
