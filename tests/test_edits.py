@@ -50,18 +50,20 @@ def planted_directions(model: CoconutGPT2, n_thoughts: int) -> Directions:
         return {name: torch.randn(*shape, generator=rng) for name in directions_module.ESTIMATORS}
 
     return Directions(
-        fingerprint=checkpoint.fingerprint(model),
-        n_problems=0,
-        seed=0,
-        ridge_lambda=1.0,
+        about=directions_module.About(
+            fingerprint=checkpoint.fingerprint(model),
+            n_problems=0,
+            seed=0,
+            ridge_lambda=1.0,
+            thresholds={name: (0.5,) * n_thoughts for name in directions_module.ESTIMATORS},
+            scores=(),
+            symmetry=(),
+        ),
         mean=torch.randn(n_thoughts, n_embd, generator=rng),
         bank=torch.randn(5, n_thoughts, n_embd, generator=rng),
         base=each(n_thoughts, n_embd),
         vectors=each(n_thoughts, n_keys, n_embd),
         readout_vectors=each(n_thoughts, n_keys, n_embd),
-        thresholds={name: (0.5,) * n_thoughts for name in directions_module.ESTIMATORS},
-        scores=(),
-        symmetry=(),
     )
 
 

@@ -274,8 +274,8 @@ def test_what_lies_beside_the_shipped_checkpoints() -> None:
     config = checkpoint.load_config(OLD / "training")
     assert (config.n_embd, config.method, config.n_thoughts) == (64, "coconut", 2)
     tiny = directions.load(checkpoint.CHECKPOINTS / "prosqa-tiny" / "directions.safetensors")
-    assert (tiny.n_problems, tiny.defined, tiny.scores[0].estimator) == (3000, (1, 2), "ridge")
-    assert tiny.scores[0].r2 == approx(0.6545203588)
+    assert (tiny.about.n_problems, tiny.defined, tiny.about.scores[0].estimator) == (3000, (1, 2), "ridge")
+    assert tiny.about.scores[0].r2 == approx(0.6545203588)
     assert tiny.vectors["ridge"].shape == (2, 8, 64)
 
 

@@ -57,7 +57,7 @@ def directions(
         f"{'thought':>7} {'estimator':12} {'R2':>6} {'exact frontier':>24} {'counterfactual':>15} "
         f"{'chance':>8} {'n':>6}"
     )
-    for score in fitted.scores:
+    for score in fitted.about.scores:
         print(
             f"{score.thought:7} {score.estimator:12} {score.r2:6.3f} {score.exact.text('percent'):>24} "
             f"{percent(score.exact_other):>15} {percent(score.chance):>8} {score.n:6}"

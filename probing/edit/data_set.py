@@ -148,27 +148,30 @@ def summarise(rows: Iterable[Row]) -> list[EffectSummary]:
 
 def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row]) -> EffectSummary:
     here = [row for row in members if row["defined"]]
-    empty = EffectSummary(edit=edit, control=control, n=len(here), n_undefined=len(members) - len(here))
+    found = EffectSummary(edit=edit, control=control, n=len(here), n_undefined=len(members) - len(here))
     if not here:
-        return empty
-    after, before = (np.array([row[name] for row in here]) for name in ("log_odds", "clean_log_odds"))
+        return found
+    source = SOURCES.get(found.plan.source) if found.plan else None
+
+    def values(name: str) -> Floats:
+        return np.array([row[name] for row in here])
 
     def change(name: str) -> tuple[Estimate | None, ...]:
-        source = SOURCES.get(empty.plan.source) if empty.plan else None
         if source and source.base_reads_other:
             return ()  # the clean rows are of the graph as given; the other one has no clean row of its own
-        values = np.array([row[name] for row in here])
-        return means(values - np.array([clean[row["row"]][name][: values.shape[1]] for row in here]), within=(-1, 1))
+        after = values(name)
+        return means(after - np.array([clean[row["row"]][name][: after.shape[1]] for row in here]), within=(-1, 1))
 
-    return empty.model_copy(
+    after, before = values("log_odds"), values("clean_log_odds")
+    return found.model_copy(
         update={
             "follows": share(after <= 0),
             "flips": share((after > 0) != (before > 0)),
-            "neither": share([row["neither"] for row in here]),
+            "neither": share(values("neither")),
             "accuracy": share(after > 0),
             "clean_accuracy": share(before > 0),
             "log_odds_change": mean(after - before),
-            "kl": means(np.array([row["kl"] for row in here]), within=(0, None)),
+            "kl": means(values("kl"), within=(0, None)),
             "mass_change": change("mass"),
             "other_mass_change": change("other_mass"),
         }

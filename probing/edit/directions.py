@@ -101,17 +101,19 @@ class SymmetryScore(Value):
     """The control: mean cosine with another key's vector."""
 
 
-class _Header(Value):
-    """What a file of directions holds beside tensors."""
+class About(Value):
+    """How directions were fitted and how well: what their file holds beside tensors."""
 
     called: ClassVar[str] = "node directions"
 
     version: Literal[1] = 1
     fingerprint: str
+    """Of the checkpoint they were fitted on."""
     n_problems: int
     seed: int
     ridge_lambda: float
     thresholds: dict[str, tuple[float | None, ...]]
+    """Per estimator and thought; None where not defined."""
     scores: tuple[ReadingScore, ...]
     symmetry: tuple[SymmetryScore, ...]
 
@@ -124,20 +126,12 @@ class Directions:
     ``T S n_embd`` per estimator; ``bank`` is ``N T n_embd``, the thoughts of some problems, to resample from.
     """
 
-    fingerprint: str
-    """Of the checkpoint they were fitted on."""
-    n_problems: int
-    seed: int
-    ridge_lambda: float
+    about: About
     mean: Tensor
     bank: Tensor
     base: dict[str, Tensor]
     vectors: dict[str, Tensor]
     readout_vectors: dict[str, Tensor]
-    thresholds: dict[str, tuple[float | None, ...]]
-    """Per estimator and thought; None where not defined."""
-    scores: tuple[ReadingScore, ...]
-    symmetry: tuple[SymmetryScore, ...]
 
     @property
     def n_thoughts(self) -> int:
@@ -153,11 +147,11 @@ class Directions:
     def digest(self) -> str:
         """A short hash of what was fitted: two fits of one checkpoint differ in it."""
         tensors = (self.mean, self.bank, *self.base.values(), *self.vectors.values())
-        return short_hash([self.fingerprint.encode(), *map(tensor_bytes, tensors)])
+        return short_hash([self.about.fingerprint.encode(), *map(tensor_bytes, tensors)])
 
     def check_fits(self, model: CoconutGPT2) -> None:
         """Raise InputError unless these were fitted on this very model."""
-        if self.fingerprint != fingerprint(model):
+        if self.about.fingerprint != fingerprint(model):
             raise InputError(f"the node directions were fitted on another checkpoint; for this one, {HOW_TO_FIT}")
 
     def coefficients(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
@@ -166,7 +160,7 @@ class Directions:
 
     def active(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
         """``... n_keys`` (bool): keys whose coefficient exceeds the threshold of thought t."""
-        threshold = self.thresholds[estimator][t - 1]
+        threshold = self.about.thresholds[estimator][t - 1]
         return self.coefficients(thoughts, t, estimator) > (math.inf if threshold is None else threshold)
 
     def of_nodes(self, thoughts: Tensor, prompts: Sequence[Prompt]) -> Floats:
@@ -259,18 +253,20 @@ def fit(
                 symmetry.append(_symmetry(t, w, unembedding))
     keep = np.random.default_rng([seed, 1]).permutation(n_problems)[:n_bank]
     return Directions(
-        fingerprint=fingerprint(model),
-        n_problems=n_problems,
-        seed=seed,
-        ridge_lambda=ridge_lambda,
+        about=About(
+            fingerprint=fingerprint(model),
+            n_problems=n_problems,
+            seed=seed,
+            ridge_lambda=ridge_lambda,
+            thresholds={name: tuple(value) for name, value in thresholds.items()},
+            scores=tuple(scores),
+            symmetry=tuple(symmetry),
+        ),
         mean=torch.from_numpy(_stored(sample.thoughts.mean(axis=0))),
         bank=torch.from_numpy(_stored(sample.thoughts[np.sort(keep)])),
         base=base,
         vectors=vectors,
         readout_vectors=readout_vectors,
-        thresholds={name: tuple(value) for name, value in thresholds.items()},
-        scores=tuple(scores),
-        symmetry=tuple(symmetry),
     )
 
 
@@ -279,13 +275,11 @@ def save(directions: Directions, path: str | Path) -> None:
     tensors = {"mean": directions.mean, "bank": directions.bank}
     for key, of_name in _TENSORS.items():
         tensors |= {f"{key}.{name}": tensor for name, tensor in getattr(directions, of_name).items()}
-    fields = (name for name in _Header.model_fields if name != "version")
-    header = _Header(**{name: getattr(directions, name) for name in fields})
     with atomic_path(path) as temporary:
         save_file(
             {name: tensor.half().contiguous() for name, tensor in tensors.items()},
             temporary,
-            metadata={"directions": header.model_dump_json()},
+            metadata={"directions": directions.about.model_dump_json()},
         )
 
 
@@ -300,12 +294,10 @@ def load(path: str | Path) -> Directions:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged or not safetensors ({error})") from None
-    header = _Header.parse(metadata, where=str(path))
-    fields: dict[str, Any] = {name: value for name, value in header if name != "version"}
+    about = About.parse(metadata, where=str(path))
     try:
-        for key, field in _TENSORS.items():
-            fields[field] = {name: tensors[f"{key}.{name}"] for name in ESTIMATORS}
-        return Directions(mean=tensors["mean"], bank=tensors["bank"], **fields)
+        of_name = {field: {name: tensors[f"{key}.{name}"] for name in ESTIMATORS} for key, field in _TENSORS.items()}
+        return Directions(about=about, mean=tensors["mean"], bank=tensors["bank"], **of_name)
     except KeyError as error:
         raise InputError(f"{path}: not node directions (no tensor {error})") from None
 

@@ -78,7 +78,7 @@ def _frontier_mass(nodes: NodeLogProbs, problems: Sequence[ProsQAProblem | None]
 
 
 def decodability(seen: Seen, prompts: Sequence[Prompt], directions: Directions | None) -> dict[str, Floats]:
-    """AUROC of the frontier in each clean thought, per problem: ``B K`` each, NaN where it is not defined.
+    """AUROC (beyond) of the frontier in each clean thought, per problem: ``B K`` each, NaN where it is not defined.
 
     Frontier nodes (distance t) against the nodes beyond it, scored by the coefficients of ``directions`` (``auroc``)
     and by the logit lens (``lens_auroc``). ``auroc_other`` and ``lens_auroc_other`` are the controls: the same scores

@@ -209,20 +209,12 @@ Sets = Callable[[frozenset[Any], frozenset[Any], frozenset[Any]], tuple[frozense
 """From the nodes of ``nodes`` and of ``to``, and the frontier, to what goes out of and into a thought."""
 
 
-def take_out(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
-    return nodes, frozenset()
-
-
-def put_in(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
-    return frozenset(), nodes
-
-
-def exchange(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
-    return nodes, to
-
-
-def all_but(nodes: frozenset[Any], to: frozenset[Any], frontier: frozenset[Any]) -> tuple[Any, Any]:
-    return frontier - nodes, frozenset()
+MOVES: dict[str, Sets] = {
+    "out": lambda nodes, to, frontier: (nodes, frozenset()),
+    "in": lambda nodes, to, frontier: (frozenset(), nodes),
+    "exchange": lambda nodes, to, frontier: (nodes, to),
+    "all but": lambda nodes, to, frontier: (frontier - nodes, frozenset()),
+}
 
 
 @dataclass(frozen=True)
@@ -249,7 +241,8 @@ class Kind:
     """Default of the set put in place; empty for kinds without."""
     options: frozenset[str] = frozenset({"t"})
     """Of t, coefficient, layer (a residual stream is edited), depth (of rewiring), k (the run exits early, after k)."""
-    sets: Sets = take_out
+    moves: str = "out"
+    """One of MOVES."""
     empty: bool = False
     """Whether it exists where nothing goes out or in."""
     opposes: bool = True
@@ -270,6 +263,10 @@ class Kind:
     """"directions" of the thoughts edited, "fitted": any of the fitted values."""
     source: str = ""
     """One of SOURCES; empty where thoughts come from the base run alone."""
+
+    @property
+    def sets(self) -> Sets:
+        return MOVES[self.moves]
 
     @property
     def takes(self) -> frozenset[str]:
@@ -385,19 +382,19 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("swap", "subtract the directions of one set, add those of another",
          "taking {nodes} out of {where} and putting {to} in", _shift, hand=_BRANCHES,
          phrases={"target-branch>other-branch": "swapping the branches in {where}"}, nodes="target-branch",
-         to="other-branch", options=_MEASURED, sets=exchange, needs=_DIRECTIONS),
+         to="other-branch", options=_MEASURED, moves="exchange", needs=_DIRECTIONS),
     Kind("remove", "ablate: subtract the nodes' directions", "taking {nodes} out of {where}", _shift, hand=_BRANCHES,
          also=("ablate",), nodes="target-branch", options=_MEASURED, needs=_DIRECTIONS),
     Kind("add", "steer: add the nodes' directions", "adding {nodes} to {where}", _shift, hand=_BRANCHES,
-         nodes="other-branch", options=_MEASURED, sets=put_in, needs=_DIRECTIONS),
+         nodes="other-branch", options=_MEASURED, moves="in", needs=_DIRECTIONS),
     Kind("write", "replace by base + sum of the nodes' directions", "writing {where} as a sum of {nodes}", _write,
          hand="Compose: write it as a sum of nodes", phrases={"nothing": "writing an empty {where}"}, nodes="frontier",
-         sets=put_in, empty=True, replaces=True, needs=_DIRECTIONS),
+         moves="in", empty=True, replaces=True, needs=_DIRECTIONS),
     Kind("transplant", "interchange intervention: replace by thought t of the counterfactual question's run",
          "transplanting {where} from the counterfactual question", _from_source,
          hand="Interchange intervention (transplant)", also=("interchange",), replaces=True, source="counterfactual"),
     Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
-         hand="Keep only these nodes", nodes="target-branch", options=_MEASURED, sets=all_but, empty=True,
+         hand="Keep only these nodes", nodes="target-branch", options=_MEASURED, moves="all but", empty=True,
          needs=_DIRECTIONS),
     Kind("scale", "multiply the nodes' directions by the steering coefficient",
          "scaling {nodes} in {where} by {strength}", _scale, hand="Scale these nodes", nodes="target-branch",
@@ -514,7 +511,7 @@ CONTROLS: dict[str, Control] = {row.name: row for row in (
     Control("neither", "the same edit on frontier nodes that lead to neither candidate",
             "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
             "kind, steering coefficient, that the nodes are on a frontier", "that they lead to a candidate",
-            exists=lambda kind, *rest: kind.sets is not all_but and _without("rest", "other-rest")(kind, *rest),
+            exists=lambda kind, *rest: kind.moves != "all but" and _without("rest", "other-rest")(kind, *rest),
             matched=True, instead=_to_neither),
     Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
             "{edit}, but at another thought", "the content", "the step it belongs to",

@@ -20,7 +20,7 @@ from model.errors import InputError
 from probing.edit.batch import CleanRun, clean_run, n_thoughts_of, start_before
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen, see
-from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site, put_in
+from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -130,7 +130,7 @@ def _site(spec: EditSpec, context: Context, t: int, at: int, changes: Sequence[t
         out, put = (context.members([each[i] if each else frozenset() for each in changes]) for i in (0, 1))
     if spec.measured:
         own = [problem.frontier(t) for problem in run.problems]
-        if spec.row.sets is not put_in:
+        if spec.row.moves != "in":
             plain = replace(spec, control="")
             found = [plain.change(problem, t, number) for number, problem in zip(run.ids, run.problems, strict=True)]
             own = [each[0] if each else frozenset() for each in found]

@@ -10,9 +10,9 @@ decodable
     nodes farther away or unreachable: AUROC per problem. Control: the same thoughts scored for the frontier of the
     *counterfactual question* about the same graph. Selectivity is the difference.
 used
-    Taking the target's branch out of the thought and putting the other candidate's in (``swap``, strength 1.5) turns
-    the answer over, where the clean answer was right. Control: the worst of a random direction of equal length, the
-    same edit on unreachable nodes, and the same edit on frontier nodes that lead to neither candidate.
+    Taking the target's branch out of the thought and putting the other candidate's in (``swap``, steering coefficient
+    1.5) turns the answer over, where the clean answer was right. Control: the worst of a random direction of equal
+    length, the same edit on unreachable nodes, and the same edit on frontier nodes that lead to neither candidate.
 necessary
     The answer is at chance when something else stands in the thought's place: zeros, the mean thought, or another
     problem's thought; the mildest of the three counts. Control: a random direction as long as that change.
