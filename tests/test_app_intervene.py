@@ -235,7 +235,7 @@ def test_a_second_checkpoint_stands_beside_the_controls() -> None:
     page = start(edit="transplant:t=1", against="untrained")
     assert errors(page) == ""
     chart = next(json.loads(c.proto.spec) for c in page.get("echarts_chart") if "untrained, the edit" in c.proto.spec)
-    assert [row["value"] for row in chart["yAxis"]["data"]][-2:] == ["untrained, before", "untrained, the edit"]
+    assert [row["value"] for row in chart["yAxis"][0]["data"]][-2:] == ["untrained, before", "untrained, the edit"]
 
 
 def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) -> None:

@@ -57,7 +57,7 @@ def report(trained) -> ProbeReport:
 @pytest.fixture(scope="module")
 def swapped(trained) -> Intervention:
     fitted = directions.load(checkpoint.DEFAULT_CHECKPOINT / directions.FILE_NAME)
-    return intervene(trained, example(), EditPlan.parse("swap:t=2,strength=1.5"), directions=fitted, n_draws=2)
+    return intervene(trained, example(), EditPlan.parse("swap:t=2,strength=1.5"), directions=fitted, n_samples=2)
 
 
 @pytest.fixture(scope="module")
