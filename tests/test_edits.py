@@ -341,17 +341,16 @@ def test_what_is_held_is_taken_out(context: Context, tiny: CoconutGPT2) -> None:
                 if text.startswith("swap"):
                     expected[put] += before[row, out].mean()
             torch.testing.assert_close(after[row], expected, rtol=1e-3, atol=1e-3)
-    # A control puts in as much as the edit does.
-    control = build(EditPlan(replace(s, control="unreachable") for s in EditPlan.parse("swap:t=2,dose=held")), there)
+    # A control changes the thought by as much as the edit does, and puts its nodes in with one coefficient.
+    (spec,) = EditPlan.parse("swap:t=2,dose=held")
+    edit, control = (build(EditPlan([replace(spec, control=name)]), there) for name in ("", "unreachable"))
+    lengths = [(built.edit(2, thought) - thought).norm(dim=-1) for built in (edit, control)]
     after = directions.coefficients(control.edit(2, thought), 2)
-    for row, prompt in enumerate(there.run.prompts):
-        if control.defined[row]:
-            (touched,) = control.touched[row]
-            slots = prompt.keys
-            out = [slots[v] for v in node_set("target-branch", prompt.problem, 2)]
-            new = [slots[v] for v in touched.put]
-            expected = before[row, new] + before[row, out].mean()
-            torch.testing.assert_close(after[row, new], expected, rtol=1e-3, atol=1e-3)
+    for row in np.flatnonzero(control.defined).tolist():
+        assert lengths[1][row] == pytest.approx(float(lengths[0][row]), rel=1e-3)
+        (touched,), slots = control.touched[row], there.run.prompts[row].keys
+        change = (after - before)[row, [slots[v] for v in touched.put]]
+        torch.testing.assert_close(change, change[:1].expand_as(change), rtol=1e-3, atol=1e-3)
 
 
 def test_projection_leaves_nothing_along_the_directions(context: Context) -> None:
@@ -407,8 +406,8 @@ def test_permutation_moves_every_thought(context: Context) -> None:
 
 def test_every_edit_has_its_controls() -> None:
     assert set(EditSpec("swap", (1,)).controls) == set(CONTROLS)
-    assert EditSpec("zero", (1,)).controls == ("identity", "random", "other-step")
-    assert EditSpec("zero", (1, 2)).controls == ("identity", "random")
+    assert EditSpec("zero", (1,)).controls == ("identity", "random", "manifold", "other-step")
+    assert EditSpec("zero", (1, 2)).controls == ("identity", "random", "manifold")
     assert EditSpec("truncate", k=1).controls == ("identity",)
     assert "neither" not in EditSpec("remove", (1,), nodes=Nodes.parse("rest")).controls
     assert "unreachable" not in EditSpec("write", (1,), nodes=Nodes.parse("unreachable/2")).controls
@@ -443,8 +442,32 @@ def test_node_controls_take_matching_nodes(context: Context) -> None:
             assert set(got.out) <= node_set(out_of, prompt.problem, 1)
             assert set(got.put) <= node_set(put_from, prompt.problem, 1)
             assert not set(got.out) & set(got.put)
-            assert 0 < len(got.out) <= len(wanted.out)
-            assert 0 < len(got.put) <= len(wanted.put)
+            assert (len(got.out), len(got.put)) == (len(wanted.out), len(wanted.put))
+
+
+@pytest.mark.parametrize("control", ["unreachable", "neither", "other-step", "manifold"])
+@pytest.mark.parametrize("text", ["swap:t=1,strength=1.5", "swap:t=1,dose=held", "remove:t=1", "project:t=1"])
+def test_matched_controls_are_as_long_as_the_edit(context: Context, text: str, control: str) -> None:
+    (spec,), thought = EditPlan.parse(text), thought_of(context, 1)
+    edit = build(EditPlan([spec]), context).edit(1, thought) - thought
+    built = build(EditPlan([replace(spec, control=control)]), context)
+    assert any(built.defined)
+    for row in np.flatnonzero(built.defined).tolist():
+        lengths = [
+            float((built.edit(t, thought_of(context, t)) - thought_of(context, t))[row].norm()) for t in range(1, 7)
+        ]
+        assert max(lengths) == pytest.approx(float(edit[row].norm()), rel=1e-3, abs=1e-4)
+        assert sum(length > 1e-4 for length in lengths) == 1
+
+
+def test_the_manifold_control_is_a_difference_of_other_problems_thoughts(context: Context) -> None:
+    assert context.directions is not None
+    (spec,), thought = EditPlan.parse("swap:t=2"), thought_of(context, 2)
+    change = build(EditPlan([replace(spec, control="manifold")]), context).edit(2, thought) - thought
+    bank = context.directions.bank[:, 1]
+    between = torch.nn.functional.normalize((bank[:, None] - bank).flatten(0, 1), dim=-1)
+    for row in change[change.norm(dim=-1) > 1e-4]:
+        assert float((torch.nn.functional.normalize(row, dim=0) @ between.T).max()) > 0.999
 
 
 def test_other_step_puts_the_same_content_elsewhere(context: Context) -> None:

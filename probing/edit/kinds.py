@@ -458,16 +458,39 @@ class Control:
     """Whether it puts the edit at another thought."""
     shared: bool = False
     """Whether its run is the same for every edit of the same thoughts, and made once for all of them."""
+    fitted: bool = False
+    """Whether it needs what ``probing.edit.directions`` fits."""
 
 
-def _random_change(site: Site, apply: Callable[[Site], Change]) -> Change:
-    edit = apply(site)
+def _along(unit: Callable[[Site, Tensor], Tensor]) -> Callable[[Site, Callable[[Site], Change]], Change]:
+    """A change as long as the edit's, along other directions, ``B n_embd`` of length 1."""
 
-    def change(thought: Tensor) -> Tensor:
-        length = (edit(thought) - thought).norm(dim=-1, keepdim=True)
-        return thought + length * site.unit(thought, seed=site.seed)
+    def feeds(site: Site, apply: Callable[[Site], Change]) -> Change:
+        edit = apply(site)
+        return lambda thought: thought + (edit(thought) - thought).norm(dim=-1, keepdim=True) * unit(site, thought)
 
-    return change
+    return feeds
+
+
+def _between_problems(site: Site, like: Tensor) -> Tensor:
+    bank = site.directions.bank[:, site.t - 1]
+    rngs = (np.random.default_rng([site.seed, number, site.t, 8]) for number in site.context.run.noise_ids)
+    first, second = np.array([rng.choice(len(bank), 2, replace=False) for rng in rngs]).T
+    between = (bank[first] - bank[second]).to(like)
+    return between / between.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
+def as_long(change: Change, edit: Change, base: Tensor | None) -> Change:
+    """A change in the same direction, as long as that which ``edit`` makes of ``base``, or else of what is changed."""
+
+    def scaled(thought: Tensor) -> Tensor:
+        found, of = change(thought) - thought, thought if base is None else base
+        return (
+            thought
+            + (edit(of) - of).norm(dim=-1, keepdim=True) / found.norm(dim=-1, keepdim=True).clamp(min=1e-12) * found
+        )
+
+    return scaled
 
 
 def _out_of_reach(
@@ -502,19 +525,26 @@ CONTROLS: dict[str, Control] = {row.name: row for row in (
             matched=False, feeds=lambda site, apply: _same, shared=True),
     Control("random", "a random direction of the same length as the edit's change", "random direction, same length",
             "a random change of the same length as {edit}", "the length of the change", "its direction",
-            exists=_changes, matched=False, feeds=_random_change),
+            exists=_changes, matched=False, feeds=_along(lambda site, like: site.unit(like, seed=site.seed))),
+    Control("manifold", "the difference of two other problems' thoughts, as long as the edit's change",
+            "difference of other thoughts, same length", "the difference of two other problems' thoughts, as long as "
+            "{edit}", "the length of the change, and that it lies where thoughts differ",
+            "what it says of this graph",
+            exists=lambda kind, *rest: "layer" not in kind.takes and _changes(kind, *rest),
+            matched=True, feeds=_along(_between_problems), fitted=True),
     Control("unreachable",
             "the same edit on as many nodes that the root cannot reach and that lead to neither candidate",
             "nodes out of reach instead", "{edit}, with nodes out of reach instead",
-            "kind, number of nodes, steering coefficient", "that the nodes can be reached or lead anywhere",
+            "kind, number of nodes, length of the change", "that the nodes can be reached or lead anywhere",
             exists=_without("unreachable"), matched=True, instead=_out_of_reach),
     Control("neither", "the same edit on frontier nodes that lead to neither candidate",
             "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
-            "kind, steering coefficient, that the nodes are on a frontier", "that they lead to a candidate",
+            "kind, number of nodes, length of the change, that the nodes are on a frontier",
+            "that they lead to a candidate",
             exists=lambda kind, *rest: kind.moves != "all but" and _without("rest", "other-rest")(kind, *rest),
             matched=True, instead=_to_neither),
     Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
-            "{edit}, but at another thought", "the content", "the step it belongs to",
+            "{edit}, but at another thought", "the content, the length of the change", "the step it belongs to",
             exists=lambda kind, n, sets: n == 1 and "layer" not in kind.takes and _changes(kind, n, sets),
             matched=True, elsewhere=True),
 )}

@@ -20,7 +20,7 @@ from model.errors import InputError
 from probing.edit.batch import CleanRun, clean_run, n_thoughts_of, start_before
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen, see
-from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site
+from probing.edit.kinds import CONTROLS, SOURCES, Change, Context, Members, Site, as_long
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -104,7 +104,12 @@ def _build_one(spec: EditSpec, context: Context) -> Built:
                 elsewhere = (Touched(at),) if control and control.elsewhere else ()
                 touched[i] += touched_by(spec, each, at) or elsewhere
         site = _site(spec, context, t, at, found)
-        made.append((at, here, control.feeds(site, row.apply) if control and control.feeds else row.apply(site)))
+        change = control.feeds(site, row.apply) if control and control.feeds else row.apply(site)
+        if control and (control.instead or control.elsewhere) and not row.replaces:
+            # Put at another thought, the edit's own length is that at its thought.
+            base = run.trace.thoughts[:, t - 1] if control.elsewhere else None
+            change = as_long(change, _uncontrolled(spec, context, t), base)
+        made.append((at, here, change))
 
     def masked(change: Change, rows: Tensor) -> Change:
         def masked_change(thought: Tensor) -> Tensor:
@@ -141,6 +146,13 @@ def _site(spec: EditSpec, context: Context, t: int, at: int, changes: Sequence[t
     )  # fmt: skip
 
 
+def _uncontrolled(spec: EditSpec, context: Context, t: int) -> Change:
+    """What the edit that a control belongs to makes of thought t."""
+    run, plain = context.run, replace(spec, control="")
+    found = [plain.change(problem, t, number) for number, problem in zip(run.ids, run.problems, strict=True)]
+    return plain.row.apply(_site(plain, context, t, t, found))
+
+
 def _other_steps(spec: EditSpec, context: Context) -> NDArray[np.int64]:
     """Per row, the step that the content of the one thought edited is put at."""
     (t,), steps = spec.thoughts, list(range(1, context.run.n_thoughts + 1))
@@ -162,7 +174,11 @@ def runs_of(
     """
     plan = EditPlan(plan)
     plan.check_fits(n_thoughts=n_thoughts_of(model), n_layer=model.config.n_layer, directions=directions)
-    return {"": plan} | {name: each for name, each in plan.controls().items() if name in controls}
+    return {"": plan} | {
+        name: each
+        for name, each in plan.controls().items()
+        if name in controls and (directions is not None or not CONTROLS[name].fitted)
+    }
 
 
 # --- one batch ------------------------------------------------------------------------------------------------------

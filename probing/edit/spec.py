@@ -234,7 +234,7 @@ class EditSpec:
         if instead is None:
             return out, put
         others = instead(problem, t, rng, len(out), len(put), self.to is not None)
-        if any(wanted and not got for wanted, got in zip((out, put), others, strict=True)):
+        if [len(out), len(put)] != [*map(len, others)]:
             return None
         return frozenset(others[0]), frozenset(others[1])
 
