@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, distances
 from model.stats import Floats, Range
 
 Bools = NDArray[np.bool_]
@@ -87,9 +87,12 @@ def node_groups(
 
 
 def problem_groups(problem: ProsQAProblem, n_thoughts: int) -> dict[str, Bools]:
-    """Masks ``K N`` of GROUPS for thoughts 1..K of one problem."""
-    on_path = np.isin(np.arange(problem.n_nodes), list(problem.shortest_path_nodes))
-    return node_groups(np.array(problem.distance), np.arange(1, n_thoughts + 1), on_path=on_path)
+    """Masks ``K N`` of GROUPS for thoughts 1..K of one problem, and of "other_frontier": the frontier of the
+    counterfactual question, empty where there is none."""
+    on_path, t = np.isin(np.arange(problem.n_nodes), list(problem.shortest_path_nodes)), np.arange(1, n_thoughts + 1)
+    other = problem.counterfactual
+    theirs = np.full(problem.n_nodes, np.inf) if other is None else np.array(other.distance)
+    return node_groups(np.array(problem.distance), t, on_path=on_path) | {"other_frontier": theirs == t[:, None]}
 
 
 def frontier_metrics(
@@ -146,6 +149,28 @@ def auroc_all(score: Floats, groups: Mapping[str, Bools], is_node: Bools) -> Flo
 def auroc_beyond(score: Floats, groups: Mapping[str, Bools]) -> Floats:
     """``auroc`` of the frontier against the nodes beyond it: is the search there, rather than anywhere before?"""
     return auroc(score, groups["frontier"], groups["beyond"])
+
+
+def auroc_other_root(score: Floats, groups: Mapping[str, Bools]) -> Floats:
+    """``auroc`` of the frontier against the counterfactual question's at the same t, nodes of both left out.
+
+    Head to head: who does not know which root is queried is at .5, however well they know how deep nodes lie.
+    """
+    own, other = groups["frontier"], groups["other_frontier"]
+    return auroc(score, own & ~other, other & ~own)
+
+
+def depth_reader(problem: ProsQAProblem, n_thoughts: int) -> Floats:
+    """``K N``: the shortcut baseline of frontier metrics. 1 at nodes t edges below *some* node without parents, else 0.
+
+    It knows the graph and t, but neither the question nor the model.
+    """
+    found = np.zeros((n_thoughts, problem.n_nodes))
+    for node in range(problem.n_nodes):
+        if not problem.parents[node]:
+            depth = np.array(distances(problem.children, node))
+            found = np.maximum(found, depth == np.arange(1, n_thoughts + 1)[:, None])
+    return found
 
 
 def average_precision(score: Floats, positive: Bools, members: Bools | None = None) -> Floats:

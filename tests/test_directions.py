@@ -30,7 +30,11 @@ def sample(n: int, *, seed: int, noise: float) -> tuple[d.Sample, np.ndarray, np
     own = (rng.random((n, 2, N_SLOTS)) < 0.1) & present[:, None]
     other = (rng.random((n, 2, N_SLOTS)) < 0.1) & present[:, None]
     thoughts = base + np.einsum("nts,tsd->ntd", own, vectors) + noise * rng.standard_normal((n, 2, WIDTH))
-    return d.Sample(thoughts.astype(np.float32), own, other, present), vectors, base
+    return (
+        d.Sample(thoughts.astype(np.float32), own, other, present, tuple(f"{seed}-{i}" for i in range(n))),
+        vectors,
+        base,
+    )
 
 
 @pytest.fixture(scope="module")

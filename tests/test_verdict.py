@@ -4,17 +4,20 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from planted import Planted
 
 from model import checkpoint
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutConfig, CoconutGPT2
 from model.errors import InputError
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.store import read_rows
 from probing.draw.verdict_page import summary_sentences, to_html, write_sheets
 from probing.edit import directions as d
-from probing.edit.verdict import BARS, CLAIMS, RULES, THRESHOLDS, Sheet, make_sheet, read_sheets
+from probing.edit.verdict import BARS, CLAIMS, RULES, TESTED, THRESHOLDS, Sheet, make_sheet, read_sheets
 
 THOUGHTS = 3
 
@@ -76,6 +79,66 @@ def test_an_untrained_model(tiny: CoconutGPT2, problems: list[ProsQAProblem], tm
     assert any("not answer better than chance" in sentence for sentence in summary_sentences(sheet))
 
 
+class MeanFed(CoconutGPT2):
+    """The shipped weights, fed one constant thought a step whatever they think: nothing of the problem is in it."""
+
+    means: torch.Tensor
+
+    def think(self, start, n_thoughts, *, edit=None, stream=None):
+        def constant(t: int, thought: torch.Tensor) -> torch.Tensor:
+            mean = self.means[t - 1].expand_as(thought)
+            return mean if edit is None else edit(t, mean)
+
+        return super().think(start, n_thoughts, edit=constant, stream=stream)
+
+
+@pytest.mark.parametrize("refitted", [False, True])
+def test_thoughts_that_hold_nothing_are_never_said_to_do_anything(
+    trained: CoconutGPT2, tmp_path: Path, refitted: bool
+) -> None:
+    """The channel can steer the answer; that says nothing of what the model puts there."""
+    shipped = d.load(checkpoint.DEFAULT_CHECKPOINT / d.FILE_NAME)
+    config = CoconutConfig.from_dict(trained.config.to_dict() | {"trained_stage": 2})
+    model = MeanFed(config)
+    model.load_state_dict(trained.state_dict())
+    model.means = shipped.mean
+    many = list(generate("balanced", 360, 5))
+    if refitted:
+        samples = (d.collect(model, part, seed=seed) for seed, part in enumerate((many[130:335], many[335:])))
+        shipped = d.fit(model, *samples, seed=0)
+    sheet = make_sheet(model.eval(), many[:130], tmp_path, directions=shipped, name="mean fed", source="balanced")
+    assert sheet.accuracy.value < 0.65
+    for claim in ("used", "necessary", "sufficient"):
+        assert set(sheet.outcomes(claim)) <= {"not shown", "not tested"}, claim
+    assert sheet.outcomes("used") == ("not tested",) * 2
+    assert "not clearly above 60 %" in sheet.finding("used", 1).words
+
+
+def test_a_pause_model_is_asked_where_nothing_is_fed_back(tmp_path: Path) -> None:
+    folder = checkpoint.CHECKPOINTS / "prosqa-tiny-pause"
+    model, many = checkpoint.load(folder), list(generate("balanced", 160, 9, nodes=(6, 8), hops=(2, 2)))
+    sheet = make_sheet(model, many, tmp_path, directions=d.load(folder / d.FILE_NAME), name="pause", source="balanced")
+    for claim in ("used", "sufficient"):
+        assert set(sheet.outcomes(claim)) == {"not tested"}
+        for t in (1, 2):
+            words = sheet.finding(claim, t).words
+            assert words.startswith("nothing is fed back here; patching the residual stream at that position flips")
+            assert "after block 2" in words
+    # Its thought 2 holds the second layer of both roots: all that a reader of depths would know.
+    assert sheet.outcomes("decodable") == ("partly", "not shown")
+    beyond = [float(row["auroc"][1] or "nan") for row in read_rows(tmp_path / "rows.jsonl") if row["edit"] == "clean"]
+    assert np.nanmean(beyond) > 0.75
+
+
+def test_problems_that_directions_were_fitted_on_are_refused(problems: list[ProsQAProblem], tmp_path: Path) -> None:
+    model = Planted((2,), THOUGHTS)
+    fitted = d.fit(model, d.collect(model, problems[:230], seed=0), d.collect(model, problems[230:250], seed=1), seed=0)
+    d.save(fitted, tmp_path / "d.safetensors")
+    fitted = d.load(tmp_path / "d.safetensors")
+    with pytest.raises(InputError, match="21 of the 121 problems are among those that the node directions"):
+        make_sheet(model, problems[229:350], tmp_path / "x", directions=fitted, name="x", source="x")
+
+
 def test_sheets_round_trip_and_are_pages(second_only: Sheet, none_used: Sheet, tmp_path: Path) -> None:
     write_sheets([second_only, none_used], tmp_path)
     again = read_sheets(tmp_path / "verdict.json")
@@ -113,9 +176,13 @@ def test_too_few_problems_and_foreign_directions(
     assert not list(tmp_path.iterdir())
 
 
+def quoted(rule: str) -> set[float]:
+    return {float(n) / (1 if n.startswith(".") else 100) for n in re.findall(r"[0-9.]*[0-9]", rule)}
+
+
 def test_the_rules_in_words_are_the_thresholds() -> None:
     for claim in CLAIMS:
-        quoted = {float(n) / (1 if n.startswith(".") else 100) for n in re.findall(r"[0-9.]*[0-9]", RULES[claim])}
-        assert quoted == {value for name, value in THRESHOLDS.items() if claim in name}
-    assert {name for name in THRESHOLDS if not any(claim in name for claim in CLAIMS)} == set()
+        assert quoted(RULES[claim]) == {value for name, value in THRESHOLDS.items() if claim in name}
+    others = {value for name, value in THRESHOLDS.items() if not any(claim in name for claim in CLAIMS)}
+    assert quoted(TESTED) == others
     assert set(BARS.values()) <= set(THRESHOLDS)

@@ -168,6 +168,12 @@ class ProsQAProblem:
         """The same graph with another question; English is written anew. Raises GraphError as the class does."""
         return ProsQAProblem(self.idx_to_symbol, self.edges, root, target, neg_target)
 
+    def with_edges_in(self, order: Sequence[int]) -> ProsQAProblem:
+        """The same problem with its edges in another order; English is written anew."""
+        return ProsQAProblem(
+            self.idx_to_symbol, tuple(self.edges[i] for i in order), self.root, self.target, self.neg_target
+        )
+
     @cached_property
     def counterfactual(self) -> ProsQAProblem | None:
         """The same graph asked from another root, so that the other candidate is right; None if no node allows it.

@@ -8,7 +8,7 @@ from pathlib import Path
 from model.files import html, write_json, write_text
 from model.stats import Estimate, text
 from probing.draw.html import frame, table
-from probing.edit.verdict import CLAIMS, MIN_N, RULES, SWAP_STRENGTH, Claim, Finding, Sheet
+from probing.edit.verdict import CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
 
 CHANCE = 0.5
 
@@ -117,18 +117,23 @@ _LEGEND = f"""<section><h2>How to read this</h2>
 sheet was made. "Not shown" is a normal outcome, not a proof of absence. Claims with fewer than {MIN_N} problems are
 not tested.</dd>
 <dt><b>decodable</b></dt>
-<dd>A linear read-out fitted on other problems tells the frontier (nodes at distance t) from nodes farther away or
-unreachable. Control: the frontier of the counterfactual question about the same graph. {RULES["decodable"]}.</dd>
+<dd>A linear read-out fitted on other problems tells the frontier (nodes at distance t) from that of the counterfactual
+question about the same graph, nodes of both left out. A reader that does not know the root has .5, however well it
+knows how deep nodes lie; against all nodes beyond t such a reader comes close too. {RULES["decodable"]}.</dd>
 <dt><b>used</b></dt>
-<dd>Swapping the target's branch for the other candidate's inside the thought (strength {SWAP_STRENGTH}) flips the
-right answer. Control: the worst of a random direction of equal length, unreachable nodes, and frontier nodes that lead
-to neither candidate. {RULES["used"]}.</dd>
+<dd>Swapping the target's branch for the other candidate's inside the thought, as strongly as the thought holds its own,
+flips the right answer. Control: the worst of a random direction, the difference of two other problems' thoughts,
+unreachable nodes, frontier nodes that lead to neither candidate (as many), and the same content at another thought,
+each of equal length. {RULES["used"]}.</dd>
 <dt><b>necessary</b></dt>
 <dd>Accuracy with zeros, the mean thought or another problem's thought in its place, whichever harms least. Control: a
 random change of that length. {RULES["necessary"]}.</dd>
 <dt><b>sufficient</b></dt>
 <dd>The thought of the run that asks the counterfactual question, put in alone, flips the right answer. Control: another
-problem's thought. {RULES["sufficient"]}.</dd>
+problem's thought. Placebo: the same question's thought, its facts in another order. {RULES["sufficient"]}.</dd>
+<dt><b>not tested</b></dt>
+<dd>An answer that follows an edit shows that the channel can steer it, not that the model's own thoughts do. So
+{TESTED}; nor where nothing is fed back (pause methods).</dd>
 <dt><b>What this does not show</b></dt>
 <dd>That a thought is used does not say how. That one thought is not necessary does not say that it holds nothing: later
 thoughts can make up for it. The answer is the candidate with the higher probability when an answer is forced after the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from probing.edit.run import Prepared, build, prepare, run_built, runs_of
 from probing.edit.spec import EditPlan, EditSpec
 
 Row = dict[str, Any]
+Controls = Sequence[str] | Mapping[str, Sequence[str]]
+"""Names of CONTROLS to run beside every plan, or those of plans by the kind of their first edit."""
 CLEAN = "clean"
 
 
@@ -36,7 +38,7 @@ def dataset_rows(
     plans: Sequence[Sequence[EditSpec]],
     *,
     directions: Directions | None,
-    controls: Sequence[str] = tuple(CONTROLS),
+    controls: Controls = tuple(CONTROLS),
     seed: int = 0,
     batch_size: int = 64,
     skip: int = 0,
@@ -47,9 +49,18 @@ def dataset_rows(
     stands in one batch is part of the arithmetic. Raises InputError as ``intervene`` does; an edit that does not exist
     for a problem gives a row with ``defined`` false.
     """
-    runs = [runs_of(model, plan, directions, controls) for plan in plans]
+    runs = _runs(model, plans, directions, controls)
     for rows, prompts in prompt_batches(model, problems, seed=seed, size=batch_size, skip=skip):
         yield _batch_rows(model, prepare(model, prompts, rows, directions), runs)
+
+
+def _runs(
+    model: CoconutGPT2, plans: Sequence[Sequence[EditSpec]], directions: Directions | None, controls: Controls
+) -> list[dict[str, EditPlan]]:
+    def names(plan: Sequence[EditSpec]) -> Sequence[str]:
+        return controls.get(plan[0].kind, ()) if isinstance(controls, Mapping) else controls
+
+    return [runs_of(model, plan, directions, names(plan)) for plan in plans]
 
 
 @torch.inference_mode()
@@ -87,6 +98,7 @@ def _measures(seen: Seen, clean: Seen) -> list[Row]:
         {
             "log_odds": float(answers.log_odds[i, 0]),
             "neither": bool(answers.neither[i, 0]),
+            "escape": float(f"{1 - answers.p_target[i, 0] - answers.p_other[i, 0]:.6g}"),
             "clean_log_odds": float(before[i, 0]),
             "kl": _short(kl[i]),
             "mass": _short(seen.mass[i]),
@@ -116,6 +128,8 @@ class EffectSummary(Value):
     """The answer is not the one of the clean run."""
     neither: Estimate | None = None
     """The most probable token is neither candidate."""
+    escape: Estimate | None = None
+    """Probability on anything but the two candidates, when an answer is forced."""
     accuracy: Estimate | None = None
     clean_accuracy: Estimate | None = None
     """Of the clean run on the same problems."""
@@ -134,7 +148,7 @@ class EffectSummary(Value):
         return None if self.edit == CLEAN else EditPlan.parse(self.edit)
 
 
-ANSWER_EFFECTS = ("follows", "flips", "neither", "accuracy", "clean_accuracy", "log_odds_change")
+ANSWER_EFFECTS = ("follows", "flips", "neither", "escape", "accuracy", "clean_accuracy", "log_odds_change")
 
 
 def summarise(rows: Iterable[Row]) -> list[EffectSummary]:
@@ -168,6 +182,7 @@ def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row])
             "follows": share(after <= 0),
             "flips": share((after > 0) != (before > 0)),
             "neither": share(values("neither")),
+            "escape": mean([row.get("escape", math.nan) for row in here], within=(0, 1)),
             "accuracy": share(after > 0),
             "clean_accuracy": share(before > 0),
             "log_odds_change": mean(after - before),
@@ -186,7 +201,7 @@ def run_to_folder(
     *,
     directions: Directions | None,
     source: str,
-    controls: Sequence[str] = tuple(CONTROLS),
+    controls: Controls = tuple(CONTROLS),
     seed: int = 0,
     batch_size: int = 64,
     progress: Progress = silent,
@@ -199,8 +214,7 @@ def run_to_folder(
     does.
     """
     out = Path(out)
-    for plan in plans:
-        runs_of(model, plan, directions, controls)
+    _runs(model, plans, directions, controls)
     for i, problem in enumerate(problems):
         try:
             model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
@@ -214,7 +228,7 @@ def run_to_folder(
         "problems": digest(problems),
         "n_problems": len(problems),
         "edits": [str(EditPlan(plan)) for plan in plans],
-        "controls": list(controls),
+        "controls": dict(controls) if isinstance(controls, Mapping) else list(controls),
         "seed": seed,
         "batch_size": batch_size,
     }

@@ -41,7 +41,7 @@ from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
 from model.files import atomic_path, short_hash
-from model.problems.prosqa import ProsQAProblem
+from model.problems.prosqa import ProsQAProblem, digest
 from model.readout import key_vectors
 from model.stats import Estimate, Floats, share
 from model.values import Progress, Value, silent
@@ -116,6 +116,8 @@ class About(Value):
     """Per estimator and thought; None where not defined."""
     scores: tuple[ReadingScore, ...]
     symmetry: tuple[SymmetryScore, ...]
+    seen: tuple[str, ...] | None = None
+    """A short hash of every problem that was fitted or scored on; None in files of older versions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +156,16 @@ class Directions:
         if self.about.fingerprint != fingerprint(model):
             raise InputError(f"the node directions were fitted on another checkpoint; for this one, {HOW_TO_FIT}")
 
+    def check_unseen(self, problems: Sequence[ProsQAProblem]) -> None:
+        """Raise InputError if any of these is a problem that the directions were fitted or scored on."""
+        seen = set(self.about.seen or ())
+        n = sum(problem_hash(problem) in seen for problem in problems)
+        if n:
+            raise InputError(
+                f"{n:,} of the {len(problems):,} problems are among those that the node directions were fitted on; "
+                "give others"
+            )
+
     def coefficients(self, thoughts: Tensor, t: int, estimator: str = "ridge") -> Tensor:
         """``... n_keys``: how much of each key's direction is in thoughts t (``... n_embd``); 1 is as fitted."""
         return (thoughts.cpu() - self.base[estimator][t - 1]) @ self.readout_vectors[estimator][t - 1].T
@@ -187,6 +199,13 @@ class Sample:
     """``N K S`` (bool): the same for the counterfactual question about the same graph; empty where there is none."""
     present: np.ndarray
     """``N S`` (bool): keys that are nodes of the graph."""
+    hashes: tuple[str, ...]
+    """Of the problems."""
+
+
+def problem_hash(problem: ProsQAProblem) -> str:
+    """What a problem is told by among those seen: 12 hex digits of ``model.problems.prosqa.digest``."""
+    return digest([problem])[:12]
 
 
 def collect(
@@ -214,7 +233,7 @@ def collect(
                     for t in range(1, n_thoughts + 1):
                         members[row, t - 1, keys[sorted(problem.frontier(t))]] = True
         progress(what, rows.stop, len(problems))
-    return Sample(thoughts, frontier, other, present)
+    return Sample(thoughts, frontier, other, present, tuple(map(problem_hash, problems)))
 
 
 def fit(
@@ -261,6 +280,7 @@ def fit(
             thresholds={name: tuple(value) for name, value in thresholds.items()},
             scores=tuple(scores),
             symmetry=tuple(symmetry),
+            seen=(*sample.hashes, *held_out.hashes),
         ),
         mean=torch.from_numpy(_stored(sample.thoughts.mean(axis=0))),
         bank=torch.from_numpy(_stored(sample.thoughts[np.sort(keep)])),

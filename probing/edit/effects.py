@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
-from model.metrics import auroc, mass, problem_groups
+from model.metrics import auroc_beyond, auroc_other_root, depth_reader, mass, problem_groups
 from model.problems.prosqa import ProsQAProblem
 from model.readout import ForcedAnswers, NodeLogProbs, forced_answers, next_log_probs, node_log_probs
 from model.stats import Floats
@@ -81,27 +81,21 @@ def decodability(seen: Seen, prompts: Sequence[Prompt], directions: Directions |
     """AUROC (beyond) of the frontier in each clean thought, per problem: ``B K`` each, NaN where it is not defined.
 
     Frontier nodes (distance t) against the nodes beyond it, scored by the coefficients of ``directions`` (``auroc``)
-    and by the logit lens (``lens_auroc``). ``auroc_other`` and ``lens_auroc_other`` are the controls: the same scores
-    for the frontier of the counterfactual question, among nodes that are on neither question's way up to t.
+    and by the logit lens (``lens_auroc``). ``..._root``: head to head against the counterfactual question's frontier
+    (``model.metrics.auroc_other_root``). ``depth_auroc``: what the depth reader reaches on the nodes of ``auroc``.
     """
     n_thoughts = seen.trace.n_thoughts
     scores = {"lens_auroc": seen.nodes.logit[:, :n_thoughts]}
     if directions is not None:
         scores["auroc"] = directions.of_nodes(seen.trace.states[:, :n_thoughts], prompts)
-    found = {
-        name + ending: np.full((len(prompts), n_thoughts), np.nan)
-        for name in ("auroc", "lens_auroc")
-        for ending in ("", "_other")
-    }
+    names = ("auroc", "auroc_root", "lens_auroc", "lens_auroc_root", "depth_auroc")
+    found = {name: np.full((len(prompts), n_thoughts), np.nan) for name in names}
     for row, prompt in enumerate(prompts):
-        problem, other = prompt.problem, prompt.problem.counterfactual
-        own = problem_groups(problem, n_thoughts)
-        theirs = None if other is None else problem_groups(other, n_thoughts)
+        groups = problem_groups(prompt.problem, n_thoughts)
+        found["depth_auroc"][row] = auroc_beyond(depth_reader(prompt.problem, n_thoughts), groups)
         for name, of_batch in scores.items():
-            score = of_batch[row, :, : problem.n_nodes]
+            score = of_batch[row, :, : prompt.problem.n_nodes]
             defined = np.isfinite(score).all(axis=1)
-            found[name][row] = np.where(defined, auroc(score, own["frontier"], own["beyond"]), np.nan)
-            if theirs is not None:
-                sets = (theirs[group] & own["beyond"] for group in ("frontier", "beyond"))
-                found[f"{name}_other"][row] = np.where(defined, auroc(score, *sets), np.nan)
+            for ending, measure in (("", auroc_beyond), ("_root", auroc_other_root)):
+                found[name + ending][row] = np.where(defined, measure(score, groups), np.nan)
     return found

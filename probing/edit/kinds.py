@@ -195,6 +195,10 @@ SOURCES: dict[str, Source] = {
         lambda problem, depth, rng: problem.counterfactual,
         "no other root makes the other candidate right, so there is no counterfactual question to take from",
     ),
+    "reordered": Source(
+        lambda problem, depth, rng: problem.with_edges_in(rng.permutation(len(problem.edges)).tolist()),
+        "",  # exists for every problem
+    ),
     "rewired": Source(
         lambda problem, depth, rng: rewire(problem, depth or 0, rng=rng),
         "no exchange of two edges at depth {depth} makes the other candidate right",
@@ -393,6 +397,9 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("transplant", "interchange intervention: replace by thought t of the counterfactual question's run",
          "transplanting {where} from the counterfactual question", _from_source,
          hand="Interchange intervention (transplant)", also=("interchange",), replaces=True, source="counterfactual"),
+    Kind("reorder", "replace by thought t of the same question about the same graph, its facts in another order: a "
+         "placebo of interchange", "putting {where} of the same question, its facts in another order, in place",
+         _from_source, hand="The same question, facts in another order", replaces=True, source="reordered"),
     Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
          hand="Keep only these nodes", nodes="target-branch", options=_MEASURED, moves="all but", empty=True,
          needs=_DIRECTIONS),
@@ -527,7 +534,7 @@ CONTROLS: dict[str, Control] = {row.name: row for row in (
             "a random change of the same length as {edit}", "the length of the change", "its direction",
             exists=_changes, matched=False, feeds=_along(lambda site, like: site.unit(like, seed=site.seed))),
     Control("manifold", "the difference of two other problems' thoughts, as long as the edit's change",
-            "difference of other thoughts, same length", "the difference of two other problems' thoughts, as long as "
+            "two other thoughts' difference", "the difference of two other problems' thoughts, as long as "
             "{edit}", "the length of the change, and that it lies where thoughts differ",
             "what it says of this graph",
             exists=lambda kind, *rest: "layer" not in kind.takes and _changes(kind, *rest),

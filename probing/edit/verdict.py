@@ -6,24 +6,32 @@ outcome and not a proof of absence. The thresholds below were written down befor
 printed on every sheet; a threshold is met by the unfavourable end of the 95 % interval, never by the estimate.
 
 decodable
-    A linear read-out fitted on other problems (``probing.edit.directions``) tells the frontier of thought t from the
-    nodes farther away or unreachable: AUROC per problem. Control: the same thoughts scored for the frontier of the
-    *counterfactual question* about the same graph. Selectivity is the difference.
+    A linear read-out fitted on other problems (``probing.edit.directions``) tells the frontier of thought t from that
+    of the *counterfactual question* about the same graph, head to head (``model.metrics.auroc_other_root``): AUROC per
+    problem. Whoever does not know the root is at .5. Beside it: AUROC against all nodes beyond t, where the depth
+    reader, which knows neither root nor model, comes close as well.
 used
-    Taking the target's branch out of the thought and putting the other candidate's in (``swap``, steering coefficient
-    1.5) turns the answer over, where the clean answer was right. Control: the worst of a random direction of equal
-    length, the same edit on unreachable nodes, and the same edit on frontier nodes that lead to neither candidate.
+    Taking the target's branch out of the thought and putting the other candidate's in (``swap``, as strongly as this
+    thought holds its own branch) turns the answer over, where the clean answer was right. Control: the worst of
+    SWAP_CONTROLS, each with as many nodes and as long a change as the edit.
 necessary
     The answer is at chance when something else stands in the thought's place: zeros, the mean thought, or another
     problem's thought; the mildest of the three counts. Control: a random direction as long as that change.
 sufficient
     The thought of the counterfactual question's run, put in alone (``transplant``), turns the answer over, where the
-    clean answer was right. Control: another problem's thought in its place.
+    clean answer was right. Control: another problem's thought in its place. Placebo: the same question's thought from a
+    prompt whose facts stand in another order.
+
+"Used" and "sufficient" ask whether the answer follows an edit, which is so of any channel that steers the answer,
+whatever the model's own thoughts hold. So they are not tested where the model does not answer clearly better than
+chance, where a control (used) or the placebo (sufficient) turns too many answers over by itself, and where nothing is
+fed back (pause methods): there a patch of the residual stream at that position stands beside the claim instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -31,7 +39,7 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from model.checkpoint import fingerprint
-from model.coconut import CoconutGPT2
+from model.coconut import PAUSE_METHODS, CoconutGPT2
 from model.errors import InputError
 from model.files import read_json
 from model.problems.prosqa import ProsQAProblem
@@ -41,6 +49,7 @@ from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
 from probing.edit.data_set import CLEAN, Row, run_to_folder
 from probing.edit.directions import Directions
+from probing.edit.kinds import CONTROLS
 from probing.edit.spec import EditPlan, EditSpec
 
 Outcome = Literal["shown", "partly", "not shown", "not tested"]
@@ -49,11 +58,9 @@ CLAIMS: tuple[Claim, ...] = ("decodable", "used", "necessary", "sufficient")
 
 MIN_N = 100
 """Fewest problems for a claim to be tested at one thought, and for a control to count."""
-SWAP_STRENGTH = 1.5
 THRESHOLDS = {
     "decodable_auroc": 0.90,
-    "decodable_selectivity": 0.25,
-    "partly_decodable_selectivity": 0.10,
+    "partly_decodable_auroc": 0.60,
     "used_difference": 0.50,
     "partly_used_difference": 0.05,
     "necessary_accuracy": 0.60,
@@ -62,18 +69,27 @@ THRESHOLDS = {
     "sufficient_rate": 0.90,
     "sufficient_difference": 0.25,
     "partly_sufficient_difference": 0.05,
+    "tested_accuracy": 0.60,
+    "tested_flips": 0.10,
 }
 RULES: dict[Claim, str] = {
-    "decodable": "shown: AUROC (beyond, node directions) >= .90 and selectivity >= .25; partly: selectivity >= .10",
-    "used": "shown: flips minus the worst control >= 50 points; partly: >= 5 points",
+    "decodable": "shown: AUROC head to head >= .90; partly: >= .60",
+    "used": "shown: flips minus the worst control >= 50 points, with a content-matched control; partly: >= 5 points",
     "necessary": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
     "sufficient": "shown: flips >= 90 % and minus control >= 25 points; partly: minus control >= 5 points",
 }
+TESTED = (
+    "used and sufficient are not tested unless clean accuracy > 60 % and the worst control (sufficient: the placebo) "
+    "flips < 10 %"
+)
 BARS = {"decodable": "decodable_auroc", "necessary": "necessary_accuracy", "sufficient": "sufficient_rate"}
 """Claim -> the threshold of the value itself, beside that of its difference to the control."""
+CHANCE_READER = "a reader that does not know the root"
 REMOVALS = {"zero": "zeros", "mean": "the mean thought", "resample": "another problem's thought"}
 """Kind of edit to what it puts in a thought's place."""
-SWAP_CONTROLS = ("random", "unreachable", "neither")
+SWAP_CONTROLS = ("random", "manifold", "unreachable", "neither", "other-step")
+RUN_CONTROLS = {"swap": SWAP_CONTROLS, "transplant": ("other-step",)} | dict.fromkeys(REMOVALS, ("random",))
+"""Kind of edit to its controls on a sheet."""
 
 
 class Finding(Value):
@@ -136,12 +152,14 @@ def read_sheets(path: str | Path) -> list[Sheet]:
     return sheets
 
 
-def plans_for(n_thoughts: int, directions: Directions) -> list[EditPlan]:
+def plans_for(model: CoconutGPT2, directions: Directions) -> list[EditPlan]:
     """Every edit that a sheet is made from."""
-    everything = tuple(range(1, n_thoughts + 1))
+    everything = tuple(range(1, n_thoughts_of(model) + 1))
     plans = []
     for t in everything:
-        plans += [_plan(kind, t) for kind in (*REMOVALS, "transplant")]
+        plans += [_plan(kind, t) for kind in (*REMOVALS, "transplant", "reorder")]
+        if model.config.method in PAUSE_METHODS:
+            plans += [_patch(t, layer) for layer in range(1, model.config.n_layer + 1)]
         if t in directions.defined:
             plans.append(_swap(t))
     return [*plans, *(_plan(kind, *everything) for kind in REMOVALS), _NO_THOUGHTS]
@@ -161,20 +179,21 @@ def make_sheet(
 ) -> Sheet:
     """Run every edit of a sheet on ``problems`` (not those the directions were fitted on) and judge.
 
-    Rows go to ``out``, resumable (``run_to_folder``). Raises InputError as that does, and for too few problems.
+    Rows go to ``out``, resumable (``run_to_folder``). Raises InputError as that does, for too few problems, and for
+    problems that the directions were fitted on.
     """
     if len(problems) < MIN_N:
         raise InputError(f"a verdict needs at least {MIN_N} problems; got {len(problems)}")
     directions.check_fits(model)
-    n_thoughts = n_thoughts_of(model)
+    directions.check_unseen(problems)
     run_to_folder(
         model,
         problems,
-        plans_for(n_thoughts, directions),
+        plans_for(model, directions),
         out,
         directions=directions,
         source=source,
-        controls=SWAP_CONTROLS,
+        controls=RUN_CONTROLS,
         seed=seed,
         batch_size=batch_size,
         progress=progress,
@@ -182,7 +201,7 @@ def make_sheet(
     )
     return judge(
         read_rows(Path(out) / "rows.jsonl"),
-        n_thoughts=n_thoughts,
+        n_thoughts=n_thoughts_of(model),
         name=name,
         checkpoint=fingerprint(model),
         method=model.config.method,
@@ -209,7 +228,9 @@ def judge(
         n_thoughts=n_thoughts,
         accuracy=runs.accuracy(CLEAN),
         without={words: runs.accuracy(plan) for words, plan in without.items()},
-        findings=tuple(judged(t, runs) for t in everything for judged in (_decodable, _used, _necessary, _sufficient)),
+        findings=tuple(
+            judged(t, runs, method) for t in everything for judged in (_decodable, _used, _necessary, _sufficient)
+        ),
         thresholds=dict(THRESHOLDS),
         lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values()), within=(0, 1)) for t in everything),
         propagation=tuple(
@@ -259,7 +280,11 @@ def _plan(kind: str, *thoughts: int) -> EditPlan:
 
 
 def _swap(t: int) -> EditPlan:
-    return EditPlan([EditSpec("swap", (t,), strength=SWAP_STRENGTH)])
+    return EditPlan([EditSpec("swap", (t,), measured=True)])
+
+
+def _patch(t: int, layer: int) -> EditPlan:
+    return EditPlan([EditSpec("patch", (t,), layer=layer)])
 
 
 _NO_THOUGHTS = EditPlan([EditSpec("truncate", k=0)])
@@ -273,26 +298,34 @@ def _both(ours: Numbers, control: Numbers) -> tuple[Floats, Floats]:
     return np.array([ours[number] for number in both], float), np.array([control[number] for number in both], float)
 
 
-def _decodable(t: int, runs: _Runs) -> Finding:
-    pair = _both(runs.auroc("auroc", t), runs.auroc("auroc_other", t))
-    words, name = (
-        "AUROC (beyond, node directions) {value}; for {name} {control}",
-        "the counterfactual question's frontier",
+def _decodable(t: int, runs: _Runs, method: str) -> Finding:
+    ours = runs.auroc("auroc_root", t)
+    beyond, depth = (text(mean(list(runs.auroc(name, t).values()), within=(0, 1))) for name in ("auroc", "depth_auroc"))
+    words = (
+        "AUROC {value} of its own frontier against the counterfactual question's (node directions; {name} has .5); "
+        f"against all nodes beyond {beyond}, the depth reader {depth}"
     )
-    return _judged("decodable", t, pair, name, words, "problems with a frontier to decode")
+    pair = _both(ours, dict.fromkeys(ours, 0.5))
+    return _judged("decodable", t, pair, CHANCE_READER, words, "problems with two frontiers to tell apart")
 
 
-def _used(t: int, runs: _Runs) -> Finding:
+def _used(t: int, runs: _Runs, method: str) -> Finding:
     edited = runs.flips(_swap(t))
     pairs = {name: _both(edited, runs.flips(_swap(t), name)) for name in SWAP_CONTROLS}
     gaps = {name: _ends(paired(*pair))[0] for name, pair in pairs.items() if len(pair[0]) >= MIN_N}
     name = min(gaps, key=lambda name: gaps[name], default="random")  # that one exists wherever the edit does
+    lacking = ", ".join(f"{other} (n = {len(pair[0])})" for other, pair in pairs.items() if other not in gaps)
     words = "swapping the branches flips {value}; the worst control ({name}) {control}"
-    what = "rightly answered problems where the branches can be swapped"
-    return _judged("used", t, pairs[name], name, words, what, np.array(list(edited.values()), float))
+    found = _judged(
+        "used", t, pairs[name], name, words + (f"; not run: {lacking}" if lacking else ""),
+        "rightly answered problems where the branches can be swapped", np.array(list(edited.values()), float),
+    )  # fmt: skip
+    if found.outcome == "shown" and not any(CONTROLS[name].matched for name in gaps):
+        found = found.model_copy(update={"outcome": "partly"})
+    return _tested(found, runs, method, found.control)
 
 
-def _necessary(t: int, runs: _Runs) -> Finding:
+def _necessary(t: int, runs: _Runs, method: str) -> Finding:
     kind = max(REMOVALS, key=lambda kind: (runs.accuracy(_plan(kind, t)).value, kind))
     pair = _both(runs.right(_plan(kind, t)), runs.right(_plan(kind, t), "random"))
     words = (
@@ -302,11 +335,36 @@ def _necessary(t: int, runs: _Runs) -> Finding:
     return _judged("necessary", t, pair, f"random change as long as {kind}", words, "problems")
 
 
-def _sufficient(t: int, runs: _Runs) -> Finding:
+def _sufficient(t: int, runs: _Runs, method: str) -> Finding:
     pair = _both(runs.flips(_plan("transplant", t)), runs.flips(_plan("resample", t)))
-    words = f"the counterfactual question's thought {t} alone flips {{value}}; {{name}} {{control}}"
+    placebo, elsewhere = (
+        share(list(runs.flips(plan, control).values()))
+        for plan, control in ((_plan("reorder", t), ""), (_plan("transplant", t), "other-step"))
+    )
+    words = (
+        f"the counterfactual question's thought {t} alone flips {{value}}; {{name}} {{control}}; the same question's, "
+        f"facts in another order, {text(placebo, 'percent')}; put at another thought {text(elsewhere, 'percent')}"
+    )
     what = "rightly answered problems with a counterfactual question"
-    return _judged("sufficient", t, pair, "another problem's thought", words, what)
+    return _tested(_judged("sufficient", t, pair, "another problem's thought", words, what), runs, method, placebo)
+
+
+def _tested(found: Finding, runs: _Runs, method: str, control: Estimate | None) -> Finding:
+    """The finding, or why the answer's following an edit says nothing about the model's own thoughts."""
+    accuracy, why = runs.accuracy(CLEAN), ""
+    if method in PAUSE_METHODS:
+        flips = takewhile(bool, (runs.flips(_patch(found.thought, layer)) for layer in count(1)))
+        patched = (
+            f"{text(share(list(each.values())), 'percent')} after block {layer}" for layer, each in enumerate(flips, 1)
+        )
+        why = "nothing is fed back here; patching the residual stream at that position flips " + ", ".join(patched)
+    elif _ends(accuracy)[0] <= THRESHOLDS["tested_accuracy"]:
+        why = f"clean accuracy {accuracy.text('percent')} is not clearly above 60 %"
+    elif control is not None and control.value >= THRESHOLDS["tested_flips"] and found.outcome != "not shown":
+        why = f"a control flips {control.text('percent')} by itself, 10 % or more"
+    if not why:
+        return found
+    return found.model_copy(update={"outcome": "not tested", "words": f"{why}. Measured all the same: {found.words}"})
 
 
 def _judged(
@@ -324,10 +382,11 @@ def _judged(
     gap = paired(theirs, ours) if claim == "necessary" else paired(ours, theirs)
     bar, (low, high) = THRESHOLDS.get(BARS.get(claim, "")), _ends(value)
     enough = bar is None or (high <= bar if claim == "necessary" else low >= bar)
-    threshold = f"{claim}_{'selectivity' if claim == 'decodable' else 'difference'}"
-    outcome: Outcome = "partly" if _ends(gap)[0] >= THRESHOLDS[f"partly_{threshold}"] else "not shown"
-    if enough and _ends(gap)[0] >= THRESHOLDS[threshold]:
-        outcome = "shown"
+    outcome: Outcome = "not shown"
+    if claim == "decodable":
+        outcome = "shown" if enough else "partly" if low >= THRESHOLDS["partly_decodable_auroc"] else outcome
+    elif _ends(gap)[0] >= THRESHOLDS[f"partly_{claim}_difference"]:
+        outcome = "shown" if enough and _ends(gap)[0] >= THRESHOLDS[f"{claim}_difference"] else "partly"
     style: Style = "plain" if claim == "decodable" else "percent"
     said = words.format(value=text(value, style), control=text(control, style), name=name)
     return Finding(
