@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from colorsys import rgb_to_hls
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -447,3 +451,17 @@ def test_a_report_shows_itself(report) -> None:
         assert isinstance(report.figure(kind, state=1), go.Figure)
     assert [frame.name for frame in report.figure("dag").frames] == [str(k) for k in range(report.n_thoughts + 1)]
     assert isinstance(of_report.figure(report, "dag", state=2), Graph)
+
+
+def test_a_report_shows_itself_where_nothing_but_reading_is_imported(report, tmp_path) -> None:
+    report.save(tmp_path / "r.json")
+    code = "from probing.read.report import ProbeReport; print(type(ProbeReport.load('r.json').figure('heatmap')))"
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert "plotly.graph_objs._figure.Figure" in done.stdout, done.stderr

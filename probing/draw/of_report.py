@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     tips = ([(v, e.text(bounds=BOUNDS.get(v))) for e in _values(report, state, v)] for v in VALUES)
     heading = f"Thought {thought}" if thought else f"Answer state (after {state} thoughts)"
     return graph_of(
-        _problem(report), _values(report, state, value), state=state, thought=thought, scale=scale,
+        report.problem, _values(report, state, value), state=state, thought=thought, scale=scale,
         heading=heading, subtitle=_mass_lines(report, state), words=_words(report, value),
         tips=list(zip(*tips, strict=True)),
     )  # fmt: skip
@@ -99,7 +98,7 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
 
 def graphs(report: ProbeReport, *, value: str = "probability", every: bool = False) -> tuple[Graph, ...]:
     """The graph at every thought up to the answer, as far as there are thoughts; or at all states."""
-    last = report.n_thoughts + 1 if every else min(_problem(report).n_hops, max(report.n_thoughts, 1))
+    last = report.n_thoughts + 1 if every else min(report.problem.n_hops, max(report.n_thoughts, 1))
     return tuple(graph(report, state, value=value) for state in range(last))
 
 
@@ -160,7 +159,7 @@ def role_of(problem: ProsQAProblem, node: int) -> Role:
 
 def heatmap(report: ProbeReport, *, value: str = "probability", state: int | None = None) -> Heatmap:
     """All nodes and states, and the answer marker in a row of its own. Raises InputError for an unknown value."""
-    scale, problem = scale_of(report, value), _problem(report)
+    scale, problem = scale_of(report, value), report.problem
     columns = tuple(
         HeatColumn(
             state=k, thought=thought_of(report, k), parts=mass_parts(report, k),
@@ -303,7 +302,7 @@ def parts(report: ProbeReport, *, state: int | None = None) -> Chart:
 def tokens(report: ProbeReport, state: int) -> Chart:
     """The most probable next tokens of a state by name, and the mass left over."""
     check_state(report, state)
-    problem, thought = _problem(report), thought_of(report, state)
+    problem, thought = report.problem, thought_of(report, state)
     found: list[tuple[float, str, str]] = []
     for node, p in enumerate(report.probability.mean[state]):
         distance = problem.distance[node]
@@ -337,13 +336,13 @@ def trajectory(report: ProbeReport, node: int, *, value: str = "probability", st
     """One node's value over the states; a dashed line marks the thought that should hold it."""
     if not 0 <= node < report.n_nodes:
         raise InputError(f"node {node} is out of range; this report has nodes 0 to {report.n_nodes - 1}")
-    scale, distance = scale_of(report, value), _problem(report).distance[node]
+    scale, distance = scale_of(report, value), report.problem.distance[node]
     x = tuple(str(k) for k in range(report.n_thoughts + 1))
     found = [_values(report, k, value)[node] for k in range(report.n_thoughts + 1)]
     references = []
     if math.isfinite(distance) and 1 <= distance <= report.n_thoughts:
         references = [Reference(axis="x", at=distance - 1, label="its distance", kind="frontier")]
-    name = display_name(_problem(report).idx_to_symbol[node])
+    name = display_name(report.problem.idx_to_symbol[node])
     return _by_state(
         "trajectory", f"{name} through the thoughts", "thoughts had (k)", scale.label,
         [Series.of(name, x, found, source="model")], state,
@@ -395,7 +394,7 @@ def mass_parts(report: ProbeReport, state: int) -> tuple[tuple[str, float], ...]
 
     The answering state has no frontier: there, what the root reaches counts as passed.
     """
-    problem, marker = _problem(report), report.marker.mean[state]
+    problem, marker = report.problem, report.marker.mean[state]
     # Everything that can be reached is nearer than n_nodes hops.
     groups = node_groups(np.array(problem.distance), [thought_of(report, state) or problem.n_nodes])
     p = np.array(report.probability.mean[state])
@@ -415,7 +414,7 @@ def question(problem: ProsQAProblem) -> str:
 
 def answer_text(report: ProbeReport) -> str:
     """What the model answers after all thoughts, whether that is right, and what the root-blind rule says."""
-    problem, last, n = _problem(report), report.answers[-1], report.n_draws
+    problem, last, n = report.problem, report.answers[-1], report.n_draws
     target, other = (display_name(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
     right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
     thoughts = "no thought" if last.k == 0 else "1 thought" if last.k == 1 else f"{last.k} thoughts"
@@ -433,15 +432,6 @@ def answer_text(report: ProbeReport) -> str:
         "tie": "cannot decide here",
     }[report.blind_rule]
     return f"Answer after {thoughts}: {said}. A rule that never looks at the asked entity {blind}."
-
-
-@lru_cache(maxsize=64)
-def _problem_of(row: object) -> ProsQAProblem:
-    return ProsQAProblem.from_row(row.model_dump())  # type: ignore[attr-defined]
-
-
-def _problem(report: ProbeReport) -> ProsQAProblem:
-    return _problem_of(report.problem_row)
 
 
 def _estimate(band: Band, state: int, column: int, n: int) -> Estimate:
@@ -477,7 +467,7 @@ def _frontier_mass(report: ProbeReport, state: int) -> tuple[tuple[str, Estimate
 
 def _later(report: ProbeReport) -> str:
     """The thoughts after the search, in one sentence."""
-    hops = _problem(report).n_hops
+    hops = report.problem.n_hops
     done = [s for s in range(hops, report.n_thoughts + 1) if _note(report, s).startswith("done")]
     if not done:
         return ""
@@ -498,7 +488,7 @@ def _later(report: ProbeReport) -> str:
 def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
     """Where the probability of a state is, in words, and what the controls have there."""
     thought = thought_of(report, state)
-    n_frontier = 0 if thought is None else len(_problem(report).frontier(thought))
+    n_frontier = 0 if thought is None else len(report.problem.frontier(thought))
     if thought is None or n_frontier == 0:
         return (
             _note(report, state) or f"{percent(dict(mass_parts(report, state))['answer marker'])} on the answer marker",
@@ -520,9 +510,9 @@ def _note(report: ProbeReport, state: int) -> str:
     """What to say of a state that no node stands out in: that the search is over, or that no node is that far."""
     marker = dict(mass_parts(report, state))["answer marker"]
     thought = thought_of(report, state)
-    if marker >= 0.5 and (thought is None or thought > _problem(report).n_hops):
+    if marker >= 0.5 and (thought is None or thought > report.problem.n_hops):
         return f"done: {percent(marker)} on the answer marker"
-    if thought is not None and not _problem(report).frontier(thought):
+    if thought is not None and not report.problem.frontier(thought):
         return f"no node at distance {thought}; {percent(marker)} on the answer marker"
     return ""
 
@@ -549,7 +539,7 @@ def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
         f"weights {info.fingerprint}).{filler}{warnings} Shows what can be decoded, not what is used."
     )
     return Words(
-        title=question(_problem(report)), answer=answer_text(report), caption=caption, alt=alt, later=_later(report)
+        title=question(report.problem), answer=answer_text(report), caption=caption, alt=alt, later=_later(report)
     )
 
 
