@@ -18,7 +18,9 @@ from model.errors import InputError
 from model.formats.graph import read_graph
 from model.problems.prosqa import ProsQAProblem
 from probing.__main__ import app
-from probing.draw.export import FORMATS, KINDS, export_report, format_of
+from probing.commands import plot
+from probing.draw.export import FORMATS, export_report, format_of
+from probing.draw.of_report import KINDS
 from probing.draw.static import text_width, wrap
 from probing.read.probe import probe
 from probing.read.report import ProbeReport
@@ -162,7 +164,9 @@ def test_json_is_the_report(report) -> None:
         ({"theme": "sepia"}, "themes are light, dark"),
         ({"state": 7}, "states 0 to 6"),
         ({"state": -1}, "states 0 to 6"),
-        ({"kind": "heatmap", "state": 1}, "for the kind dag only"),
+        ({"kind": "heatmap", "state": 1}, "for the kind dag or tokens only, not for heatmap"),
+        ({"kind": "dag", "node": 1}, "for the kind trajectory only, not for dag"),
+        ({"kind": "trajectory", "node": 11}, "nodes 0 to 10"),
     ],
 )
 def test_what_is_unknown_is_named(report, options, message) -> None:
@@ -194,11 +198,27 @@ def test_the_command_writes_what_export_gives(report, tmp_path, monkeypatch, cap
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_draws_every_kind_that_its_help_names(report, tmp_path, monkeypatch, capfd, kind) -> None:
+    source, own = tmp_path / "r.json", []
+    report.save(source)
+    if KINDS[kind].chosen == "node":
+        own = ["--node", NAMES[3]]
+    for format in ("svg", "csv"):
+        assert run(monkeypatch, source, "--kind", kind, *own, "--out", tmp_path / f"x.{format}") == 0
+    assert (tmp_path / "x.svg").read_bytes() == export_report(report, kind, "svg", node=3 if own else None)
+    assert len(rows_of((tmp_path / "x.csv").read_bytes())) >= report.n_thoughts
+    assert run(monkeypatch, "--help") == 0
+    assert f"{kind} " in capfd.readouterr().out
+    assert KINDS[kind].title in plot.help_text()
+
+
 @pytest.mark.parametrize(
     ("options", "name", "message"),
     [
         (["--kind", "dag", "--state", "99"], "x.svg", "states 0 to 6"),
         (["--kind", "pie"], "x.svg", "kinds are dag"),
+        (["--kind", "trajectory", "--node", "Nobody"], "x.svg", "has no node of this name"),
         (["--kind", "dag"], "x.gif", "does not say a format"),
         (["--kind", "dag", "--value", "loudness"], "x.svg", "values are probability"),
         (["--kind", "dag"], "file/x.csv", "cannot be written"),

@@ -212,14 +212,10 @@ def numbers(report: ProbeReport, k: int) -> None:
 
 def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -> None:
     """Figures, tables and graphs as files, all made from the report that is drawn. Made only when asked for."""
-    kinds: dict[str, tuple[str, int | None]] = {
-        f"Graph after {thoughts(k)}": ("dag", k),
-        "Graph, one panel per thought": ("dag", None),
-        "Heatmap": ("heatmap", None),
-        "Frontier metrics": ("frontier", None),
-    }
-    titles = list(kinds)
-    kind, state = kinds[titles[st.selectbox("Figure", range(4), format_func=titles.__getitem__, key="x_figure")]]
+    kinds: dict[str, tuple[str, int | None]] = {f"Graph after {thoughts(k)}": ("dag", k)}
+    kinds |= {row.title: (name, k if name == "tokens" else None) for name, row in of_report.KINDS.items()}
+    title = st.selectbox("Figure", range(len(kinds)), format_func=list(kinds).__getitem__, key="x_figure")
+    kind, state = kinds[list(kinds)[title]]
 
     def make(format: str, state: int | None = state) -> bytes:
         return export_report(report, kind, format, state=state, value=value, theme=theme().name)

@@ -12,6 +12,7 @@ from model.errors import InputError
 from model.formats.graph import load_graph, load_problems
 from model.stats import text
 from probing.commands.options import Checkpoint, Device
+from probing.draw.of_report import baseline_text
 from probing.read.probe import probe
 
 
@@ -61,16 +62,11 @@ def report(
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
     last, target, other = result.answers[-1], *(problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
-    baseline = {
-        "target": f"picks {target} (right)",
-        "neg_target": f"picks {other} (wrong)",
-        "tie": "cannot tell (a tie)",
-    }
     typer.echo(f"{problem.question_sentence((problem.target, problem.neg_target))} Right: {target}.")
     typer.echo(
         f"After {last.k} thoughts the model answers {target} with probability {last.p_target.text(bounds=(0, 1))} and "
-        f"{other} with {last.p_neg_target.text(bounds=(0, 1))} (n = {samples} prompt samples); the shortcut baseline "
-        f"{baseline[result.blind_rule]}."
+        f"{other} with {last.p_neg_target.text(bounds=(0, 1))} (n = {samples} prompt samples). "
+        f"{baseline_text(result)}"
     )
     columns = {"mass on the frontier": "mass_frontier", "AUROC (all, logit lens)": "auroc_all"}
     typer.echo(

@@ -15,8 +15,6 @@ from probing.draw.of_report import thought_of
 from probing.draw.values import Chart, Figure, Graph, HeatCell, Heatmap, HeatRow, Node, each
 from probing.read.report import ProbeReport
 
-KINDS = ("dag", "heatmap", "frontier")
-"""Kinds of picture that the command line and the page offer as files."""
 MEDIA_TYPES = {
     "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf", "html": "text/html",
     "csv": "text/csv", "json": "application/json", "node-link": "application/json",
@@ -61,25 +59,28 @@ def export_report(
     format: str,
     *,
     state: int | None = None,
+    node: int | None = None,
     value: str = "probability",
     theme: str = "light",
 ) -> bytes:
     """The bytes of a file made from a report.
 
-    ``kind`` is one of KINDS, ``format`` one of FORMATS. ``state`` picks one state of the graph (kind dag); without it
-    the graph is drawn at every thought up to the answer (html: a slider over all states). ``value`` is one of
-    ``probing.read.report.VALUES``; the frontier metrics do not depend on it. For json, node-link and graphml the kind
-    does not matter: they hold the whole report, and the graph with the scores of all states.
+    ``kind`` is one of ``of_report.KINDS``, ``format`` one of FORMATS. ``state`` picks one state of the graph, or the
+    one whose tokens are shown (default: h_0); without it the graph is drawn at every thought up to the answer (html: a
+    slider over all states). ``node`` is the one of a trajectory (default: the target). ``value`` is one of
+    ``probing.read.report.VALUES``, for the kinds that depend on it. For json, node-link and graphml the kind does not
+    matter: they hold the whole report, and the graph with the scores of all states.
     Raises InputError for anything unknown or out of range.
     """
-    if kind not in KINDS:
-        raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
+    chosen = of_report.kind_of(kind).chosen
     if format not in FORMATS:
         raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS)}")
     colours = theme_of(theme)
-    if state is not None and kind != "dag":
-        raise InputError(f"a state can be chosen for the kind dag only, not for {kind}, which shows them all")
-    drawn = of_report.figure(report, kind, state=state, value=value, every=format in ("csv", "html"))
+    for what, given in (("state", state), ("node", node)):
+        if given is not None and what != chosen:
+            able = " or ".join(of_report.choosing(what))
+            raise InputError(f"a {what} can be chosen for the kind {able} only, not for {kind}")
+    drawn = of_report.figure(report, kind, state=state, node=node, value=value, every=format in ("csv", "html"))
     if format == "json":
         return report.to_json().encode()
     if format in ("node-link", "graphml"):

@@ -6,8 +6,9 @@ The page, the files and the tables are all made from these.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -37,13 +38,13 @@ from probing.draw.values import (
 )
 from probing.read.report import VALUES, Band, ProbeReport
 
-KINDS = ("dag", "heatmap", "frontier", "answers", "parts", "tokens", "trajectory")
 PARTS = ("frontier", "passed", "beyond", "other", "answer marker")
 SOURCES = {"model": "model", "shuffled": "shuffled labels", "untrained": "untrained model"}
 FRONTIER_METRICS = ("auroc_all", "average_precision", "mass_frontier")
 BOUNDS = {"probability": (0.0, 1.0), "normalised": (0.0, 1.0), "cosine": (-1.0, 1.0)}
 N_TOKENS = 7
 """Most probable next tokens that are shown by name."""
+T = TypeVar("T")
 
 
 def figure(
@@ -61,22 +62,12 @@ def figure(
     thought up to the answer, or at all states (``every``). ``node`` is the one of a trajectory (default: the target).
     Raises InputError for anything unknown or out of range.
     """
-    if kind not in KINDS:
-        raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
+    row = kind_of(kind)
     scale_of(report, value)
     if state is not None:
         check_state(report, state)
-    if kind == "dag":
-        return graphs(report, value=value, every=every) if state is None else graph(report, state, value=value)
-    if kind == "heatmap":
-        return heatmap(report, value=value, state=state)
-    if kind == "tokens":
-        return tokens(report, state or 0)
-    if kind == "trajectory":
-        return trajectory(report, report.problem_row.target if node is None else node, value=value, state=state)
-    if kind == "frontier":
-        return frontier(report, state=state)
-    return answers(report, state=state) if kind == "answers" else parts(report, state=state)
+    given = {"state": state, "node": node, "value": value, "every": every}
+    return row.draw(report, **{name: given[name] for name in row.takes})
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -96,8 +87,12 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     )  # fmt: skip
 
 
-def graphs(report: ProbeReport, *, value: str = "probability", every: bool = False) -> tuple[Graph, ...]:
-    """The graph at every thought up to the answer, as far as there are thoughts; or at all states."""
+def graphs(
+    report: ProbeReport, *, state: int | None = None, value: str = "probability", every: bool = False
+) -> Graph | tuple[Graph, ...]:
+    """The graph at a state; at every thought up to the answer, as far as there are thoughts; or at all states."""
+    if state is not None:
+        return graph(report, state, value=value)
     last = report.n_thoughts + 1 if every else min(report.problem.n_hops, max(report.n_thoughts, 1))
     return tuple(graph(report, state, value=value) for state in range(last))
 
@@ -115,7 +110,7 @@ def graph_of(
     tips: Sequence[Lines],
     badges: dict[int, str] | None = None,
 ) -> Graph:
-    """A problem where its layout puts it, with a value a node, as thought ``thought`` (None: the answer state)."""
+    """A problem where its layout puts it, with a value per node, as thought ``thought`` (None: the answer state)."""
     where, on_path = layout(problem), problem.shortest_path_nodes
     nodes = []
     for node, name in enumerate(problem.idx_to_symbol):
@@ -159,36 +154,26 @@ def role_of(problem: ProsQAProblem, node: int) -> Role:
 
 def heatmap(report: ProbeReport, *, value: str = "probability", state: int | None = None) -> Heatmap:
     """All nodes and states, and the answer marker in a row of its own. Raises InputError for an unknown value."""
-    scale, problem = scale_of(report, value), report.problem
+    scale, problem, states = scale_of(report, value), report.problem, range(report.n_thoughts + 1)
     columns = tuple(
         HeatColumn(
             state=k, thought=thought_of(report, k), parts=mass_parts(report, k),
             frontier=_frontier_mass(report, k), note=_note(report, k),
-        ) for k in range(report.n_thoughts + 1)
+        ) for k in states
     )  # fmt: skip
-    values = [_values(report, k, value) for k in range(report.n_thoughts + 1)]
+    shares = "; ".join(f"thought {at.thought}: {percent(dict(at.parts)['frontier'])}" for at in columns if at.thought)
+    alt = f"{question(problem)} Heatmap of nodes by thoughts. Probability on the true frontier, {shares}."
     found = heatmap_of(
-        problem, values, columns, scale=scale, n=report.n_draws, words=_words(report, value), cursor=state
-    )
-    marker = report.marker
+        problem, [_values(report, k, value) for k in states], columns, scale=scale, n=report.n_draws,
+        words=_words(report, value, alt), cursor=state,
+    )  # fmt: skip
+    mark = report.answer_mark
+    row = HeatRow(id=-1, name=mark, label=f"{mark} ready to answer", role="marker", distance=None)
+    ready = [_estimate(report.marker, k, report.answer_column, report.n_draws) for k in states]
     cells = tuple(
-        HeatCell(found=e, tip=f"probability of the answer marker next: {e.text(bounds=(0, 1))}")
-        for e in (_estimate(marker, k, report.answer_column, report.n_draws) for k in range(report.n_thoughts + 1))
+        HeatCell(found=e, tip=f"probability of the answer marker next: {e.text(bounds=(0, 1))}") for e in ready
     )
-    row = HeatRow(
-        id=-1, name=report.answer_mark, label=f"{report.answer_mark} ready to answer", role="marker", distance=None
-    )
-    held = "; ".join(
-        f"thought {column.thought}: {percent(dict(column.parts)['frontier'])}" for column in columns if column.thought
-    )
-    alt = f"{question(problem)} Heatmap of nodes by thoughts. Probability on the true frontier, {held}."
-    return found.model_copy(
-        update={
-            "rows": (*found.rows, row),
-            "cells": (*found.cells, cells),
-            "words": found.words.model_copy(update={"alt": alt}),
-        }
-    )
+    return found.model_copy(update={"rows": (*found.rows, row), "cells": (*found.cells, cells)})
 
 
 def heatmap_of(
@@ -201,22 +186,18 @@ def heatmap_of(
     words: Words,
     cursor: int | None = None,
 ) -> Heatmap:
-    """Nodes in the order of the layout, with a value a node and state (None: the run was cut before it)."""
-    order = layout(problem).order
+    """Nodes in the order of the layout, with a value per node and state (None: the run had ended before it)."""
     rows, cells = [], []
     spans: list[tuple[str, int, int]] = []
-    for i, node in enumerate(order):
-        distance, name = problem.distance[node], problem.idx_to_symbol[node]
-        reachable = math.isfinite(distance)
-        label = str(int(distance)) if reachable else "not reachable"
+    for i, node in enumerate(layout(problem).order):
+        hops, name = problem.distance[node], problem.idx_to_symbol[node]
+        distance = int(hops) if math.isfinite(hops) else None
+        label = "not reachable" if distance is None else str(distance)
         start = spans.pop()[1] if spans and spans[-1][0] == label else i
         spans.append((label, start, i + 1))
         rows.append(
-            HeatRow(
-                id=node, name=name, label=display_name(name), role=role_of(problem, node),
-                distance=int(distance) if reachable else None,
-            )
-        )  # fmt: skip
+            HeatRow(id=node, name=name, label=display_name(name), role=role_of(problem, node), distance=distance)
+        )
         line = []
         for column, found in zip(columns, values, strict=True):
             in_frontier = column.thought is not None and distance == column.thought
@@ -236,54 +217,49 @@ def heatmap_of(
 
 def frontier(report: ProbeReport, *, state: int | None = None) -> tuple[Chart, ...]:
     """AUROC, average precision and frontier mass by thought, the model beside its controls and chance."""
-    thoughts = range(1, report.n_thoughts + 1)
-    empty = [t for t in thoughts if report.base_rate[t - 1] == 0]
-    later = ""
+    thoughts = tuple(str(t) for t in range(1, report.n_thoughts + 1))
+    later, empty = "", [t for t, rate in zip(thoughts, report.base_rate, strict=True) if rate == 0]
     if empty:
-        later = f"No node is at distance {_list(empty)}, so there is no frontier to find. {_later(report)}".strip()
+        listed = " or ".join(filter(None, (", ".join(empty[:-1]), empty[-1])))
+        later = f"No node is at distance {listed}, so there is no frontier to find. {_later(report)}".strip()
     shown = "; ".join(
-        f"thought {t}: {text(e, 'short')}" for t, e in enumerate(_metric(report, "model", "auroc_all"), 1) if e
+        f"thought {t}: {text(e, 'short')}"
+        for t, e in zip(thoughts, _metric(report, "model", "auroc_all"), strict=True)
+        if e
     )
-    alt = f"Frontier metrics by thought beside controls. AUROC of the model, {shown}."
-    words = _words(report, None).model_copy(update={"later": later, "alt": alt})
+    alt = f"Frontier metrics by thought beside controls. {METRICS['auroc_all'].label} of the model, {shown}."
+    words = _words(report, None, alt).model_copy(update={"later": later})
+    chance = {"auroc_all": [0.5] * report.n_thoughts, "average_precision": report.base_rate}
     charts = []
     for metric in FRONTIER_METRICS:
         series = [
             Series.of(
-                label, map(str, thoughts), [_at_thought(report, source, metric, t) for t in thoughts],
-                source=source, control=source != "model", shade=False,
+                label, thoughts, _by_frontier(report, _metric(report, source, metric)), source=source,
+                control=source != "model", shade=False,
             )
             for source, label in SOURCES.items()
             if source in report.metrics
         ]  # fmt: skip
-        chance = {"auroc_all": [0.5] * report.n_thoughts, "average_precision": list(report.base_rate)}.get(metric)
-        if chance:
-            y = tuple(c if rate > 0 else None for c, rate in zip(chance, report.base_rate, strict=True))
-            x = tuple(map(str, thoughts))
-            series.append(Series(name="chance or base rate", x=x, y=y, control=True, source="chance"))
+        if metric in chance:
+            y = tuple(_by_frontier(report, chance[metric]))
+            series.append(Series(name="chance or base rate", x=thoughts, y=y, control=True, source="chance"))
         about = METRICS[metric]
+        title = f"{about.label[0].upper()}{about.label[1:]}"
         charts.append(
-            _by_state(
-                metric, f"{about.label[0].upper()}{about.label[1:]}", "thought", about.label, series, state,
-                note=about.definition, words=words, categories=tuple(map(str, thoughts)),
-            )
-        )  # fmt: skip
+            by_state(metric, title, "thought", about.label, series, thoughts, state, words=words, note=about.definition)
+        )
     return tuple(charts)
 
 
 def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
     """Probability of either candidate if the model answers after k thoughts."""
-    x = [str(answer.k) for answer in report.answers]
-    lines: dict[str, list[Estimate]] = {
-        "target": [answer.p_target for answer in report.answers],
-        "other candidate": [answer.p_neg_target for answer in report.answers],
-    }
-    names = {"target": "target ✓", "other candidate": "other ✗"}
-    series = [Series.of(names[role], x, found, source=role, shade=False) for role, found in lines.items()]
-    alt = f"Probability of target and other candidate if answered after 0 to {report.n_thoughts} thoughts"
-    return _by_state(
-        "answers", "Answer by number of thoughts", "answered after k thoughts", "probability", series, state,
-        words=_words(report, None, alt), categories=tuple(x),
+    k = tuple(str(answer.k) for answer in report.answers)
+    target = Series.of("target ✓", k, [one.p_target for one in report.answers], source="target", shade=False)
+    other = [one.p_neg_target for one in report.answers]
+    series = [target, Series.of("other ✗", k, other, source="other candidate", shade=False)]
+    return by_state(
+        "answers", KINDS["answers"].title, "answered after k thoughts", "probability", series, k, state,
+        words=_words(report, None),
     )  # fmt: skip
 
 
@@ -292,76 +268,111 @@ def parts(report: ProbeReport, *, state: int | None = None) -> Chart:
     shares = [dict(mass_parts(report, k)) for k in range(report.n_thoughts + 1)]
     x = tuple(str(thought_of(report, k) or "answer") for k in range(report.n_thoughts + 1))
     series = [Series(name=part, x=x, y=tuple(share[part] for share in shares), group=part) for part in PARTS]
-    alt = "Probability of each thought on the frontier, on nodes passed, on nodes beyond, and the answer marker"
-    return _by_state(
-        "parts", "Where its probability is", "thought", "probability", series, state, kind="stacked",
-        words=_words(report, None, alt), categories=x,
+    return by_state(
+        "parts", KINDS["parts"].title, "thought", "probability", series, x, state, words=_words(report, None),
+        kind="stacked",
     )  # fmt: skip
 
 
-def tokens(report: ProbeReport, state: int) -> Chart:
-    """The most probable next tokens of a state by name, and the mass left over."""
+def tokens(report: ProbeReport, state: int | None = None) -> Chart:
+    """The most probable next tokens of a state (default: h_0) by name, and the mass left over."""
+    state = state or 0
     check_state(report, state)
     problem, thought = report.problem, thought_of(report, state)
-    found: list[tuple[float, str, str]] = []
-    for node, p in enumerate(report.probability.mean[state]):
-        distance = problem.distance[node]
+    found = [(p, name, "answer marker") for name, p in zip(report.marker_names, report.marker.mean[state], strict=True)]
+    for name, p, distance in zip(problem.idx_to_symbol, report.probability.mean[state], problem.distance, strict=True):
         part = "passed" if distance < (thought or math.inf) else "beyond"
-        found.append((p, problem.idx_to_symbol[node], "frontier" if distance == thought else part))
-    found += [
-        (p, name, "answer marker") for name, p in zip(report.marker_names, report.marker.mean[state], strict=True)
-    ]
+        found.append((p, name, "frontier" if distance == thought else part))
     found.sort(key=lambda item: -item[0])
     rest = max(0.0, 1 - sum(p for p, *_ in found[:N_TOKENS]))
     bars = [*found[:N_TOKENS], (rest, "all other tokens", "other")]
     names = unique(display_name(name, 14) for _, name, _ in bars)
     series = []
     for part in PARTS:
-        at = [i for i, bar in enumerate(bars) if bar[2] == part]
+        at = [(name, p) for name, (p, _, own) in zip(names, bars, strict=True) if own == part]
         if at:
-            series.append(
-                Series(
-                    name=part, x=tuple(names[i] for i in at), y=tuple(bars[i][0] for i in at), group=part,
-                    labels=tuple(f"{bars[i][0]:.3f}" if bars[i][0] >= 0.0005 else "<.001" for i in at),
-                )
-            )  # fmt: skip
-    return Chart(
-        name="tokens", title=f"Next token of state h{state}", kind="ranked", x_label="token", y_label="probability",
-        series=tuple(series), y_range=(0, 1), categories=tuple(names),
-        words=_words(report, None, f"The most probable next tokens of state h{state}, and the mass on everything else"),
+            x, y = zip(*at, strict=True)
+            labels = tuple(f"{p:.3f}" if p >= 0.0005 else "<.001" for p in y)
+            series.append(Series(name=part, x=x, y=y, group=part, labels=labels))
+    return by_state(
+        "tokens", f"Next token of state h{state}", "token", "probability", series, tuple(names), None,
+        words=_words(report, None), kind="ranked",
     )  # fmt: skip
 
 
-def trajectory(report: ProbeReport, node: int, *, value: str = "probability", state: int | None = None) -> Chart:
-    """One node's value over the states; a dashed line marks the thought that should hold it."""
+def trajectory(
+    report: ProbeReport, node: int | None = None, *, value: str = "probability", state: int | None = None
+) -> Chart:
+    """One node's value over the states (default: the target's); a dashed line marks the thought that should hold it."""
+    node = report.problem_row.target if node is None else node
     if not 0 <= node < report.n_nodes:
         raise InputError(f"node {node} is out of range; this report has nodes 0 to {report.n_nodes - 1}")
     scale, distance = scale_of(report, value), report.problem.distance[node]
     x = tuple(str(k) for k in range(report.n_thoughts + 1))
     found = [_values(report, k, value)[node] for k in range(report.n_thoughts + 1)]
     references = []
-    if math.isfinite(distance) and 1 <= distance <= report.n_thoughts:
+    if 1 <= distance <= report.n_thoughts:
         references = [Reference(axis="x", at=distance - 1, label="its distance", kind="frontier")]
-    name = display_name(report.problem.idx_to_symbol[node])
-    return _by_state(
+    name = _name(report, node)
+    return by_state(
         "trajectory", f"{name} through the thoughts", "thoughts had (k)", scale.label,
-        [Series.of(name, x, found, source="model")], state,
-        y_range=(0, 1) if value in ("probability", "normalised") else None, references=references, categories=x,
-        words=_words(report, value, f"{value} of one node after 0 to {report.n_thoughts} thoughts with 95 % intervals"),
+        [Series.of(name, x, found, source="model")], x, state, words=_words(report, value), references=references,
+        y_range=(0, 1) if value in ("probability", "normalised") else None,
     )  # fmt: skip
 
 
-def _by_state(
-    name: str, title: str, x_label: str, y_label: str, series: list[Series], state: int | None, *,
-    references: Sequence[Reference] = (), **rest: Any,
+def by_state(
+    name: str, title: str, x_label: str, y_label: str, series: Sequence[Series], categories: tuple[str, ...],
+    at: int | None, *, words: Words, references: Sequence[Reference] = (), **rest: Any,
 ) -> Chart:  # fmt: skip
-    """A chart over states with a cursor at one of them."""
-    marks = list(references)
-    if state is not None and state < len(rest["categories"]):
-        marks.append(Reference(axis="x", at=state, kind="cursor"))
+    """A chart with a place per state, and a cursor at one of them; without an ``alt`` its axes and lines describe it."""
+    cursor = [] if at is None or at >= len(categories) else [Reference(axis="x", at=at, kind="cursor")]
     data = {"kind": "lines", "y_range": (0, 1)} | rest
-    return Chart(name=name, title=title, x_label=x_label, y_label=y_label, series=tuple(series),
-                 references=tuple(marks), **data)  # fmt: skip
+    alt = words.alt or f"{title}: {y_label} against {x_label}; {', '.join(one.name for one in series)}"
+    return Chart(
+        name=name, title=title, x_label=x_label, y_label=y_label, series=tuple(series), categories=categories,
+        references=(*references, *cursor), words=words.model_copy(update={"alt": alt}), **data,
+    )  # fmt: skip
+
+
+# --- what can be drawn ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture of a report."""
+
+    title: str
+    """What the page and the command line's help call it."""
+    draw: Callable[..., Figure]
+    takes: tuple[str, ...]
+    """Which arguments of ``figure`` it is drawn from; where a state does not choose what is drawn it is a cursor."""
+    chosen: Literal["", "state", "node"] = ""
+    """What chooses what is drawn; the others show all there is."""
+
+
+KINDS: dict[str, Kind] = {
+    "dag": Kind("Graph, one panel per thought", graphs, ("state", "value", "every"), "state"),
+    "heatmap": Kind("Heatmap of nodes by thoughts", heatmap, ("state", "value")),
+    "frontier": Kind("Frontier metrics beside controls", frontier, ("state",)),
+    "answers": Kind("Answer by number of thoughts", answers, ("state",)),
+    "parts": Kind("Where its probability is", parts, ("state",)),
+    "tokens": Kind("Most probable next tokens of a state", tokens, ("state",), "state"),
+    "trajectory": Kind("One node through the thoughts", trajectory, ("state", "node", "value"), "node"),
+}
+"""All that ``figure``, the command line, the files and the page's downloads offer."""
+
+
+def kind_of(name: str) -> Kind:
+    """Raises InputError if there is no such kind."""
+    if name not in KINDS:
+        raise InputError(f"kind {name!r} is unknown; kinds are {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def choosing(what: str) -> list[str]:
+    """The kinds that a state, or a node, chooses the picture of."""
+    return [name for name, kind in KINDS.items() if kind.chosen == what]
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -413,12 +424,12 @@ def question(problem: ProsQAProblem) -> str:
 
 
 def answer_text(report: ProbeReport) -> str:
-    """What the model answers after all thoughts, whether that is right, and what the root-blind rule says."""
-    problem, last, n = report.problem, report.answers[-1], report.n_draws
-    target, other = (display_name(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    """What the model answers after all thoughts, whether that is right, and what the shortcut baseline says."""
+    last, n = report.answers[-1], report.n_draws
+    target, other = _name(report, report.problem_row.target), _name(report, report.problem_row.neg_target)
     right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
     thoughts = "no thought" if last.k == 0 else "1 thought" if last.k == 1 else f"{last.k} thoughts"
-    of = "the one draw" if n == 1 else f"{n} draws"
+    of = "the one prompt sample" if n == 1 else f"{n} prompt samples"
     if 2 * right > n:
         said = f"{target} in {right} of {of}, right"
     elif 2 * wrong > n:
@@ -426,12 +437,21 @@ def answer_text(report: ProbeReport) -> str:
     else:
         neither = n - right - wrong
         said = f"undecided ({target} {right}, {other} {wrong}, neither {neither} of {of}); {target} is true"
-    blind = {
-        "target": f"says {target}: right here",
-        "neg_target": f"says {other}: wrong here",
+    return f"Answer after {thoughts}: {said}. {baseline_text(report)}"
+
+
+def baseline_text(report: ProbeReport) -> str:
+    """What the shortcut baseline says, and whether that is right."""
+    said = {
+        "target": f"says {_name(report, report.problem_row.target)}: right here",
+        "neg_target": f"says {_name(report, report.problem_row.neg_target)}: wrong here",
         "tie": "cannot decide here",
     }[report.blind_rule]
-    return f"Answer after {thoughts}: {said}. A rule that never looks at the asked entity {blind}."
+    return f"The shortcut baseline, which never looks at the queried entity, {said}."
+
+
+def _name(report: ProbeReport, node: int) -> str:
+    return display_name(report.problem_row.idx_to_symbol[node])
 
 
 def _estimate(band: Band, state: int, column: int, n: int) -> Estimate:
@@ -452,58 +472,48 @@ def _metric(report: ProbeReport, source: str, metric: str) -> tuple[Estimate | N
     return found
 
 
-def _at_thought(report: ProbeReport, source: str, metric: str, thought: int) -> Estimate | None:
-    """A metric of a thought; None where the frontier is empty."""
-    return _metric(report, source, metric)[thought - 1] if report.base_rate[thought - 1] > 0 else None
+def _by_frontier(report: ProbeReport, found: Sequence[T]) -> list[T | None]:
+    """A value per thought; None where the frontier is empty."""
+    return [one if rate > 0 else None for one, rate in zip(found, report.base_rate, strict=True)]
 
 
 def _frontier_mass(report: ProbeReport, state: int) -> tuple[tuple[str, Estimate], ...]:
-    thought = thought_of(report, state)
-    if thought is None:
+    """(source, probability on the frontier) of the model and its controls; nothing where there is no frontier."""
+    if thought_of(report, state) is None or report.base_rate[state] == 0:
         return ()
-    found = [(s, _at_thought(report, s, "mass_frontier", thought)) for s in SOURCES if s in report.metrics]
+    found = [
+        (source, _metric(report, source, "mass_frontier")[state]) for source in SOURCES if source in report.metrics
+    ]
     return tuple((source, estimate) for source, estimate in found if estimate is not None)
 
 
 def _later(report: ProbeReport) -> str:
     """The thoughts after the search, in one sentence."""
-    hops = report.problem.n_hops
-    done = [s for s in range(hops, report.n_thoughts + 1) if _note(report, s).startswith("done")]
+    last = report.n_thoughts
+    done = [s for s in range(report.problem.n_hops, last + 1) if _note(report, s).startswith("done")]
     if not done:
         return ""
-    thoughts = [str(s + 1) for s in done if s < report.n_thoughts]
-    names = []
-    if thoughts:
-        names.append(f"thought {thoughts[0]}" if len(thoughts) == 1 else f"thoughts {', '.join(thoughts)}")
-    if done[-1] == report.n_thoughts:
-        names.append("the answer state")
+    thoughts = [str(s + 1) for s in done if s < last]
+    names = [f"thought{'s' if len(thoughts) > 1 else ''} {', '.join(thoughts)}"] if thoughts else []
+    names += ["the answer state"] if done[-1] == last else []
     shares = sorted(dict(mass_parts(report, s))["answer marker"] for s in done)
-    span = percent(shares[0])
-    if percent(shares[-1]) != span:
-        span = f"{span.removesuffix(' %')}–{percent(shares[-1])}"
-    names[0] = names[0].capitalize()
-    return f"{' and '.join(names)}: the search is done, {span} of the probability is on the answer marker."
+    least, most = percent(shares[0]), percent(shares[-1])
+    span = most if least == most else f"{least.removesuffix(' %')}–{most}"
+    return f"{' and '.join(names).capitalize()}: the search is done, {span} of the probability is on the answer marker."
 
 
 def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
     """Where the probability of a state is, in words, and what the controls have there."""
-    thought = thought_of(report, state)
-    n_frontier = 0 if thought is None else len(report.problem.frontier(thought))
-    if thought is None or n_frontier == 0:
-        return (
-            _note(report, state) or f"{percent(dict(mass_parts(report, state))['answer marker'])} on the answer marker",
-        )
-    nodes = "the 1 node" if n_frontier == 1 else f"the {n_frontier} nodes"
-    own = _metric(report, "model", "mass_frontier")[thought - 1]
-    line = f"{text(own, 'percent', bounds=(0, 1))} on {nodes} at distance {thought}"
-    controls = [
-        f"{SOURCES[source]} {percent(found.value)}"
-        for source in SOURCES
-        if source != "model" and source in report.metrics
-        for found in (_metric(report, source, "mass_frontier")[thought - 1],)
-        if found is not None
-    ]
-    return (line, *([f"controls: {', '.join(controls)}"] if controls else []))
+    masses = dict(_frontier_mass(report, state))
+    if not masses:
+        marker = dict(mass_parts(report, state))["answer marker"]
+        return (_note(report, state) or f"{percent(marker)} on the answer marker",)
+    thought = state + 1
+    n = len(report.problem.frontier(thought))
+    nodes = "the 1 node" if n == 1 else f"the {n} nodes"
+    line = f"{text(masses.pop('model', None), 'percent', bounds=(0, 1))} on {nodes} at distance {thought}"
+    controls = ", ".join(f"{SOURCES[source]} {percent(found.value)}" for source, found in masses.items())
+    return (line, f"controls: {controls}") if controls else (line,)
 
 
 def _note(report: ProbeReport, state: int) -> str:
@@ -519,30 +529,22 @@ def _note(report: ProbeReport, state: int) -> str:
 
 def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
     """Question, answer, and what must be known of any picture of the report."""
-    info = report.model
-    what = "" if value is None else f"Colour: {VALUES[value]}. "
-    draws = f"Mean of n = {report.n_draws} draws of the prompt (relabelled, reordered) with 95 % intervals over draws"
-    if report.n_draws == 1:
-        draws = "One draw of the prompt, so no intervals"
-    controls = "shuffled labels (node labels permuted within the graph)"
-    if "untrained" in report.metrics:
-        controls += ", untrained model of the same config"
-    filler = ""
+    info, n = report.model, report.n_draws
+    colour = "" if value is None else f"Colour: {VALUES[value]}. "
+    samples = f"Mean of n = {n} prompt samples (relabelled, reordered) with 95 % intervals over them"
+    if n == 1:
+        samples = "One prompt sample, so no intervals"
+    untrained = ", untrained model of the same config" if "untrained" in report.metrics else ""
+    padded = ""
     if report.n_filler:
-        filler = (
-            f" {report.n_filler} unrelated facts were added to each prompt: the graph is smaller than any in training."
-        )
+        padded = f" Padded with {report.n_filler} distractor facts: the graph is smaller than any in training."
     warnings = "".join(f" {warning}" for warning in report.warnings)
     caption = (
-        f"{what}{draws}, seed {report.seed}. Controls: {controls}. "
-        f"Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, width {info.n_embd}, "
-        f"weights {info.fingerprint}).{filler}{warnings} Shows what can be decoded, not what is used."
+        f"{colour}{samples}, seed {report.seed}. Controls: shuffled labels (node labels permuted within the graph)"
+        f"{untrained}. Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, "
+        f"width {info.n_embd}, weights {info.fingerprint}).{padded}{warnings} "
+        "Shows what can be decoded, not what is used."
     )
     return Words(
         title=question(report.problem), answer=answer_text(report), caption=caption, alt=alt, later=_later(report)
     )
-
-
-def _list(numbers: list[int]) -> str:
-    *rest, last = map(str, numbers)
-    return f"{', '.join(rest)} or {last}" if rest else last
