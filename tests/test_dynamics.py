@@ -19,6 +19,7 @@ from model.metrics import GROUPS, auroc
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
 from model.training.dynamics import DynamicsRecord, ThoughtNumbers, measure, read_thoughts, thought_numbers
+from model.training.folder import RunFolder
 from probing.draw import of_training
 from probing.draw.export import export
 
@@ -131,6 +132,11 @@ def test_record_round_trip_and_plot_in_every_kind(tiny: CoconutGPT2, tmp_path: P
         of_training.write(record, tmp_path / "plot.gif")
     with pytest.raises(InputError, match="is empty"):
         of_training.charts(DynamicsRecord(name="x", method="coconut", seed=0, n_problems=3))
+    for kind in of_training.KINDS:
+        with pytest.raises(InputError, match=f"run: no training .* recorded, and {kind} needs them"):
+            of_training.figure(RunFolder(tmp_path / "run", None), kind)
+    with pytest.raises(InputError, match="no training dynamics are recorded"):
+        of_training.figure(RunFolder(tmp_path / "run", record.with_points(())), "auroc")
     for text in ('{"format": 9}', "{}", "[]", '{"format": 1, "points": [{}]}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(InputError, match=r"bad\.json"):

@@ -325,7 +325,7 @@ def by_state(
     name: str, title: str, x_label: str, y_label: str, series: Sequence[Series], categories: tuple[str, ...],
     at: int | None, *, words: Words, references: Sequence[Reference] = (), **rest: Any,
 ) -> Chart:  # fmt: skip
-    """A chart with a place per state, and a cursor at one of them; without an ``alt`` its axes and lines describe it."""
+    """A chart with a place per state and a cursor at one; without an ``alt`` its axes and lines describe it."""
     cursor = [] if at is None or at >= len(categories) else [Reference(axis="x", at=at, kind="cursor")]
     data = {"kind": "lines", "y_range": (0, 1)} | rest
     alt = words.alt or f"{title}: {y_label} against {x_label}; {', '.join(one.name for one in series)}"

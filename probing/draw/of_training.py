@@ -6,6 +6,7 @@ Pure functions from a run folder or its dynamics record; ``write`` saves the rec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,40 @@ KINDS = ("auroc", "mass", "logit", "accuracy", "loss", "validation")
 FORMATS = ("svg", "png", "pdf", "csv")
 MOST = 600
 """Points of a line that are drawn; longer ones are thinned evenly."""
-COIN = (0.5, "one of two by coin")
 T = TypeVar("T")
-Of = Callable[[ThoughtNumbers], Estimate | None]
+Of = Callable[[ThoughtNumbers], Estimate | float | None]
+Level = tuple[float, str]
+"""A value that lines are read against, and its name."""
+COIN: Level = (0.5, "one of two by coin")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of one thought that is followed over training."""
+
+    title: str
+    y_label: str
+    of: Of
+    level: Level | None = None
+    y_range: tuple[float, float] | None = (0, 1)
+    beside: str = ""
+    """What it stands beside, dotted, in words."""
+    control: Of = lambda v: None
+
+
+NUMBERS = {
+    "auroc": Number(
+        "Frontier AUROC, beyond (logit lens)", "AUROC, beyond (logit lens)", lambda v: v.estimate,
+        level=(0.5, "chance"), beside="another problem's thought", control=lambda v: v.auroc_control,
+    ),
+    "mass": Number(
+        "Probability on the frontier", "probability", lambda v: v.mass["frontier"],
+        beside="on nodes beyond", control=lambda v: v.mass["beyond"],
+    ),
+    "logit": Number(
+        "Logit, frontier minus beyond", "nats", lambda v: v.logit_gap, level=(0, "no difference"), y_range=None
+    ),
+}  # fmt: skip
 
 
 def figure(
@@ -32,70 +64,55 @@ def figure(
     """A chart of one of KINDS over training.
 
     ``thought`` is the one looked at, ``at`` the moment (problems seen), ``other`` a run set beside it, dashed. The
-    first four kinds need a dynamics record, the last two the run's losses. Raises InputError for an unknown kind.
+    first four kinds need training dynamics, the last two the run's losses. Raises InputError for an unknown kind, or
+    where the run does not have what the kind needs.
     """
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
-    beside = None if other is None else other.record
     if kind in ("loss", "validation"):
+        if not run.steps:
+            raise InputError(f"{run.path}: no training step is recorded, and {kind} needs them")
         chart = _losses(run) if kind == "loss" else _validations(run)
     else:
-        assert run.record is not None
-        if not 1 <= thought <= len(run.record.points[0].thoughts):
-            raise InputError(f"thought {thought} is out of range; this run has {len(run.record.points[0].thoughts)}")
+        if run.record is None or not run.record.points:
+            raise InputError(f"{run.path}: no training dynamics are recorded, and {kind} needs them")
+        n_thoughts = len(run.record.points[0].thoughts)
+        if kind != "accuracy" and not 1 <= thought <= n_thoughts:
+            raise InputError(f"thought {thought} is out of range; this run has {n_thoughts}")
+        beside = None if other is None else other.record
         chart = _accuracy(run.record, beside) if kind == "accuracy" else _of_thought(run.record, kind, thought, beside)
-    stages = [
-        Reference(axis="x", at=span.start, to=span.end, kind="stage", label=f"stage {span.stage}")
-        for span in run.stages
-    ]
     cursor = [] if at is None else [Reference(axis="x", at=at, kind="cursor")]
     end = max(float(x) for series in chart.series for x in series.x)
-    update = {"references": (*stages, *chart.references, *cursor), "x_range": (0.0, max(end, 1.0))}
-    return chart.model_copy(update=update)
+    return chart.model_copy(update={"references": (*_stages(run), *cursor), "x_range": (0.0, max(end, 1.0))})
 
 
 def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
-    """Four charts over problems seen: frontier AUROC, frontier mass, logit gap, accuracy by number of thoughts.
+    """Four charts over problems seen: NUMBERS of every thought, and accuracy by number of thoughts.
 
-    A line a thought (or k), darker for later ones; broken lines are the control, or nodes beyond the frontier. Raises
-    InputError for a record without points.
+    A line per thought (or k), darker for later ones; dotted is what it stands beside. Raises InputError for a record
+    without points.
     """
     if not record.points:
         raise InputError(f"{record.name}: the record of training dynamics is empty")
-    thoughts = record.points[0].thoughts
-    update = {
-        "references": tuple(
-            Reference(axis="x", at=start, to=end, kind="stage", label=f"stage {stage}")
-            for (stage, start), end in zip(
-                record.stage_starts, [*(s for _, s in record.stage_starts[1:]), record.points[-1].problems], strict=True
-            )
-        ),
-        "words": Words(
-            title=f"{record.name}: {record.method}, seed {record.seed}",
-            caption="A line a thought or k, darker for later ones; bands: 95 % intervals over probe problems.",
-            alt=f"What the thoughts of {record.name} come to hold over training",
-        ),
-    }
-
-    def lines(of: Of, broken: Of | None = None, said: str = "") -> list[Series]:
-        found = []
+    thoughts, found = record.points[0].thoughts, []
+    for kind, number in NUMBERS.items():
+        series = []
         for i, about in enumerate(thoughts):
             name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
-            found.append(_line(name, record, about.thought, of, tint=tint))
-            if broken is not None:
-                name = f"thought {about.thought}, {said}"
-                found.append(_line(name, record, about.thought, broken, tint=tint, control=True, source="chance"))
-        return found
-
-    auroc = lines(lambda v: v.estimate, lambda v: _bare(v.auroc_control), "another problem's")
-    mass = lines(lambda v: _bare(v.mass["frontier"]), lambda v: _bare(v.mass["beyond"]), "beyond")
+            series.append(_line(name, record, about.thought, number.of, tint=tint))
+            if number.beside:
+                dotted = {"tint": tint, "control": True, "source": "chance"}
+                series.append(_line(f"{name}, {number.beside}", record, about.thought, number.control, **dotted))
+        title = number.title + (f"; dotted: {number.beside}" if number.beside else "")
+        found.append(_chart(kind, title, number.y_label, series, y_range=number.y_range))
     right = f"Answers right after k thoughts (n = {record.n_problems})"
-    found = (
-        _chart("auroc", "Frontier AUROC (beyond, logit lens; dotted: another problem's thought)", "AUROC", auroc),
-        _chart("mass", "Probability on the frontier (dotted: on nodes beyond)", "probability", mass),
-        _chart("logit", "Logit, frontier minus beyond", "nats", lines(lambda v: _bare(v.logit_gap)), y_range=None),
-        _chart("accuracy", right, "accuracy", _accuracies(record)),
+    found.append(_chart("accuracy", right, "accuracy", _accuracies(record)))
+    words = Words(
+        title=f"{record.name}: {record.method}, seed {record.seed}",
+        caption="A line per thought or k, darker for later ones; bands: 95 % intervals over probe problems.",
+        alt=f"What the thoughts of {record.name} come to hold over training",
     )
+    update = {"references": tuple(_stages(RunFolder(Path(record.name), record))), "words": words}
     return tuple(chart.model_copy(update=update) for chart in found)
 
 
@@ -116,62 +133,57 @@ def write(record: DynamicsRecord, path: str | Path) -> None:
 
 
 def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: DynamicsRecord | None) -> Chart:
-    """AUROC, mass or logit gap of one thought; the others faint, its control, and the same thought of another run."""
-    of: Of = {
-        "auroc": lambda v: _bare(v.auroc_beyond),
-        "mass": lambda v: _bare(v.mass["frontier"]),
-        "logit": lambda v: _bare(v.logit_gap),
-    }[kind]
-    series: list[Series] = []
-    if kind != "mass":
-        rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
-        series += [_line(f"thought {t}", record, t, of, faint=True) for t in rest]
-    if kind == "auroc":
-        name = "another problem's thought"
-        series.append(_line(name, record, thought, lambda v: _bare(v.auroc_control), source="shuffled", control=True))
+    """One of NUMBERS of one thought beside its control, the other thoughts faint, and the same of another run.
+
+    The mass is shown beside that of every group of nodes instead.
+    """
+    number, series = NUMBERS[kind], []
     if kind == "mass":
         for group in ("frontier", "passed", "beyond", "optimal"):
-            title = "of it on a shortest path" if group == "optimal" else group
-            series.append(_line(title, record, thought, lambda v, g=group: _bare(v.mass[g]), group=group))  # type: ignore[misc]
+            name = "of it on a shortest path" if group == "optimal" else group
+            series.append(_line(name, record, thought, lambda v, g=group: v.mass[g], group=group))  # type: ignore[misc]
     else:
-        own: Of = (lambda v: v.estimate) if kind == "auroc" else of
-        series.append(_line(f"thought {thought}", record, thought, own, source="model"))
-    if other is not None and thought <= len(other.points[0].thoughts):
-        series.append(_line(other.name, other, thought, of, source="untrained", control=True))
-    title, y_label = {
-        "auroc": (f"Is thought {thought} the frontier?", "AUROC beyond (logit lens)"),
-        "mass": (f"Where the probability of thought {thought} is", "probability"),
-        "logit": ("Frontier above the rest", "logit, frontier minus beyond"),
-    }[kind]
-    level = {"auroc": (0.5, "chance"), "logit": (0.0, "no difference")}.get(kind)
-    return _chart(kind, title, y_label, series, level=level, y_range=None if kind == "logit" else (0, 1))
+        rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
+        series += [_line(f"thought {t}", record, t, number.of, faint=True).bare for t in rest]
+        if number.beside:
+            series.append(_line(number.beside, record, thought, number.control, source="shuffled", control=True))
+        series.append(_line(f"thought {thought}", record, thought, number.of, source="model"))
+    if other is not None and other.points and thought <= len(other.points[0].thoughts):
+        series.append(_line(other.name, other, thought, number.of, source="untrained", control=True).bare)
+    title = f"Where the probability of thought {thought} is" if kind == "mass" else f"{number.title}, thought {thought}"
+    return _chart(kind, title, number.y_label, series, level=number.level, y_range=number.y_range)
 
 
 def _accuracy(record: DynamicsRecord, other: DynamicsRecord | None) -> Chart:
     """Accuracy by number of thoughts, with the interval of the last."""
-    bare = {"low": None, "high": None}
     *earlier, last = _accuracies(record)
-    series = [*(line.model_copy(update=bare) for line in earlier), last]
-    if other is not None:
-        last = _accuracies(other)[-1]
+    series = [*(line.bare for line in earlier), last]
+    if other is not None and other.points:
+        last = _accuracies(other)[-1].bare
         dashed = {"name": f"{other.name}, {last.name}", "source": "untrained", "control": True, "tint": None}
-        series.append(last.model_copy(update=bare | dashed))
+        series.append(last.model_copy(update=dashed))
     return _chart("accuracy", "Answers after k thoughts", "accuracy", series, level=COIN)
 
 
 def _losses(run: RunFolder) -> Chart:
-    """Loss a token, loss on the first token after the thoughts, and what guessing in the true frontier would cost."""
+    """Loss per token, loss on the first token after the thoughts, and what guessing in the true frontier would cost."""
     steps = _thinned(run.steps)
-    lines: dict[str, tuple[list[float], dict[str, Any]]] = {
-        "loss per token": ([s.loss for s in steps], {"source": "model"}),
-        "first token after the thoughts": ([s.first_token_loss for s in steps], {"group": "hallucination"}),
-        "a guess in the true frontier": ([s.first_token_bound for s in steps], {"source": "chance", "control": True}),
-    }
     x = [step.problems for step in steps]
-    series = [Series.of(name, x, map(_bare, y), **rest) for name, (y, rest) in lines.items()]
-    return _chart(
-        "loss", "Loss", "nats per scored token", series, y_range=(0, max(y or 0 for one in series for y in one.y))
-    )
+    series = [
+        Series.of("loss per token", x, [_bare(s.loss) for s in steps], source="model"),
+        Series.of(
+            "first token after the thoughts", x, [_bare(s.first_token_loss) for s in steps], group="hallucination"
+        ),
+        Series.of(
+            "a guess in the true frontier",
+            x,
+            [_bare(s.first_token_bound) for s in steps],
+            source="chance",
+            control=True,
+        ),
+    ]
+    most = max(y or 0 for one in series for y in one.y)
+    return _chart("loss", "Loss", "nats per scored token", series, y_range=(0, most))
 
 
 def _validations(run: RunFolder) -> Chart:
@@ -190,9 +202,9 @@ def _validations(run: RunFolder) -> Chart:
 
 
 def _chart(
-    name: str, title: str, y_label: str, series: list[Series], *, level: tuple[float, str] | None = None, **rest: Any
+    name: str, title: str, y_label: str, series: list[Series], *, level: Level | None = None, **rest: Any
 ) -> Chart:
-    """Lines over the problems seen; ``level`` is a value that they are read against, and its name."""
+    """Lines over the problems seen."""
     data: dict[str, Any] = {"y_range": (0, 1)} | rest
     if level is not None:
         x = [float(at) for one in series for at in one.x]
@@ -202,9 +214,16 @@ def _chart(
     return Chart(name=name, title=title, kind="lines", x_label=x_label, y_label=y_label, series=tuple(series), **data)
 
 
+def _stages(run: RunFolder) -> list[Reference]:
+    return [
+        Reference(axis="x", at=span.start, to=span.end, kind="stage", label=f"stage {span.stage}")
+        for span in run.stages
+    ]
+
+
 def _line(name: str, record: DynamicsRecord, thought: int, of: Of, **rest: Any) -> Series:
     """A number of one thought over the points of a record."""
-    found = [of(point.thoughts[thought - 1]) for point in record.points]
+    found = [_bare(of(point.thoughts[thought - 1])) for point in record.points]
     return Series.of(name, [point.problems for point in record.points], found, **rest)
 
 
@@ -218,8 +237,9 @@ def _accuracies(record: DynamicsRecord) -> list[Series]:
     ]
 
 
-def _bare(value: float | None) -> Estimate | None:
-    return None if value is None else Estimate(value=value, n=0)
+def _bare(value: Estimate | float | None) -> Estimate | None:
+    """A number without its interval, where it has none."""
+    return value if value is None or isinstance(value, Estimate) else Estimate(value=value, n=0)
 
 
 def _tint(i: int, n: int) -> float:

@@ -271,6 +271,11 @@ class Series(Value):
         return cls.model_validate(data | {"n": n if any(n) else None} | rest)
 
     @property
+    def bare(self) -> Series:
+        """Without its intervals."""
+        return self.model_copy(update={"low": None, "high": None})
+
+    @property
     def ends(self) -> list[tuple[float, float] | None]:
         """The interval of each point; None where it has none."""
         if self.low is None or self.high is None:
