@@ -14,11 +14,12 @@ from probing.draw.of_intervention import (
     FORMATS,
     answer_words,
     changes,
+    drift,
     export,
-    later,
     missing_controls,
     pair,
     runs,
+    searches,
     values_of,
 )
 from probing.draw.values import display_name
@@ -54,11 +55,20 @@ def test_nothing_before_the_edit_differs(swapped: Intervention) -> None:
     moved = np.array([[cell.found.value for cell in line] for line in changes(swapped).cells])
     assert not moved[:, 0].any()
     assert np.abs(moved[:, 1]).max() > 0.2
-    states = later(swapped)
-    assert [state.thought for state in states] == [1, 2, 3, 4, 5, 6, None]
-    assert all(kl.value == 0 for state in states[:2] for name, kl in state.kl.items() if name != "other-step")
-    assert states[2].kl["after"].value > 1
-    assert all(kl.value == 0 for kl in (state.kl["identity"] for state in states))
+    lines = {line.source: line for line in drift(swapped).series}
+    assert set(lines) == {"after", *swapped.controls} - {"identity"}
+    assert all(line.x == (*"123456", "answer") for line in lines.values())
+    assert all(line.y[:2] == (0, 0) for name, line in lines.items() if name != "other-step")
+    assert lines["after"].y[2] > 1
+    rows = list(csv.DictReader(io.StringIO(export(swapped, "csv").decode())))
+    kl = {name: [row for row in rows if (row["what"], row["run"]) == ("kl", name)] for name in ("after", "identity")}
+    assert [row["thought"] for row in kl["identity"]] == [*"123456", ""]
+    assert [float(row["mean"]) for row in kl["identity"]] == [0] * 7
+    assert tuple(float(row["mean"]) for row in kl["after"]) == lines["after"].y
+    before, after, *others = searches(swapped).series
+    assert before.y[:2] == after.y[:2]
+    np.testing.assert_allclose(after.y, swapped.edited.mass.mean(axis=0))
+    assert others[0].y[:2] == others[1].y[:2]
 
 
 def test_the_answer_stands_beside_every_control(swapped: Intervention) -> None:
@@ -100,7 +110,7 @@ def test_the_answer_state_has_no_weights_and_cut_runs_are_drawn(swapped: Interve
     with pytest.raises(InputError, match="thought 7 is out of range"):
         pair(swapped, 7)
     cut = made(trained, "truncate:k=2")
-    assert pair(cut, 4)[1].heading == "After: cut after 2 thoughts"
+    assert pair(cut, 4)[1].heading == "After: early exit after 2 thoughts"
     assert all(cell.found is None for line in changes(cut).cells for cell in line[2:-1])
 
 

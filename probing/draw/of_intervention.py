@@ -6,6 +6,7 @@ same object, so they cannot disagree. "Before" is the clean run, "after" the edi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from model.stats import Estimate, Floats, mean, percent
 from probing.draw import export as draw
 from probing.draw import html
 from probing.draw.marks import theme_of
-from probing.draw.of_report import graph_of, heatmap_of, question
+from probing.draw.of_report import by_state, graph_of, heatmap_of, question
 from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words, display_name, unique
 from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, Side
@@ -30,6 +31,7 @@ VALUES = {
 """What nodes can be coloured by, as links say it."""
 VALUE_NAMES = {"probability": "probability", "weight": "coefficient"}
 BEFORE, AFTER = "before", "after"
+BY_THOUGHT = "thought, as the model made it"
 LABELS = {BEFORE: "before", AFTER: "the edit"} | {row.name: row.label for row in CONTROLS.values()}
 """Runs in the order they are shown."""
 FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
@@ -128,7 +130,7 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     if not has_value(result, value, thought):
         raise InputError(f"nodes have no {value} here: no node directions are defined for it")
     n_fed = side.fed.shape[1]
-    if thought is None or thought > n_fed:  # a run cut short answers from its last state
+    if thought is None or thought > n_fed:  # after an early exit the answer comes from the last state
         return np.exp(side.states[:, -1])
     if value == "weight":
         assert side.coefficients is not None
@@ -148,27 +150,26 @@ def pair(
 
     Nodes of ``out`` and ``put`` wear a badge: what the edit takes out and puts in.
     """
-    found = [values_of(result, side, thought, value) for side in (result.clean, result.edited)]
-    scale = Scale(value="probability", label=VALUES["probability"], low=0, high=1)
+    sides = {BEFORE: result.clean, AFTER: result.edited}
+    found = {run: _columns(values_of(result, side, thought, value)) for run, side in sides.items()}
+    low, high, bounds = 0.0, 1.0, (0.0, 1.0)
     if value == "weight":
-        # Wide enough for anything held as fitted or taken out as fitted; wider only where an edit goes beyond.
-        means = [float(v) for side in found for v in side.mean(axis=0)]
-        scale = Scale(value="weight", label=VALUES["weight"], low=min(-1.0, *means), high=max(1.5, *means))
-    problem, graphs = result.problem, []
-    bounds = (0.0, 1.0) if value == "probability" else None
-    words = _words(result, f"Colour: {VALUES[scale.value]}; ")
+        # Wide enough for any direction written or subtracted as fitted; wider only where an edit goes beyond.
+        means = [e.value for estimates in found.values() for e in estimates]
+        low, high, bounds = min(-1.0, *means), max(1.5, *means), (-math.inf, math.inf)
+    words = _words(result, f"Colour: {VALUES[value]}; ")
     badges = dict.fromkeys(out, "−") | dict.fromkeys(put, "+")
-    for state, (run, side) in enumerate(((BEFORE, result.clean), (AFTER, result.edited))):
-        estimates = _columns(found[state])
-        heading = f"{run.capitalize()}: {_state_words(result, run, thought)}"
-        tips = [((VALUE_NAMES[value], e.text(bounds=bounds)),) for e in estimates]
-        graphs.append(
-            graph_of(
-                problem, estimates, state=state, thought=thought, scale=scale, heading=heading,
-                subtitle=_masses(result, side, thought), words=words, tips=tips, badges=badges,
-            )
-        )  # fmt: skip
-    return graphs[0], graphs[1]
+    before, after = (
+        graph_of(
+            result.problem, found[run], state=state, thought=thought,
+            scale=Scale(value=value, label=VALUES[value], low=low, high=high),
+            heading=f"{run.capitalize()}: {_state_words(result, run, thought)}",
+            subtitle=_masses(result, side, thought), words=words, badges=badges,
+            tips=[((VALUE_NAMES[value], e.text(bounds=bounds)),) for e in found[run]],
+        )
+        for state, (run, side) in enumerate(sides.items())
+    )  # fmt: skip
+    return before, after
 
 
 def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
@@ -197,36 +198,32 @@ def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
 
 def searches(result: Intervention, thought: int | None = None) -> Chart:
     """Probability of every thought on the queried frontier and on the counterfactual question's, before and after."""
-    states = later(result)
-    x, series = _names(states), []
-    for name, role, pairs in (
-        ("the queried question", "target", [state.own for state in states]),
-        ("the counterfactual question", "other candidate", [state.other for state in states]),
+    x, series = _places(result), []
+    for name, role, what in (
+        ("the queried question", "target", "mass"),
+        ("the counterfactual question", "other candidate", "other_mass"),
     ):
-        series.append(Series.of(f"{name}, before", x, [p[0] for p in pairs], group=role, control=True, shade=False)
-                      .model_copy(update={"low": None, "high": None}))  # fmt: skip
-        series.append(Series.of(f"{name}, after", x, [p[1] for p in pairs], source=role, shade=False))
-    return _by_thought(
-        result, "searches", "Which search do the thoughts follow?", "probability", series, states, thought, (0, 1),
-        "Probability of each thought on the frontier of either question, before and after",
+        before, after = (_columns(getattr(side, what))[: len(x)] for side in (result.clean, result.edited))
+        series.append(Series.of(f"{name}, before", x, before, group=role, control=True, shade=False).bare)
+        series.append(Series.of(f"{name}, after", x, after, source=role, shade=False))
+    return by_state(
+        "searches", "Which search do the thoughts follow?", BY_THOUGHT, "probability on the frontier", series, x,
+        _place(x, thought), words=_words(result),
     )  # fmt: skip
 
 
 def drift(result: Intervention, thought: int | None = None) -> Chart:
     """How far every state moved from the run before (KL, nats), for the edit and for each control."""
-    states = later(result)
-    series = [
-        Series.of(LABELS[name], _names(states), [state.kl.get(name) for state in states], source=name, shade=False)
-        for name in LABELS
-        if name in states[0].kl and name not in (BEFORE, "identity")
-    ]
-    bare = {"low": None, "high": None}
-    series = [one if one.source == AFTER else one.model_copy(update=bare) for one in series]
+    x, series = _places(result), []
+    for name, side in _moved(result).items():
+        if name != "identity":
+            found = _columns(side.kl)[: len(x)]
+            line = Series.of(LABELS[name], x[: len(found)], found, source=name, shade=False)
+            series.append(line if name == AFTER else line.bare)
     top = max(y for one in series for y in (*one.y, *(one.high or ())) if y is not None)
-    return _by_thought(
-        result, "drift", "How far did later thoughts move?", "KL(before || after), nats", series, states, thought,
-        (0, round(1.05 * top, 2) or 1),
-        "Divergence of each thought from the run before, for the edit and its controls",
+    return by_state(
+        "drift", "How far did later thoughts move?", BY_THOUGHT, "KL(before || after), nats", series, x,
+        _place(x, thought), words=_words(result), y_range=(0, round(1.05 * top, 2) or 1),
     )  # fmt: skip
 
 
@@ -248,25 +245,28 @@ def changes(result: Intervention, thought: int | None = None) -> Heatmap:
     )  # fmt: skip
 
 
-def _by_thought(
-    result: Intervention, name: str, title: str, y_label: str, series: list[Series], states: Sequence[Later],
-    thought: int | None, y_range: tuple[float, float] | None, alt: str,
-) -> Chart:  # fmt: skip
-    at = next((i for i, state in enumerate(states) if state.thought == thought), None)
-    cursor = () if at is None else (Reference(axis="x", at=at, kind="cursor"),)
-    return Chart(
-        name=name, title=title, kind="lines", x_label="thought, as the model made it", y_label=y_label,
-        series=tuple(series), y_range=y_range, categories=_names(states), references=cursor,
-        words=_words(result, alt=alt),
-    )  # fmt: skip
+def _moved(result: Intervention) -> dict[str, Side]:
+    """The edit and its controls, in the order of LABELS."""
+    sides = {AFTER: result.edited, **result.controls}
+    return {name: sides[name] for name in LABELS if name in sides}
 
 
-def _names(states: Sequence[Later]) -> tuple[str, ...]:
-    return tuple(str(state.thought or "answer") for state in states)
+def _places(result: Intervention) -> tuple[str, ...]:
+    """Every state as the model made it, h_0 to the answer state; fewer after an early exit."""
+    return tuple(str(_thought(result, k) or "answer") for k in range(result.edited.kl.shape[1]))
+
+
+def _place(places: Sequence[str], thought: int | None) -> int | None:
+    name = str(thought or "answer")
+    return places.index(name) if name in places else None
+
+
+def _thought(result: Intervention, state: int) -> int | None:
+    return state + 1 if state < result.n_thoughts else None
 
 
 def _columns(values: Floats) -> list[Estimate]:
-    """``R n`` values as an estimate a node."""
+    """``R n`` values as an estimate per column."""
     return [_sure(column) for column in values.T]
 
 
@@ -283,7 +283,7 @@ def _state_words(result: Intervention, run: str, thought: int | None) -> str:
     if thought is None:
         return "the answer state"
     if run == AFTER and thought > result.edited.fed.shape[1]:
-        return f"cut after {result.edited.fed.shape[1]} thoughts"
+        return f"early exit after {result.edited.fed.shape[1]} thoughts"
     edited = any(thought in spec.thoughts for spec in result.plan)
     return f"thought {thought}" + (", edited" if edited and run == AFTER else "")
 
@@ -291,7 +291,7 @@ def _state_words(result: Intervention, run: str, thought: int | None) -> str:
 def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str, ...]:
     """Where the probability of the state is: on the queried question's frontier and on the counterfactual one's."""
     if thought is None or thought > side.fed.shape[1]:
-        return ("no node should be held any more",)
+        return ("no frontier: the thoughts are over",)
     p = np.exp(side.fed[:, thought - 1]).mean(axis=0)
     own = float(p[sorted(result.problem.frontier(thought))].sum())
     lines = [f"{percent(own)} on the nodes at distance {thought}"]
@@ -300,38 +300,6 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
         mass = float(p[sorted(other.frontier(thought))].sum())
         lines.append(f"{percent(mass)} on those of the counterfactual question")
     return tuple(lines)
-
-
-# --- later thoughts ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Later:
-    """One state of the run before and after: how far it moved, and which search it is in."""
-
-    thought: int | None
-    """None for the answer state."""
-    kl: dict[str, Estimate]
-    """Run -> KL(before || run) of the next-token distribution, nats; the edit and its controls."""
-    own: tuple[Estimate, Estimate]
-    """Probability on the queried question's frontier, before and after."""
-    other: tuple[Estimate, Estimate]
-    """The same for the question whose answer is the other candidate; zero where there is none."""
-
-
-def later(result: Intervention) -> tuple[Later, ...]:
-    """Every state as the model produced it, h_0 to the answer state (fewer where the edit cuts the run)."""
-    n_states = result.edited.kl.shape[1]
-    sides = {AFTER: result.edited, **result.controls}
-    return tuple(
-        Later(
-            thought=k + 1 if k < result.n_thoughts else None,
-            kl={name: _sure(side.kl[:, k]) for name, side in sides.items() if k < side.kl.shape[1]},
-            own=(_sure(result.clean.mass[:, k]), _sure(result.edited.mass[:, k])),
-            other=(_sure(result.clean.other_mass[:, k]), _sure(result.edited.other_mass[:, k])),
-        )
-        for k in range(n_states)
-    )
 
 
 def _sure(values: np.ndarray) -> Estimate:
@@ -381,14 +349,14 @@ def table(result: Intervention) -> str:
     for run in runs(result):
         lines.append(("p_other", run.name, None, None, None, *run.p_other.cells()))
         lines.append(("follows", run.name, None, None, None, run.follows / run.n, None, None, run.n))
-    for name, side in ((BEFORE, result.clean), (AFTER, result.edited)):
+    beside = {BEFORE: result.clean, AFTER: result.edited}
+    for name, side in beside.items():
         for t in [*range(1, side.fed.shape[1] + 1), None]:
-            values = values_of(result, side, t, "probability")
-            for node, symbol in enumerate(result.problem.idx_to_symbol):
-                lines.append(("probability", name, t, node, symbol, *_sure(values[:, node]).cells()))
-    for state in later(result):
-        for i, name in enumerate((BEFORE, AFTER)):
-            lines.append(("mass", name, state.thought, None, None, *state.own[i].cells()))
-            lines.append(("other_mass", name, state.thought, None, None, *state.other[i].cells()))
-        lines += [("kl", name, state.thought, None, None, *found.cells()) for name, found in state.kl.items()]
+            for node, found in enumerate(_columns(values_of(result, side, t, "probability"))):
+                symbol = result.problem.idx_to_symbol[node]
+                lines.append(("probability", name, t, node, symbol, *found.cells()))
+    for what, sides in (("mass", beside), ("other_mass", beside), ("kl", _moved(result))):
+        for name, side in sides.items():
+            for state, found in enumerate(_columns(getattr(side, what))):
+                lines.append((what, name, _thought(result, state), None, None, *found.cells()))
     return write_csv(None, FIELDS, lines)
