@@ -21,6 +21,7 @@ import streamlit as st
 import torch
 
 from model import checkpoint
+from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, codec_for
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
@@ -34,7 +35,7 @@ from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
-from probing.read.probe import fingerprint, probe
+from probing.read.probe import probe
 from probing.read.report import ProbeReport
 
 _forward = threading.Lock()

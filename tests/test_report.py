@@ -12,13 +12,14 @@ import torch
 import typer
 
 from model import checkpoint
+from model.checkpoint import fingerprint
 from model.codec_slots import ANSWER
 from model.errors import InputError, ProblemTooLargeError
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
 from model.readout import node_log_probs
 from probing.__main__ import app
-from probing.read.probe import fingerprint, probe, shortcut_baseline
+from probing.read.probe import probe, shortcut_baseline
 from probing.read.report import VALUES, ProbeReport
 
 #  r fans out to two children, each to two more; the target is three hops down one branch, as is the other root's leaf.

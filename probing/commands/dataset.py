@@ -48,7 +48,7 @@ def dataset(
 ) -> None:
     """Every analysis of the papers over a data set, with controls and intervals, and a self-contained report.
 
-    An interrupted run goes on where it stopped when the command is given again. Under torchrun the ranks share the
+    An interrupted run continues where it stopped when the command is given again. Under torchrun the ranks share the
     recording.
     """
     from model.formats.graph import load_problems

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from model.files import html
 from probing.draw.marks import FONT, LIGHT, Theme
 
-__all__ = ["frame", "inline", "table"]
-
 
 def frame(title: str, body: str, *, theme: Theme = LIGHT, style: str = "") -> str:
     """A page that needs nothing else: ``title`` as text, ``body`` as HTML, ``style`` as further CSS."""
@@ -31,14 +29,22 @@ th, td {{ text-align: left; vertical-align: top; padding: 4px 10px; border: 1px 
 """
 
 
+class Markup(str):
+    """A text that is HTML already."""
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, name: str = "") -> str:
-    """A table of texts; the first cell of a row is its heading."""
+    """A table of texts, or of Markup; the first cell of a row is its heading."""
     head = "".join(f"<th scope='col'>{html(column)}</th>" for column in columns)
     body = "".join(
-        f"<tr><th scope='row'>{html(first)}</th>{''.join(f'<td>{html(cell)}</td>' for cell in rest)}</tr>"
+        f"<tr><th scope='row'>{html(first)}</th>{''.join(f'<td>{_shown(cell)}</td>' for cell in rest)}</tr>"
         for first, *rest in rows
     )
     return f"<table class='{html(name)}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _shown(cell: object) -> str:
+    return cell if isinstance(cell, Markup) else html(cell)
 
 
 def inline(svg: str, name: str) -> str:

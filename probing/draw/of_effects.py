@@ -1,4 +1,4 @@
-"""Interventions over a data set as charts: effect by edit, and dose-response curves, each beside its controls.
+"""Interventions over a data set as charts: effect by edit and by steering coefficient, each beside its controls.
 
 Made from the very summaries that ``summary.json`` and ``summary.csv`` hold.
 """
@@ -20,13 +20,13 @@ COIN = (Reference(axis="y", at=0.5),)
 
 
 def charts(summaries: Sequence[EffectSummary]) -> dict[str, Chart | tuple[Chart, ...]]:
-    """File name without ending -> picture: ``effects``, and ``dose`` where an edit was run at enough strengths."""
+    """File name without ending -> picture: ``effects``, and ``dose`` where an edit was run with enough coefficients."""
     doses = dose_response(summaries)
     return {"effects": effects(summaries)} | ({"dose": doses} if doses else {})
 
 
 def families(summaries: Sequence[EffectSummary]) -> dict[str, list[EffectSummary]]:
-    """Edits that differ in strength alone, at MIN_DOSES strengths or more: name without strength -> summaries."""
+    """Edits that differ in the steering coefficient alone, MIN_DOSES or more: name without it -> summaries."""
     groups: dict[str, list[EffectSummary]] = {}
     for summary in summaries:
         if summary.plan is not None:
@@ -36,16 +36,16 @@ def families(summaries: Sequence[EffectSummary]) -> dict[str, list[EffectSummary
 
 
 def dose_response(summaries: Sequence[EffectSummary]) -> tuple[Chart, ...]:
-    """Share of answers that follow against strength, a chart a family, a line for the edit and each control."""
+    """Share of answers that follow by steering coefficient: a chart per family, a line per edit and control."""
     found = []
     for number, (name, members) in enumerate(families(summaries).items(), 1):
         n = [member.n for member in members if not member.control]
         sizes = f"n = {min(n):,}" + (f"-{max(n):,}" if max(n) > min(n) else "")
         found.append(
             Chart(
-                name=f"dose-{number}", title=name, kind="lines", x_label="strength (1: as fitted)", y_label=FOLLOWS,
-                series=_series(sorted(members, key=_strength), _strength), y_range=(0, 1), references=COIN,
-                note=f"{sizes}; bands: Wilson 95 %",
+                name=f"dose-{number}", title=name, kind="lines", x_label="steering coefficient (1: as fitted)",
+                series=_series(sorted(members, key=_strength), _strength), y_label=FOLLOWS, y_range=(0, 1),
+                note=f"{sizes}; bands: Wilson 95 %", references=COIN,
             )
         )  # fmt: skip
     return tuple(found)
@@ -56,7 +56,7 @@ def _strength(summary: EffectSummary) -> float:
 
 
 def effects(summaries: Sequence[EffectSummary]) -> Chart:
-    """Share of answers that follow for every edit, a row each, with a mark for every control and 95 % intervals."""
+    """Share of answers that follow for every edit, a row each, with a mark per control and 95 % intervals."""
     own = {one.edit: f"{one.edit}  (n = {one.n:,})" for one in summaries if not one.control}
     rows = {one.edit: own.get(one.edit, one.edit) for one in summaries}
     return Chart(

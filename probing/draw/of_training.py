@@ -169,19 +169,12 @@ def _losses(run: RunFolder) -> Chart:
     """Loss per token, loss on the first token after the thoughts, and what guessing in the true frontier would cost."""
     steps = _thinned(run.steps)
     x = [step.problems for step in steps]
-    series = [
-        Series.of("loss per token", x, [_bare(s.loss) for s in steps], source="model"),
-        Series.of(
-            "first token after the thoughts", x, [_bare(s.first_token_loss) for s in steps], group="hallucination"
-        ),
-        Series.of(
-            "a guess in the true frontier",
-            x,
-            [_bare(s.first_token_bound) for s in steps],
-            source="chance",
-            control=True,
-        ),
-    ]
+    lines: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("loss per token", "loss", {"source": "model"}),
+        ("first token after the thoughts", "first_token_loss", {"group": "hallucination"}),
+        ("a guess in the true frontier", "first_token_bound", {"source": "chance", "control": True}),
+    )
+    series = [Series.of(name, x, [_bare(getattr(s, of)) for s in steps], **look) for name, of, look in lines]
     most = max(y or 0 for one in series for y in one.y)
     return _chart("loss", "Loss", "nats per scored token", series, y_range=(0, most))
 

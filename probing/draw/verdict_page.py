@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.files import html, write_json, write_text
-from model.stats import Estimate, text
-from probing.draw.html import frame, table
+from model.metrics import METRICS
+from model.stats import text
+from probing.draw.html import Markup, frame, table
 from probing.edit.verdict import CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
 
 CHANCE = 0.5
@@ -60,14 +61,10 @@ def _thoughts(numbers: Sequence[int]) -> str:
 def _section(sheet: Sheet) -> str:
     first, *sentences = map(html, summary_sentences(sheet))
     thoughts = range(1, sheet.n_thoughts + 1)
-    rows = "".join(
-        f"<tr><th scope='row'>{t}</th>{''.join(_cell(sheet.finding(claim, t)) for claim in CLAIMS)}</tr>"
-        for t in thoughts
-    )
-    without = [
-        (name, value.text("percent")) for name, value in ({"as trained": sheet.accuracy} | sheet.without).items()
-    ]
-    spread = [(f"thought {t}", *map(_nats, row)) for t, row in enumerate(sheet.propagation, 1)]
+    rows = [(t, *(_cell(sheet.finding(claim, t)) for claim in CLAIMS)) for t in thoughts]
+    accuracy = {"as trained": sheet.accuracy} | sheet.without
+    without = [(name, found.text("percent")) for name, found in accuracy.items()]
+    spread = [(f"thought {t}", *(text(e, "short") for e in row)) for t, row in enumerate(sheet.propagation, 1)]
     return f"""<section>
 <h2>{html(sheet.name)}</h2>
 <p>method {html(sheet.method)} · weights {html(sheet.checkpoint)} · data {html(sheet.data)},
@@ -75,30 +72,25 @@ def _section(sheet: Sheet) -> str:
 accuracy {html(sheet.accuracy.text("percent"))} (chance 50 %)</p>
 <p class='lead'>{first}</p>
 <ul>{"".join(f"<li>{sentence}</li>" for sentence in sentences)}</ul>
-<table class='sheet'><thead><tr><th scope='col'>thought</th>{"".join(f"<th scope='col'>{c}</th>" for c in CLAIMS)}</tr>
-</thead><tbody>{rows}</tbody></table>
+{table(("thought", *CLAIMS), rows, name="sheet")}
 <h3>Accuracy without the thoughts</h3>
 {table(("thoughts", "accuracy"), without)}
-<h3>AUROC (beyond, logit lens, which fits nothing) by thought</h3>
-{table(("thought", *thoughts), [("AUROC", *map(text, sheet.lens_auroc))])}
+<h3>Frontier AUROC by thought, without fitting</h3>
+{table(("thought", *thoughts), [(METRICS["auroc_beyond"].label, *map(text, sheet.lens_auroc))])}
 <h3>Where a branch swap goes: KL(clean || swapped) of each later state, nats</h3>
 {table(("swapped in", *(f"h{k}" for k in range(sheet.n_thoughts + 1))), spread)}
 </section>"""
 
 
-def _cell(found: Finding) -> str:
+def _cell(found: Finding) -> Markup:
     (mark, colour), gap = _LOOK[found.outcome], ""
     if found.difference is not None:
         shown = found.difference.text("plain" if found.claim == "decodable" else "points")
         gap = f"<br>in favour of the claim: {shown}"
-    return (
-        f"<td><b style='color:{colour}'>{mark} {found.outcome}</b>"
-        f"<small>{html(found.words)}{gap}<br>n = {found.n:,}</small></td>"
+    return Markup(
+        f"<b style='color:{colour}'>{mark} {found.outcome}</b>"
+        f"<small>{html(found.words)}{gap}<br>n = {found.n:,}</small>"
     )
-
-
-def _nats(found: Estimate | None) -> str:
-    return "–" if found is None else f"{found.value:.2f}"
 
 
 _LOOK = {"shown": ("●", "#1b6ca8"), "partly": ("◐", "#7a5c00"), "not shown": ("○", "#555"), "not tested": ("–", "#777")}

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from model.checkpoint import fingerprint as fingerprint
+from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
 from model.errors import InputError

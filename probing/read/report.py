@@ -154,14 +154,11 @@ class ProbeReport(Value):
         return report
 
     def _check(self, where: str) -> None:
-        shapes = {what: (self.n_thoughts + 1, self.n_nodes) for what in VALUES} | {
-            "marker": (self.n_thoughts + 1, len(self.marker_names))
-        }
-        for what, (rows, columns) in shapes.items():
+        for what, columns in (dict.fromkeys(VALUES, self.n_nodes) | {"marker": len(self.marker_names)}).items():
             band: Band = getattr(self, what)
             for table in (band.mean, band.low, band.high):
-                if table is not None and (len(table) != rows or any(len(row) != columns for row in table)):
-                    raise InputError(f"{where}: {what} must be {rows} states by {columns} columns")
+                if table is not None and list(map(len, table)) != [columns] * (self.n_thoughts + 1):
+                    raise InputError(f"{where}: {what} must be {self.n_thoughts + 1} states by {columns} columns")
         sizes = (len(self.other), len(self.answers), len(self.base_rate) + 1)
         if sizes != (self.n_thoughts + 1,) * 3 or "model" not in self.metrics:
             raise InputError(f"{where}: other, answers, base_rate or metrics do not fit {self.n_thoughts} thoughts")

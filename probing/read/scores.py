@@ -32,10 +32,5 @@ def shuffled(scores: NodeLogProbs, *, seed: int) -> NodeLogProbs:
     def permuted(values: Floats) -> Floats:
         return shuffled_values(values, None, np.random.default_rng(seed))
 
-    return replace(
-        scores,
-        nodes=permuted(scores.nodes),
-        probability=permuted(scores.probability),
-        logit=permuted(scores.logit),
-        cosine=permuted(scores.cosine),
-    )
+    fields = ("nodes", "probability", "logit", "cosine")
+    return replace(scores, **{field: permuted(getattr(scores, field)) for field in fields})
