@@ -126,7 +126,7 @@ def report(loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, p
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
     with _forward:
         return probe(
-            loaded.model, problem, n_draws=samples, seed=seed, fill=pad, control=loaded.control, name=loaded.name
+            loaded.model, problem, n_samples=samples, seed=seed, pad=pad, control=loaded.control, name=loaded.name
         )
 
 

@@ -60,7 +60,7 @@ def main() -> None:
         "crossings_multipartite": float(np.mean(theirs)),
         "fewer_or_equal_share": float(np.mean(np.array(ours) <= np.array(theirs))),
     }
-    report = probe(checkpoint.load(), problems[0], n_draws=4)
+    report = probe(checkpoint.load(), problems[0], n_samples=4)
     for kind in ("dag", "heatmap", "frontier"):
         for format in ("svg", "png", "pdf", "html"):
             draw = partial(export_report, report, kind, format)

@@ -77,13 +77,13 @@ def main() -> None:
         "cache-free loop, R = 1": reference_ms,
         "thought loop, R = 1": loop_ms,
         "thought loop, R = 16": loop16_ms,
-        "probe, R = 1": median_ms(lambda: probe(model, problem, n_draws=1), options.repeats),
-        "probe, R = 16": median_ms(lambda: probe(model, problem, n_draws=16), options.repeats),
+        "probe, R = 1": median_ms(lambda: probe(model, problem, n_samples=1), options.repeats),
+        "probe, R = 16": median_ms(lambda: probe(model, problem, n_samples=16), options.repeats),
         "probe, R = 1, untrained control": median_ms(
-            lambda: probe(model, problem, n_draws=1, control=control), options.repeats
+            lambda: probe(model, problem, n_samples=1, control=control), options.repeats
         ),
         "probe, R = 16, untrained control": median_ms(
-            lambda: probe(model, problem, n_draws=16, control=control), options.repeats
+            lambda: probe(model, problem, n_samples=16, control=control), options.repeats
         ),
     }
     start = time.perf_counter()

@@ -138,7 +138,9 @@ def test_problems_beyond_training_run_with_a_warning() -> None:
     ],
 )
 def test_the_verdict_says_what_was_written(written: tuple[float, float], said: str, tiny) -> None:
-    report = probe(tiny, ProsQAProblem.from_names([("R", "T"), ("S", "N")], root="R", candidates=("T", "N")), n_draws=4)
+    report = probe(
+        tiny, ProsQAProblem.from_names([("R", "T"), ("S", "N")], root="R", candidates=("T", "N")), n_samples=4
+    )
     last = report.answers[-1].model_copy(update={"written_target": written[0], "written_neg_target": written[1]})
     report = report.model_copy(update={"answers": (*report.answers[:-1], last)})
 

@@ -25,14 +25,14 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "{b}{c}", "**bold** `x`", "مرحبا
 
 @pytest.fixture(scope="module")
 def report(tiny) -> ProbeReport:
-    return probe(tiny, next(iter(generate("balanced", 1, 4))), n_draws=5)
+    return probe(tiny, next(iter(generate("balanced", 1, 4))), n_samples=5)
 
 
 @pytest.fixture(scope="module")
 def hostile(tiny) -> ProbeReport:
     a, b, c, d, e, f = HOSTILE
     edges = [(a, b), (b, c), (d, e), (a, f)]
-    return probe(tiny, ProsQAProblem.from_names(edges, root=a, candidates=(c, e)), n_draws=2)
+    return probe(tiny, ProsQAProblem.from_names(edges, root=a, candidates=(c, e)), n_samples=2)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -95,7 +95,7 @@ def test_shares_sum_to_one_and_bars_follow_the_values(report) -> None:
 
 
 def test_no_error_bar_from_too_few_samples(tiny, report) -> None:
-    single = probe(tiny, report.problem, n_draws=4)
+    single = probe(tiny, report.problem, n_samples=4)
     theme = THEMES["light"]
     assert len(figures.option(trajectory(single, 0, value="logit"), theme)["series"]) == 1
     assert len(figures.option(trajectory(report, 0, value="logit"), theme)["series"]) == 3
@@ -104,7 +104,7 @@ def test_no_error_bar_from_too_few_samples(tiny, report) -> None:
 
 
 def test_metrics_stand_beside_their_controls(tiny, report) -> None:
-    controlled = probe(tiny, report.problem, n_draws=2, control=tiny)
+    controlled = probe(tiny, report.problem, n_samples=2, control=tiny)
     for chart in frontier(controlled, state=0):
         names = [s["name"] for s in figures.option(chart, THEMES["light"])["series"] if "name" in s]
         assert names[:3] == ["model", "shuffled labels", "untrained model"]

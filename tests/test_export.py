@@ -35,7 +35,7 @@ PROBLEM = ProsQAProblem(NAMES, EDGES, 0, 7, 9)
 
 @pytest.fixture(scope="module")
 def report(tiny) -> ProbeReport:
-    return probe(tiny, PROBLEM, n_draws=5, seed=1, control=checkpoint.untrained(tiny.config, seed=2), name="<i>m</i>")
+    return probe(tiny, PROBLEM, n_samples=5, seed=1, control=checkpoint.untrained(tiny.config, seed=2), name="<i>m</i>")
 
 
 def rows_of(data: bytes) -> list[dict[str, str]]:

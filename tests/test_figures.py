@@ -39,7 +39,7 @@ PROBLEM = ProsQAProblem.from_names(EDGES, root="Tom", candidates=("t", "n"))
 
 @pytest.fixture(scope="module")
 def report(trained) -> ProbeReport:
-    return probe(trained, PROBLEM, n_draws=6, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+    return probe(trained, PROBLEM, n_samples=6, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
 
 
 def test_the_outlined_nodes_are_the_true_frontier(report) -> None:
@@ -170,7 +170,7 @@ def test_the_answer_is_said_plainly(report) -> None:
 
 
 def test_a_report_of_one_draw_without_control_has_no_intervals(tiny) -> None:
-    report = probe(tiny, PROBLEM, n_draws=1, n_thoughts=0)
+    report = probe(tiny, PROBLEM, n_samples=1, n_thoughts=0)
     scene = heatmap(report)
     assert len(scene.columns) == 1
     assert scene.cells[0][0].found.low is None

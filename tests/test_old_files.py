@@ -103,7 +103,7 @@ def test_probe_reports() -> None:
     report = ProbeReport.load(OLD / "report.json")
     assert asked(report.problem) == ("Bob", "felpus", "yumpus")
     assert (report.model.name, report.model.method, report.model.n_thoughts) == ("prosqa-tiny", "coconut", 2)
-    assert (report.n_draws, report.seed, report.n_filler, report.blind_rule) == (2, 0, 0, "tie")
+    assert (report.n_samples, report.seed, report.n_distractors, report.shortcut_baseline) == (2, 0, 0, "tie")
     auroc = report.metrics["shuffled"]["auroc_all"][0]
     assert (auroc.value, auroc.low, auroc.high, auroc.n) == approx((0.4208333333333333, -0.26741942, 1.10908609, 2))
     assert [found.value for found in report.metrics["model"]["auroc_all"]] == [1.0, 1.0]

@@ -205,7 +205,7 @@ def test_attention_to_edges_is_summed_over_their_tokens(model, prompts, trace) -
 
 def test_a_report_of_several_tokens_a_node() -> None:
     model = two_token_model()
-    report = probe(model, PROBLEMS[0], n_draws=2, fill=False)
+    report = probe(model, PROBLEMS[0], n_samples=2, pad=False)
     assert report.marker_names == ("so", "eos", "step")
     assert report.answer_column == 0
     total = np.array(report.probability.mean).sum(axis=1) + np.array(report.marker.mean).sum(axis=1) + report.other

@@ -32,7 +32,7 @@ PROBLEM = ProsQAProblem.from_names(EDGES, root="Tom", candidates=("t", "n"))
 
 @pytest.fixture(scope="module")
 def report(trained) -> ProbeReport:
-    return probe(trained, PROBLEM, n_draws=8, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+    return probe(trained, PROBLEM, n_samples=8, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
 
 
 def test_the_shipped_model_searches_and_its_controls_do_not(report) -> None:
@@ -86,16 +86,16 @@ def test_json_round_trip_is_exact(report, tmp_path) -> None:
 
 
 def test_one_draw_has_no_interval_and_the_same_seed_the_same_report(tiny) -> None:
-    one = probe(tiny, PROBLEM, n_draws=1, seed=4)
+    one = probe(tiny, PROBLEM, n_samples=1, seed=4)
     assert one.probability.low is None
     assert one.metrics["model"]["auroc_all"][0].low is None
-    assert one == probe(tiny, PROBLEM, n_draws=1, seed=4)
-    assert one != probe(tiny, PROBLEM, n_draws=1, seed=5)
+    assert one == probe(tiny, PROBLEM, n_samples=1, seed=4)
+    assert one != probe(tiny, PROBLEM, n_samples=1, seed=5)
 
 
 def test_draws_are_batched_without_changing_them(tiny) -> None:
     """R draws in one batch give the mean of R single draws."""
-    three = np.array(probe(tiny, PROBLEM, n_draws=3, seed=9).logit.mean)
+    three = np.array(probe(tiny, PROBLEM, n_samples=3, seed=9).logit.mean)
     codec = tiny.codec
     single = []
     with torch.inference_mode():
@@ -120,7 +120,7 @@ def test_fingerprint_names_the_weights(tiny) -> None:
 
 
 def test_out_of_range_requests_are_refused_or_warned_of(tiny) -> None:
-    for bad in ({"n_draws": 0}, {"n_draws": 10_000}, {"n_thoughts": -1}):
+    for bad in ({"n_samples": 0}, {"n_samples": 10_000}, {"n_thoughts": -1}):
         with pytest.raises(InputError):
             probe(tiny, PROBLEM, **bad)
     names = [f"x{i}" for i in range(41)]
@@ -129,7 +129,7 @@ def test_out_of_range_requests_are_refused_or_warned_of(tiny) -> None:
     with pytest.raises(ProblemTooLargeError, match="43 nodes; this model has 40"):
         probe(tiny, big)
     long = ProsQAProblem.from_names([*edges[:8], ("o", "p")], root="x0", candidates=("x8", "p"))
-    assert "8 hops away" in probe(tiny, long, n_draws=1).warnings[0]
+    assert "8 hops away" in probe(tiny, long, n_samples=1).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_command_line(tmp_path, capsys) -> None:
     )
     probed = ProbeReport.load(out).problem
     assert (probed.edges, probed.root, probed.target) == (PROBLEM.edges, PROBLEM.root, PROBLEM.target)
-    assert ProbeReport.load(out).n_filler == 36 - len(EDGES)
+    assert ProbeReport.load(out).n_distractors == 36 - len(EDGES)
     assert "Right: t." in capsys.readouterr().out
     for bad in (["--root", "Tim"], ["--candidates", "c", "t"], ["--candidates", "n", "n"], ["--draws", "0"]):
         options = {"--root": ["Tom"], "--candidates": ["n", "t"], "--draws": ["1"]} | {bad[0]: bad[1:]}
@@ -176,7 +176,7 @@ def test_command_line(tmp_path, capsys) -> None:
 
 
 def test_reports_of_older_versions_open(tiny) -> None:
-    report = probe(tiny, PROBLEM, n_draws=2)
+    report = probe(tiny, PROBLEM, n_samples=2)
     old = json.loads(report.to_json())
     names = {new: name for name, new in OLD_NAMES.items()}
     for source, found in old["metrics"].items():
@@ -202,7 +202,7 @@ def test_new_and_old_spellings_of_options_are_the_same(tmp_path) -> None:
             app([*base, samples, "2", pad, "--out", str(tmp_path / f"{i}.json")], standalone_mode=False)
             found.append(ProbeReport.load(tmp_path / f"{i}.json"))
         assert found[0] == found[1]
-        assert (found[0].n_draws, found[0].n_filler) == (2, n_added)
+        assert (found[0].n_samples, found[0].n_distractors) == (2, n_added)
 
 
 def test_every_command_takes_both_spellings() -> None:

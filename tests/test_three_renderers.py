@@ -55,7 +55,7 @@ NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+)$")
 
 @pytest.fixture(scope="module")
 def report(trained) -> ProbeReport:
-    return probe(trained, PROBLEM, n_draws=5, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
+    return probe(trained, PROBLEM, n_samples=5, seed=3, control=checkpoint.untrained(trained.config), name="shipped")
 
 
 @pytest.fixture(scope="module")

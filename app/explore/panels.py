@@ -28,8 +28,8 @@ def verdict(report: ProbeReport) -> None:
     """What the model answers and whether it is true, beside the shortcut baseline's answer; then any warnings."""
     problem, last = report.problem, report.answers[-1]
     root, target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.root, problem.target, problem.neg_target))
-    right, wrong = (round(share * report.n_draws) for share in (last.written_target, last.written_neg_target))
-    neither = report.n_draws - right - wrong
+    right, wrong = (round(share * report.n_samples) for share in (last.written_target, last.written_neg_target))
+    neither = report.n_samples - right - wrong
     if neither > max(right, wrong):
         badge, answer, count = ":orange-badge[no answer]", "names neither candidate", neither
     elif right == wrong:
@@ -38,14 +38,14 @@ def verdict(report: ProbeReport) -> None:
         badge, answer, count = ":green-badge[:material/check: true]", f"answers {target}", right
     else:
         badge, answer, count = ":red-badge[:material/close: wrong]", f"answers {other}", wrong
-    single = " (a single prompt sample)" if report.n_draws == 1 else ""
+    single = " (a single prompt sample)" if report.n_samples == 1 else ""
     baseline = {
         "target": f"picks {target} (right)",
         "neg_target": f"picks {other} (wrong)",
         "tie": "cannot tell (a tie)",
-    }[report.blind_rule]
+    }[report.shortcut_baseline]
     st.markdown(
-        f"After {thoughts(last.k)} the model {answer} {badge} in {count} of {report.n_draws} prompt samples; "
+        f"After {thoughts(last.k)} the model {answer} {badge} in {count} of {report.n_samples} prompt samples; "
         f"P({target}) = {last.p_target.text(bounds=(0, 1))}{single}. "
         f":gray[Beside it, the shortcut baseline, which never looks at {root}, {baseline}.]",
         help="Shortcut baseline: choose the candidate with the deeper backward search. It is right on 9 of 10 problems "
@@ -53,11 +53,11 @@ def verdict(report: ProbeReport) -> None:
     )
     if report.warnings:
         st.warning("  \n".join(map(literal, report.warnings)), icon=":material/warning:")
-    if report.n_filler:
+    if report.n_distractors:
         st.info(
             f"This graph is smaller than any the model was trained on, where it would only guess. So each prompt was "
-            f"padded with {report.n_filler} distractor facts about other things; the question and all distances stay "
-            "as they are. Switch this off under *Prompt samples* to see the guess.",
+            f"padded with {report.n_distractors} distractor facts about other things; the question and all distances "
+            "stay as they are. Switch this off under *Prompt samples* to see the guess.",
             icon=":material/library_add:",
         )
 
@@ -78,7 +78,7 @@ def sentence(report: ProbeReport, drawn: Graph) -> None:
         should = f"**Thought {k + 1}** (state h{_sub(k)}) should hold what is {hops} from {root}"
     else:
         should = f"**Thought {k + 1}** (state h{_sub(k)}) comes after the search"
-    st.markdown(f"{should}: **{first}** :gray[· {' · '.join([*rest, f'n = {report.n_draws}'])}]")
+    st.markdown(f"{should}: **{first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]")
 
 
 def steps(report: ProbeReport, *, playing: bool) -> int:
@@ -143,7 +143,7 @@ def staircase(drawn: Heatmap, node: int) -> None:
 
 def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     """The charts and numbers of the state drawn."""
-    k, last, n = drawn.state, report.n_thoughts, report.n_draws
+    k, last, n = drawn.state, report.n_thoughts, report.n_samples
     problem, now = report.problem, report.answers[drawn.state]
     target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
@@ -174,7 +174,7 @@ def metrics(report: ProbeReport, k: int) -> None:
         "Metric", list(charts), **kept("x_metric"), label_visibility="collapsed",
         format_func=lambda name: charts[name].y_label,
     )  # fmt: skip
-    note, n = charts[chosen].note, report.n_draws
+    note, n = charts[chosen].note, report.n_samples
     bars = f"n = {n}, bars: 95 % intervals" if n > 1 else "a single prompt sample: no intervals"
     caption = f"{capital(note)}, read by the logit lens; {bars}."
     figure(charts[chosen], "x_metric_chart", height=SMALL, caption=caption)
@@ -187,8 +187,8 @@ def one_node(report: ProbeReport, value: str, k: int, node: int) -> None:
         "Node, by name or by a click in the graph", range(report.n_nodes), format_func=lambda v: shown(names[v], 40),
         **kept("x_node"),
     )  # fmt: skip
-    band = ", band: 95 % interval" if report.n_draws > 1 else ""
-    caption = f"Mean, n = {report.n_draws}{band}; dashed: its own distance."
+    band = ", band: 95 % interval" if report.n_samples > 1 else ""
+    caption = f"Mean, n = {report.n_samples}{band}; dashed: its own distance."
     figure(of_report.trajectory(report, node, value=value, state=k), "x_trajectory", height=210, caption=caption)
 
 
@@ -207,7 +207,7 @@ def numbers(report: ProbeReport, k: int) -> None:
         values = {title: text(value, bounds=bounds) for title, value in found.items()}
         rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
-    st.caption(f"Mean [95 % interval] over n = {report.n_draws} prompt samples; – where a metric has no value.")
+    st.caption(f"Mean [95 % interval] over n = {report.n_samples} prompt samples; – where a metric has no value.")
 
 
 def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -> None:

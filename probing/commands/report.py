@@ -51,10 +51,10 @@ def report(
     result = probe(
         model,
         problem,
-        n_draws=samples,
+        n_samples=samples,
         seed=seed,
         n_thoughts=thoughts,
-        fill=pad,
+        pad=pad,
         control=control,
         name=checkpoint_folder.resolve().name,
     )

@@ -283,7 +283,8 @@ def _state_words(result: Intervention, run: str, thought: int | None) -> str:
     if thought is None:
         return "the answer state"
     if run == AFTER and thought > result.edited.fed.shape[1]:
-        return f"early exit after {result.edited.fed.shape[1]} thoughts"
+        n = result.edited.fed.shape[1]
+        return f"early exit after {n} thought{'s' * (n != 1)}"
     edited = any(thought in spec.thoughts for spec in result.plan)
     return f"thought {thought}" + (", edited" if edited and run == AFTER else "")
 

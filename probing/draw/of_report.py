@@ -164,12 +164,12 @@ def heatmap(report: ProbeReport, *, value: str = "probability", state: int | Non
     shares = "; ".join(f"thought {at.thought}: {percent(dict(at.parts)['frontier'])}" for at in columns if at.thought)
     alt = f"{question(problem)} Heatmap of nodes by thoughts. Probability on the true frontier, {shares}."
     found = heatmap_of(
-        problem, [_values(report, k, value) for k in states], columns, scale=scale, n=report.n_draws,
+        problem, [_values(report, k, value) for k in states], columns, scale=scale, n=report.n_samples,
         words=_words(report, value, alt), cursor=state,
     )  # fmt: skip
     mark = report.answer_mark
     row = HeatRow(id=-1, name=mark, label=f"{mark} ready to answer", role="marker", distance=None)
-    ready = [_estimate(report.marker, k, report.answer_column, report.n_draws) for k in states]
+    ready = [_estimate(report.marker, k, report.answer_column, report.n_samples) for k in states]
     cells = tuple(
         HeatCell(found=e, tip=f"probability of the answer marker next: {e.text(bounds=(0, 1))}") for e in ready
     )
@@ -425,7 +425,7 @@ def question(problem: ProsQAProblem) -> str:
 
 def answer_text(report: ProbeReport) -> str:
     """What the model answers after all thoughts, whether that is right, and what the shortcut baseline says."""
-    last, n = report.answers[-1], report.n_draws
+    last, n = report.answers[-1], report.n_samples
     target, other = _name(report, report.problem_row.target), _name(report, report.problem_row.neg_target)
     right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
     thoughts = "no thought" if last.k == 0 else "1 thought" if last.k == 1 else f"{last.k} thoughts"
@@ -446,7 +446,7 @@ def baseline_text(report: ProbeReport) -> str:
         "target": f"says {_name(report, report.problem_row.target)}: right here",
         "neg_target": f"says {_name(report, report.problem_row.neg_target)}: wrong here",
         "tie": "cannot decide here",
-    }[report.blind_rule]
+    }[report.shortcut_baseline]
     return f"The shortcut baseline, which never looks at the queried entity, {said}."
 
 
@@ -462,7 +462,7 @@ def _estimate(band: Band, state: int, column: int, n: int) -> Estimate:
 def _values(report: ProbeReport, state: int, value: str) -> tuple[Estimate, ...]:
     """A value of every node at a state."""
     band = report.values(value)
-    return tuple(_estimate(band, state, node, report.n_draws) for node in range(report.n_nodes))
+    return tuple(_estimate(band, state, node, report.n_samples) for node in range(report.n_nodes))
 
 
 def _metric(report: ProbeReport, source: str, metric: str) -> tuple[Estimate | None, ...]:
@@ -529,15 +529,15 @@ def _note(report: ProbeReport, state: int) -> str:
 
 def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
     """Question, answer, and what must be known of any picture of the report."""
-    info, n = report.model, report.n_draws
+    info, n = report.model, report.n_samples
     colour = "" if value is None else f"Colour: {VALUES[value]}. "
     samples = f"Mean of n = {n} prompt samples (relabelled, reordered) with 95 % intervals over them"
     if n == 1:
         samples = "One prompt sample, so no intervals"
     untrained = ", untrained model of the same config" if "untrained" in report.metrics else ""
     padded = ""
-    if report.n_filler:
-        padded = f" Padded with {report.n_filler} distractor facts: the graph is smaller than any in training."
+    if report.n_distractors:
+        padded = f" Padded with {report.n_distractors} distractor facts: the graph is smaller than any in training."
     warnings = "".join(f" {warning}" for warning in report.warnings)
     caption = (
         f"{colour}{samples}, seed {report.seed}. Controls: shuffled labels (node labels permuted within the graph)"

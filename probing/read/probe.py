@@ -20,38 +20,38 @@ from probing.read.report import Answer, ModelInfo, ProbeReport, Problem, band
 from probing.read.scores import metrics as metrics_of
 from probing.read.scores import shuffled
 
-MAX_DRAWS = 256
+MAX_SAMPLES = 256
 
 
 def probe(
     model: CoconutGPT2,
     problem: ProsQAProblem,
     *,
-    n_draws: int = 16,
+    n_samples: int = 16,
     seed: int = 0,
     n_thoughts: int | None = None,
-    fill: bool = True,
+    pad: bool = True,
     control: CoconutGPT2 | None = None,
     name: str = "model",
 ) -> ProbeReport:
     """Everything Explore shows of one problem.
 
-    ``n_draws`` prompt samples (node keys, edge order, candidate order) give each value its interval.
+    ``n_samples`` prompt samples (node keys, edge order, candidate order) give each value its interval.
     ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
-    is always there. ``fill`` pads a graph smaller than any in training with distractor facts (``Codec.prompt``),
+    is always there. ``pad`` pads a graph smaller than any in training with distractor facts (``Codec.prompt``),
     without which such graphs are answered at chance. Raises InputError if the problem does not fit the model or an
     option is out of range.
     """
-    if not 1 <= n_draws <= MAX_DRAWS:
-        raise InputError(f"prompt samples must be from 1 to {MAX_DRAWS}, got {n_draws}")
+    if not 1 <= n_samples <= MAX_SAMPLES:
+        raise InputError(f"prompt samples must be from 1 to {MAX_SAMPLES}, got {n_samples}")
     n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
     codec = model.codec
     answer = list(codec.special).index(codec.answer_mark)
     if n_thoughts < 0:
         raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
     codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-    size = model.config.padding_for(problem) if fill else None
-    prompts = codec.prompts(problem, n_draws, seed=seed, pad_to=size)
+    size = model.config.padding_for(problem) if pad else None
+    prompts = codec.prompts(problem, n_samples, seed=seed, pad_to=size)
     node_groups = problem_groups(problem, n_thoughts)
 
     def run(thinker: CoconutGPT2) -> tuple[ThoughtTrace, NodeLogProbs]:
@@ -71,11 +71,11 @@ def probe(
     return ProbeReport(
         problem_row=Problem.model_validate(problem.to_row()),
         model=describe(model, name=name),
-        n_draws=n_draws,
+        n_samples=n_samples,
         seed=seed,
         n_thoughts=n_thoughts,
-        n_filler=prompts[0].n_distractors,
-        warnings=warnings(model, problem, n_thoughts, filled=size is not None),
+        n_distractors=prompts[0].n_distractors,
+        warnings=warnings(model, problem, n_thoughts, padded=size is not None),
         probability=band(scores.probability, (0, 1)),
         normalised=band(scores.normalised, (0, 1)),
         logit=band(scores.logit),
@@ -87,7 +87,7 @@ def probe(
         metrics=metrics,
         base_rate=tuple(node_groups["frontier"].mean(axis=1).tolist()),
         answers=answers,
-        blind_rule=shortcut_baseline(problem),
+        shortcut_baseline=shortcut_baseline(problem),
     )
 
 
@@ -105,7 +105,7 @@ def describe(model: CoconutGPT2, *, name: str) -> ModelInfo:
     )
 
 
-def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, filled: bool) -> tuple[str, ...]:
+def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, padded: bool) -> tuple[str, ...]:
     """What makes this problem, or this read-out, unlike what the model was trained for; one sentence each."""
     config, found = model.config, []
     trained_hops = config.trained_hops[1] if config.trained_hops else config.trained_stage
@@ -120,7 +120,7 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, fil
     ):
         if trained and n > trained[-1]:
             found.append(f"The graph has {n} {what}; this model was trained on at most {trained[-1]}.")
-        elif trained and n < trained[0] and not filled:
+        elif trained and n < trained[0] and not padded:
             found.append(
                 f"The graph has {n} {what}; this model was trained on at least {trained[0]} and may guess here."
             )

@@ -5,7 +5,7 @@ Every picture and every export is made from this one object, so page, file and f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -72,20 +72,25 @@ class Problem(Value):
 
 
 class ProbeReport(Value):
-    """Values and metrics of one problem over ``n_draws`` prompt samples.
+    """Values and metrics of one problem over ``n_samples`` prompt samples.
 
     K = ``n_thoughts`` thoughts give states h_0..h_K; N nodes in the problem's order; thought t is state h_(t-1).
     """
 
     called: ClassVar[str] = "a probe report of version 1"
+    renamed: ClassVar[Mapping[str, str]] = {
+        "n_draws": "n_samples",
+        "n_filler": "n_distractors",
+        "blind_rule": "shortcut_baseline",
+    }
 
     version: Literal[1] = 1
     problem_row: Problem
     model: ModelInfo
-    n_draws: int
+    n_samples: int
     seed: int
     n_thoughts: int
-    n_filler: int
+    n_distractors: int
     """Distractor facts added to each prompt because the graph is smaller than any in training; 0 for none."""
     warnings: tuple[str, ...]
     """What a reader must know before trusting the numbers (say, more hops than the model was trained for)."""
@@ -111,7 +116,7 @@ class ProbeReport(Value):
     """``K``: share of nodes in the frontier of thought t."""
     answers: tuple[Answer, ...]
     """For k = 0..K."""
-    blind_rule: Literal["target", "neg_target", "tie"]
+    shortcut_baseline: Literal["target", "neg_target", "tie"]
     """What the shortcut baseline (deeper backward BFS) answers; it never looks at the queried entity."""
 
     @field_validator("metrics", mode="before")
