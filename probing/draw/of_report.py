@@ -316,7 +316,7 @@ def trajectory(
     name = _name(report, node)
     return by_state(
         "trajectory", f"{name} through the thoughts", "thoughts had (k)", scale.label,
-        [Series.of(name, x, found, source="model")], x, state, words=_words(report, value), references=references,
+        [Series.of(name, x, found, source="model")], x, state, words=_words(report, None), references=references,
         y_range=(0, 1) if value in ("probability", "normalised") else None,
     )  # fmt: skip
 

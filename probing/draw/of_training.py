@@ -30,8 +30,8 @@ COIN: Level = (0.5, "one of two by coin")
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number of one thought that is followed over training."""
+class Quantity:
+    """What is followed of a thought over training."""
 
     title: str
     y_label: str
@@ -43,16 +43,16 @@ class Number:
     control: Of = lambda v: None
 
 
-NUMBERS = {
-    "auroc": Number(
+QUANTITIES = {
+    "auroc": Quantity(
         "Frontier AUROC, beyond (logit lens)", "AUROC, beyond (logit lens)", lambda v: v.estimate,
         level=(0.5, "chance"), beside="another problem's thought", control=lambda v: v.auroc_control,
     ),
-    "mass": Number(
+    "mass": Quantity(
         "Probability on the frontier", "probability", lambda v: v.mass["frontier"],
         beside="on nodes beyond", control=lambda v: v.mass["beyond"],
     ),
-    "logit": Number(
+    "logit": Quantity(
         "Logit, frontier minus beyond", "nats", lambda v: v.logit_gap, level=(0, "no difference"), y_range=None
     ),
 }  # fmt: skip
@@ -87,7 +87,7 @@ def figure(
 
 
 def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
-    """Four charts over problems seen: NUMBERS of every thought, and accuracy by number of thoughts.
+    """Four charts over problems seen: QUANTITIES of every thought, and accuracy by number of thoughts.
 
     A line per thought (or k), darker for later ones; dotted is what it stands beside. Raises InputError for a record
     without points.
@@ -95,16 +95,16 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
     if not record.points:
         raise InputError(f"{record.name}: the record of training dynamics is empty")
     thoughts, found = record.points[0].thoughts, []
-    for kind, number in NUMBERS.items():
+    for kind, quantity in QUANTITIES.items():
         series = []
         for i, about in enumerate(thoughts):
             name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
-            series.append(_line(name, record, about.thought, number.of, tint=tint))
-            if number.beside:
+            series.append(_line(name, record, about.thought, quantity.of, tint=tint))
+            if quantity.beside:
                 dotted = {"tint": tint, "control": True, "source": "chance"}
-                series.append(_line(f"{name}, {number.beside}", record, about.thought, number.control, **dotted))
-        title = number.title + (f"; dotted: {number.beside}" if number.beside else "")
-        found.append(_chart(kind, title, number.y_label, series, y_range=number.y_range))
+                series.append(_line(f"{name}, {quantity.beside}", record, about.thought, quantity.control, **dotted))
+        title = quantity.title + (f"; dotted: {quantity.beside}" if quantity.beside else "")
+        found.append(_chart(kind, title, quantity.y_label, series, y_range=quantity.y_range))
     right = f"Answers right after k thoughts (n = {record.n_problems})"
     found.append(_chart("accuracy", right, "accuracy", _accuracies(record)))
     words = Words(
@@ -133,25 +133,27 @@ def write(record: DynamicsRecord, path: str | Path) -> None:
 
 
 def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: DynamicsRecord | None) -> Chart:
-    """One of NUMBERS of one thought beside its control, the other thoughts faint, and the same of another run.
+    """One of QUANTITIES of one thought beside its control, the other thoughts faint, and the same of another run.
 
     The mass is shown beside that of every group of nodes instead.
     """
-    number, series = NUMBERS[kind], []
+    quantity, series = QUANTITIES[kind], []
     if kind == "mass":
         for group in ("frontier", "passed", "beyond", "optimal"):
             name = "of it on a shortest path" if group == "optimal" else group
             series.append(_line(name, record, thought, lambda v, g=group: v.mass[g], group=group))  # type: ignore[misc]
     else:
         rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
-        series += [_line(f"thought {t}", record, t, number.of, faint=True).bare for t in rest]
-        if number.beside:
-            series.append(_line(number.beside, record, thought, number.control, source="shuffled", control=True))
-        series.append(_line(f"thought {thought}", record, thought, number.of, source="model"))
+        series += [_line(f"thought {t}", record, t, quantity.of, faint=True).bare for t in rest]
+        if quantity.beside:
+            series.append(_line(quantity.beside, record, thought, quantity.control, source="shuffled", control=True))
+        series.append(_line(f"thought {thought}", record, thought, quantity.of, source="model"))
     if other is not None and other.points and thought <= len(other.points[0].thoughts):
-        series.append(_line(other.name, other, thought, number.of, source="untrained", control=True).bare)
-    title = f"Where the probability of thought {thought} is" if kind == "mass" else f"{number.title}, thought {thought}"
-    return _chart(kind, title, number.y_label, series, level=number.level, y_range=number.y_range)
+        series.append(_line(other.name, other, thought, quantity.of, source="untrained", control=True).bare)
+    title = "Where its probability is" if kind == "mass" else quantity.title
+    return _chart(
+        kind, f"{title}, thought {thought}", quantity.y_label, series, level=quantity.level, y_range=quantity.y_range
+    )
 
 
 def _accuracy(record: DynamicsRecord, other: DynamicsRecord | None) -> Chart:

@@ -99,8 +99,8 @@ _STYLE = """.lead{font-size:1.2em;font-weight:600} .sheet td{width:24%} small{di
 """
 
 _INTRODUCTION = """<p>Are a checkpoint's continuous thoughts decodable, used, necessary, sufficient? Four different
-claims, each against its own control. Square brackets are 95 % intervals: Wilson for shares, Student's t for means,
-over problems for means and differences.</p>"""
+claims, each against its own control. Square brackets are 95 % intervals: Wilson for shares, Student's t over
+problems for means and differences.</p>"""
 
 _LEGEND = f"""<section><h2>How to read this</h2>
 <dl>
