@@ -55,6 +55,13 @@ METRICS: dict[str, Metric] = {
     "auroc_beyond": Metric(
         "AUROC, beyond (logit lens)", "chance that a frontier node outscores a node beyond t", "", (0, 1)
     ),
+    "auroc_other_root": Metric(
+        "AUROC, other root (logit lens)",
+        "chance that a frontier node outscores one as deep below the counterfactual question's root, nodes of both "
+        "left out; .5 for whoever does not know the root",
+        "",
+        (0, 1),
+    ),
     "average_precision": Metric("average precision", "frontier against all other nodes, by score", "", (0, 1)),
     "effective_nodes": Metric("effective nodes", "exp(entropy) of the probability among nodes", "nodes", (1, None)),
     "best_rank": Metric("best rank", "rank of the best frontier node among all nodes (1 is first)", "rank", (1, None)),
@@ -108,6 +115,8 @@ def frontier_metrics(
     found |= {f"logit_{name}": group_mean(logit, groups[name]) for name in GROUPS}
     found["auroc_all"] = auroc_all(logit, groups, nodes)
     found["auroc_beyond"] = auroc_beyond(logit, groups)
+    if "other_frontier" in groups:
+        found["auroc_other_root"] = auroc_other_root(logit, groups)
     found["average_precision"] = average_precision(logit, frontier, nodes)
     found["effective_nodes"] = np.exp(entropy(p, nodes))
     best = np.where(frontier, logit, -np.inf).max(axis=-1)

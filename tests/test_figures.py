@@ -110,7 +110,7 @@ def test_the_heatmap_reads_by_distance_and_says_done(report) -> None:
         assert {row.id for row in scene.rows[start:stop]} == PROBLEM.frontier(int(label))
     assert scene.columns[-1].note.startswith("done: ")
     assert (scene.columns[0].note, scene.columns[-1].short) == ("", "done")
-    assert {source for source, _ in scene.columns[0].frontier} == {"model", "shuffled", "untrained"}
+    assert {source for source, _ in scene.columns[0].frontier} == {"model", "shuffled", "untrained", "depth_reader"}
     for row, line in zip(nodes, scene.cells, strict=False):
         assert [cell.found.value for cell in line] == [mean[row.id] for mean in report.probability.mean]
         assert [j + 1 for j, cell in enumerate(line) if cell.frontier] == [d for d in (row.distance,) if d]
@@ -142,7 +142,7 @@ def test_one_scene_for_each_hop_to_the_answer(report) -> None:
 
 def test_frontier_metrics_stand_beside_their_controls(report) -> None:
     charts = frontier(report)
-    assert [chart.name for chart in charts] == ["auroc_all", "average_precision", "mass_frontier"]
+    assert [chart.name for chart in charts] == ["auroc_other_root", "auroc_all", "average_precision", "mass_frontier"]
     chance = {chart.name: series for chart in charts for series in chart.series if series.source == "chance"}
     for chart in charts:
         assert [series.source for series in chart.series][:3] == ["model", "shuffled", "untrained"]
@@ -150,7 +150,7 @@ def test_frontier_metrics_stand_beside_their_controls(report) -> None:
             for t, value, low in zip(range(1, 7), series.y, series.low, strict=True):
                 found = report.metrics[series.source][chart.name][t - 1]
                 assert (value, low) == ((found.value, found.low) if t <= 3 else (None, None))
-    assert chance["auroc_all"].y == (0.5, 0.5, 0.5, None, None, None)
+    assert chance["auroc_other_root"].y == chance["auroc_all"].y == (0.5, 0.5, 0.5, None, None, None)
     assert chance["average_precision"].y[0] == report.base_rate[0] == pytest.approx(2 / 14)
     assert "mass_frontier" not in chance
     assert "No node is at distance 4, 5 or 6" in charts[0].words.later

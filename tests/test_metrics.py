@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from model.metrics import METRICS, auroc, average_precision, entropy, node_groups, problem_groups
+from model.metrics import (
+    METRICS,
+    auroc,
+    auroc_beyond,
+    auroc_other_root,
+    average_precision,
+    depth_reader,
+    entropy,
+    node_groups,
+    problem_groups,
+)  # fmt: skip
+from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs
 from probing.read.scores import metrics
@@ -134,3 +145,19 @@ def test_shuffled_labels_know_nothing_but_keep_the_peaks() -> None:
     assert np.array_equal(mixed.probability, shuffled_scores(scores(probability), seed=1).probability)
     # logit and probability move together
     assert np.array_equal(mixed.logit, np.log(mixed.probability + 1e-12))
+
+
+def test_head_to_head_knows_the_root_and_the_depth_reader_does_not() -> None:
+    """A reader of depths does well against all nodes beyond and is at .5 against the other root's nodes."""
+    beyond, head, own = [], [], []
+    for problem in generate("balanced", 60, 3):
+        groups = problem_groups(problem, 4)
+        depth = depth_reader(problem, 4)
+        assert (depth[groups["frontier"]] == 1).all()  # the root has no parents
+        beyond.append(auroc_beyond(depth, groups))
+        head.append(auroc_other_root(depth, groups))
+        own.append(auroc_other_root(groups["frontier"].astype(float), groups))
+    assert np.nanmin(np.nanmean(beyond, axis=0)[:3]) > 0.8
+    np.testing.assert_allclose(np.array(head)[~np.isnan(head)], 0.5)
+    np.testing.assert_allclose(np.array(own)[~np.isnan(own)], 1)
+    assert (~np.isnan(own)).mean() > 0.7

@@ -234,7 +234,7 @@ def same_heatmap(value: Heatmap) -> None:
 
 
 def test_controls_have_their_marker_and_dash_everywhere(report) -> None:
-    polygons = {"circle": 0, "square": 4, "triangle": 3}
+    polygons = {"circle": 0, "square": 4, "triangle": 3, "down": 3}
     for chart in of_report.frontier(report, state=0):
         lines = {s["name"]: s for s in echarts.option(chart, LIGHT)["series"] if "name" in s}
         traces = {trace.name: trace for trace in plotly.figure(chart).data}

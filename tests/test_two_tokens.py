@@ -88,9 +88,10 @@ def test_a_data_set(model: CoconutGPT2, fitted: Directions, problems: list[ProsQ
     assert all(0 <= value <= 1 for row in clean for value in row["lens_auroc"] + row["auroc"])
 
 
-def test_a_verdict(model: CoconutGPT2, fitted: Directions, problems: list[ProsQAProblem], tmp_path: Path) -> None:
+def test_a_verdict(model: CoconutGPT2, fitted: Directions, tmp_path: Path) -> None:
     n = verdict.MIN_N
-    sheet = verdict.make_sheet(model, problems[:n], tmp_path, directions=fitted, name="two tokens", source="x")
+    others = list(generate("balanced", n, 6, hops=(2, 2), nodes=(8, 10)))
+    sheet = verdict.make_sheet(model, others, tmp_path, directions=fitted, name="two tokens", source="x")
     assert sheet.n_problems == n
     assert {claim: len(sheet.outcomes(claim)) for claim in verdict.CLAIMS} == dict.fromkeys(verdict.CLAIMS, N_THOUGHTS)
     for claim in ("decodable", "necessary"):

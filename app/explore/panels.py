@@ -245,7 +245,8 @@ out than those of the thought before. Where the blue fills the orange steps, tho
 search does. When the search is over, the mass moves to the answer marker **[A]**: those are finished, not broken.
 
 **Every number** is a mean over R prompt samples (the same problem, relabelled and reordered) with a 95 % interval.
-Beside the metrics stand their controls: node labels shuffled within the graph, and an untrained model.
+Beside the metrics stand their controls: node labels shuffled within the graph, an untrained model, a *depth
+reader* that knows how deep nodes lie but not who is queried, and the frontier of the other root, head to head.
 
 **What it does not show.** That a node can be *decoded* from a thought does not show that the model *uses* it, nor that
 it is *necessary*. That takes interventions: change the thought, and see whether the answer follows. And this is one

@@ -69,12 +69,13 @@ def report(
         f"{baseline_text(result)}"
     )
     columns = {"mass on the frontier": "mass_frontier", "AUROC (all, logit lens)": "auroc_all"}
-    typer.echo(
-        f"{'thought':<9}{'frontier':<10}" + "".join(f"{head:<25}{'shuffled labels':<22}" for head in columns).rstrip()
-    )
+    heads = "".join(f"{head:<25}{'shuffled labels':<22}{'depth reader':<14}" for head in columns)
+    typer.echo(f"{'thought':<9}{'frontier':<10}{heads}{'AUROC (other root)'}")
     for t in range(1, result.n_thoughts + 1):
         line = f"{t:<9}{len(problem.frontier(t)):<10}"
         for name in columns.values():
-            ours, shuffled = (result.metrics[source][name][t - 1] for source in ("model", "shuffled"))
-            line += f"{text(ours, bounds=(0, 1)):<25}{text(shuffled, bounds=(0, 1)):<22}"
-        typer.echo(line.rstrip())
+            ours, shuffled, depth = (
+                text(result.metrics[source][name][t - 1]) for source in ("model", "shuffled", "depth_reader")
+            )
+            line += f"{ours:<25}{shuffled:<22}{depth:<14}"
+        typer.echo(line + text(result.metrics["model"]["auroc_other_root"][t - 1]))

@@ -93,6 +93,8 @@ SOURCE: dict[str, tuple[str, str]] = {
     "model": ("circle", "solid"),
     "shuffled": ("square", "dot"),
     "untrained": ("triangle", "dash"),
+    "depth_reader": ("down", "dashdot"),
+    "manifold": ("down", "dash"),
     "chance": ("", "dot"),
     "before": ("circle", "dot"),
     "after": ("diamond", "solid"),
@@ -307,7 +309,7 @@ LIGHT = Theme(
         "other": "#dde2e8",
         "answer marker": "#2b3642",
     },
-    sources={"model": "#0b4f94", "shuffled": "#6e6000", "untrained": "#6b7683"},
+    sources={"model": "#0b4f94", "shuffled": "#6e6000", "untrained": "#6b7683", "depth_reader": "#8a3d6b"},
 )
 DARK = Theme(
     name="dark",
@@ -329,7 +331,7 @@ DARK = Theme(
         "other": "#3a4450",
         "answer marker": "#e3e9ef",
     },
-    sources={"model": "#6fb7f2", "shuffled": "#b5aa4a", "untrained": "#93a0ae"},
+    sources={"model": "#6fb7f2", "shuffled": "#b5aa4a", "untrained": "#93a0ae", "depth_reader": "#d38bb4"},
 )
 THEMES: dict[str, Theme] = {"light": LIGHT, "dark": DARK}
 

@@ -39,8 +39,13 @@ from probing.draw.values import (
 from probing.read.report import VALUES, Band, ProbeReport
 
 PARTS = ("frontier", "passed", "beyond", "other", "answer marker")
-SOURCES = {"model": "model", "shuffled": "shuffled labels", "untrained": "untrained model"}
-FRONTIER_METRICS = ("auroc_all", "average_precision", "mass_frontier")
+SOURCES = {
+    "model": "model",
+    "shuffled": "shuffled labels",
+    "untrained": "untrained model",
+    "depth_reader": "depth reader",
+}
+FRONTIER_METRICS = ("auroc_other_root", "auroc_all", "average_precision", "mass_frontier")
 BOUNDS = {"probability": (0.0, 1.0), "normalised": (0.0, 1.0), "cosine": (-1.0, 1.0)}
 N_TOKENS = 7
 """Most probable next tokens that are shown by name."""
@@ -229,16 +234,19 @@ def frontier(report: ProbeReport, *, state: int | None = None) -> tuple[Chart, .
     )
     alt = f"Frontier metrics by thought beside controls. {METRICS['auroc_all'].label} of the model, {shown}."
     words = _words(report, None, alt).model_copy(update={"later": later})
-    chance = {"auroc_all": [0.5] * report.n_thoughts, "average_precision": report.base_rate}
+    half = [0.5] * report.n_thoughts
+    chance = {"auroc_all": half, "auroc_other_root": half, "average_precision": report.base_rate}
     charts = []
     for metric in FRONTIER_METRICS:
+        if metric not in report.metrics["model"]:
+            continue  # in files of older versions
         series = [
             Series.of(
                 label, thoughts, _by_frontier(report, _metric(report, source, metric)), source=source,
                 control=source != "model", shade=False,
             )
             for source, label in SOURCES.items()
-            if source in report.metrics
+            if source in report.metrics and not (source == "depth_reader" and metric == "auroc_other_root")
         ]  # fmt: skip
         if metric in chance:
             y = tuple(_by_frontier(report, chance[metric]))
@@ -540,9 +548,10 @@ def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
         padded = f" Padded with {report.n_distractors} distractor facts: the graph is smaller than any in training."
     warnings = "".join(f" {warning}" for warning in report.warnings)
     caption = (
-        f"{colour}{samples}, seed {report.seed}. Controls: shuffled labels (node labels permuted within the graph)"
-        f"{untrained}. Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, "
-        f"width {info.n_embd}, weights {info.fingerprint}).{padded}{warnings} "
+        f"{colour}{samples}, seed {report.seed}. Controls: shuffled labels (node labels permuted within the graph), "
+        f"depth reader (nodes t below any node without parents, whoever is queried){untrained}. "
+        f"Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, width {info.n_embd}, "
+        f"weights {info.fingerprint}).{padded}{warnings} "
         "Shows what can be decoded, not what is used."
     )
     return Words(

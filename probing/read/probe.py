@@ -17,8 +17,8 @@ from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
 from model.stats import Estimate, Floats, mean, means
 from probing.read.report import Answer, ModelInfo, ProbeReport, Problem, band
+from probing.read.scores import depth_metrics, shuffled
 from probing.read.scores import metrics as metrics_of
-from probing.read.scores import shuffled
 
 MAX_SAMPLES = 256
 
@@ -38,9 +38,9 @@ def probe(
 
     ``n_samples`` prompt samples (node keys, edge order, candidate order) give each value its interval.
     ``control`` is an untrained model of the same config, measured on the same prompts; the shuffled-label control
-    is always there. ``pad`` pads a graph smaller than any in training with distractor facts (``Codec.prompt``),
-    without which such graphs are answered at chance. Raises InputError if the problem does not fit the model or an
-    option is out of range.
+    and the depth reader, which knows neither question nor model, are always there. ``pad`` pads a graph smaller than
+    any in training with distractor facts (``Codec.prompt``), without which such graphs are answered at chance. Raises
+    InputError if the problem does not fit the model or an option is out of range.
     """
     if not 1 <= n_samples <= MAX_SAMPLES:
         raise InputError(f"prompt samples must be from 1 to {MAX_SAMPLES}, got {n_samples}")
@@ -64,6 +64,7 @@ def probe(
         metrics = {
             "model": _estimates(metrics_of(scores, node_groups, answer=answer)),
             "shuffled": _estimates(_shuffled_metrics(scores, node_groups, answer, seed)),
+            "depth_reader": _estimates(depth_metrics(problem, n_thoughts)),
         }
         if control is not None:
             metrics["untrained"] = _estimates(metrics_of(run(control)[1], node_groups, answer=answer))

@@ -111,7 +111,8 @@ class ProbeReport(Value):
     other: Row
     """``K+1``: mean probability on what is neither a node of the graph nor a marker."""
     metrics: dict[str, dict[str, tuple[Estimate | None, ...]]]
-    """source -> metric -> thoughts 1..K; source is "model" or a control ("shuffled", "untrained"). None: undefined."""
+    """source -> metric -> thoughts 1..K; source is "model" or a control ("shuffled", "depth_reader", "untrained").
+    None: undefined."""
     base_rate: Row
     """``K``: share of nodes in the frontier of thought t."""
     answers: tuple[Answer, ...]

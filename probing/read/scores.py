@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.metrics import METRICS, Bools, frontier_metrics
+from model.metrics import METRICS, Bools, depth_reader, frontier_metrics, problem_groups
 from model.metrics import shuffled as shuffled_values
+from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs
 from model.stats import Floats
 
@@ -24,6 +25,17 @@ def metrics(scores: NodeLogProbs, groups: Mapping[str, Bools], *, answer: int) -
     found["mass_other"] = scores.left_over[:, :n_thoughts] - found["mass_answer"]
     found["norm"] = scores.norm[:, :n_thoughts]
     return {name: found[name] for name in METRICS}
+
+
+def depth_metrics(problem: ProsQAProblem, n_thoughts: int) -> dict[str, Floats]:
+    """What the depth reader (``model.metrics.depth_reader``) reaches, ``1 K`` each: no logits, no norm, no marker."""
+    reader = depth_reader(problem, n_thoughts)
+    found = frontier_metrics(
+        reader / np.maximum(reader.sum(axis=-1, keepdims=True), 1), reader, problem_groups(problem, n_thoughts)
+    )
+    without = np.full((1, n_thoughts), np.nan)
+    told = {name for name, about in METRICS.items() if about.unit != "logit" and name in found}
+    return {name: found[name][None] if name in told else without for name in METRICS}
 
 
 def shuffled(scores: NodeLogProbs, *, seed: int) -> NodeLogProbs:
