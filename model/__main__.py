@@ -96,7 +96,16 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; default: the shipped one.")] = None,
-    thoughts: Annotated[str | None, typer.Option(help="A number or a range; default: 0 to as trained.")] = None,
+    thoughts: Annotated[
+        str | None,
+        typer.Option(
+            help="A number or a range; or hops, hops+1 ...: as many as the target is hops away. "
+            "Default: 0 to as trained."
+        ),
+    ] = None,
+    trained_size: Annotated[
+        bool, typer.Option("--trained-size", help="Leave out graphs with more nodes or edges than any in training.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Prompts per forward pass; changes nothing but the time.")] = 16,
     samples: Annotated[int, typer.Option("--samples", "--draws", help="Prompt samples of each problem.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples.")] = 0,
@@ -105,7 +114,7 @@ def evaluate(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Accuracy after k thoughts with intervals, by hops, beside the shortcut baselines."""
+    """Accuracy after k thoughts, free and forced, with intervals, by hops, beside the shortcut baselines."""
     from model import checkpoint as checkpoints
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import summary
@@ -114,7 +123,15 @@ def evaluate(
 
     problems = load_problems(data)
     model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
-    first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
+    n_given = len(problems)
+    if trained_size:
+        problems = [problem for problem in problems if model.config.trained_on(problem)]
+        if not problems:
+            raise InputError(f"{data}: no problem is as small as those of training; leave --trained-size out")
+    more = _after_hops(thoughts)
+    first, last = (0, model.config.n_thoughts) if thoughts is None or more is not None else _range(thoughts, "thoughts")
+    if more is not None:
+        last = max(problem.n_hops for problem in problems) + more
     if first > last:
         raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
     with bars("prompt") as told:
@@ -129,7 +146,12 @@ def evaluate(
             progress=told,
         )
     baselines = score(problems)
+    if more is not None:
+        result, first, last = result.after_hops(more), 0, 0
     values = summary(result, range(first, last + 1)) | {
+        "thoughts": thoughts or f"{first}-{last}",
+        "left_out": n_given - len(problems),
+        "padded": sum(pad and model.config.padding_for(problem) is not None for problem in problems),
         "baselines": {name: rule.to_dict() for name, rule in baselines.items()},
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
@@ -139,12 +161,17 @@ def evaluate(
         "fill": pad,
     }
     write_json(out, values)
-    hops = list(values["by_hops"])
-    typer.echo(f"{'k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{h} hops':>9}" for h in hops))
-    for k, found in zip(values["accuracy"], result.accuracy()[first:], strict=True):
-        cells = "".join(f"{values['by_hops'][h]['accuracy'][k]:>9.3f}" for h in hops)
-        typer.echo(f"{k:<18}{found.text():>26}{cells}")
+    hops, ks = list(values["by_hops"]), [thoughts] if more is not None else list(map(str, range(first, last + 1)))
+    typer.echo(f"{'thoughts k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{h} hops':>9}" for h in hops))
+    for forced, what in ((False, ""), (True, ", forced")):
+        by_hops = [values["by_hops"][h]["forced"] if forced else values["by_hops"][h] for h in hops]
+        for k, label, found in zip(values["accuracy"], ks, result.accuracy(forced=forced)[first:], strict=True):
+            cells = "".join(f"{found_here['accuracy'][k]:>9.3f}" for found_here in by_hops)
+            typer.echo(f"{f'{label}{what}':<18}{found.text():>26}{cells}")
     typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_hops'][h]['n']:>9}" for h in hops))
+    for count, what in ((values["left_out"], "left out: larger than any in training"), (values["padded"], "padded")):
+        if count:
+            typer.echo(f"{count:,} of {n_given:,} problems {what}")
     typer.echo("shortcut baselines, which never look at the queried entity:")
     for name, rule in baselines.items():
         typer.echo(f"{name:<18}{rule.accuracy.text():>26}")
@@ -206,13 +233,24 @@ def plot_training(
     write(DynamicsRecord.load(run_folder / "emergence.json"), out)
 
 
+def _after_hops(text: str | None) -> int | None:
+    """``hops+1`` or ``+1``: 1; ``hops``: 0; anything else: None."""
+    name, plus, more = (text or "").partition("+")
+    if name not in ("hops", "") or not (name or plus) or (plus and not more.isdecimal()):
+        return None
+    return int(more or 0)
+
+
 def _range(text: str, what: str) -> tuple[int, int]:
     """``3-6`` or ``4``."""
     few, _, most = text.partition("-")
     try:
         return int(few), int(most or few)
     except ValueError:
-        raise InputError(f"--{what} {text!r}: expected a number or a range such as 3-6") from None
+        raise InputError(
+            f"--{what} {text!r}: expected a number or a range such as 3-6"
+            + (", or hops, hops+1" if what == "thoughts" else "")
+        ) from None
 
 
 if __name__ == "__main__":

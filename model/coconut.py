@@ -73,6 +73,11 @@ class CoconutConfig(GPT2Config):
         """Thoughts the model was trained to have before it answers."""
         return 0 if self.method in THOUGHTLESS_METHODS else self.c_thought * self.trained_stage
 
+    def trained_on(self, problem: ProsQAProblem) -> bool:
+        """Whether a graph has no more nodes and edges than those of training (True where these are unknown)."""
+        sizes = ((self.trained_nodes, problem.n_nodes), (self.trained_edges, len(problem.edges)))
+        return all(trained is None or n <= trained[-1] for trained, n in sizes)
+
     def padding_for(self, problem: ProsQAProblem) -> Size | None:
         """The size to pad a graph to that is smaller than any in training: their mean size; None for other graphs."""
         nodes, edges = self.trained_nodes, self.trained_edges

@@ -13,7 +13,7 @@ from model.coconut import CoconutGPT2
 from model.codec import NO_NODE, Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.readout import generated_answers
+from model.readout import forced_answers, generated_answers
 from model.stats import Estimate, Floats, mean, share
 from model.values import Progress, silent
 
@@ -25,6 +25,8 @@ class Evaluation:
     problems: tuple[ProsQAProblem, ...]
     answers: np.ndarray
     """``M R K+1``: node that was answered, -1 for no node of the graph or no answer at all."""
+    forced: np.ndarray
+    """``M R K+1`` (bool): whether the target is the more probable candidate when an answer is forced."""
 
     @property
     def correct(self) -> Floats:
@@ -32,29 +34,41 @@ class Evaluation:
         target = np.array([problem.target for problem in self.problems])
         return (self.answers == target[:, None, None]).astype(float)
 
-    def accuracy(self, rows: Sequence[int] | None = None) -> list[Estimate]:
-        """For each k over these problems (default all).
+    def after_hops(self, more: int = 0) -> Evaluation:
+        """The same with one column: the answers after as many thoughts as the target is hops away, and ``more``."""
+        k = np.array([problem.n_hops + more for problem in self.problems])[:, None, None]
+        columns = (np.take_along_axis(values, k, axis=2) for values in (self.answers, self.forced))
+        return Evaluation(self.problems, *columns)
+
+    def accuracy(self, rows: Sequence[int] | None = None, *, forced: bool = False) -> list[Estimate]:
+        """For each k over these problems (default all), in free generation or of the forced answer.
 
         One sample per problem: Wilson's interval over problems. Several samples of a problem are not independent, so
         then Student's t over the problems' own shares.
         """
-        shares = (self.correct if rows is None else self.correct[list(rows)]).mean(axis=1)
+        correct = self.forced.astype(float) if forced else self.correct
+        shares = (correct if rows is None else correct[list(rows)]).mean(axis=1)
         found = [share(column) if self.answers.shape[1] == 1 else mean(column, within=(0, 1)) for column in shares.T]
         return [each for each in found if each is not None]
 
 
 def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
-    """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, and the same ``by_hops`` of the target.
+    """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, ``forced`` alike, and the same ``by_hops``.
 
     Where there is no interval its ends are None.
     """
 
-    def table(rows: Sequence[int]) -> dict[str, Any]:
-        found = result.accuracy(rows)
+    def by_k(found: Sequence[Estimate]) -> dict[str, Any]:
         return {
-            "n": len(rows),
             "accuracy": {str(k): found[k].value for k in ks},
             "ci95": {str(k): [found[k].low, found[k].high] for k in ks},
+        }
+
+    def table(rows: Sequence[int]) -> dict[str, Any]:
+        return {
+            "n": len(rows),
+            **by_k(result.accuracy(rows)),
+            "forced": by_k(result.accuracy(rows, forced=True)),
         }
 
     ks = list(ks)
@@ -98,13 +112,14 @@ def evaluate(
         prompts += [codec.prompt(problem, rng, pad_to=size) for _ in range(n_samples)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    answers = np.full((len(prompts), n_thoughts + 1), NO_NODE)
+    answers, forced = (np.full((len(prompts), n_thoughts + 1), value) for value in (NO_NODE, False))
     done = 0
     for rows in batches:
         batch = [prompts[i] for i in rows]
         trace = model.think(codec.collate(batch).to(model.device), n_thoughts)
+        forced[rows] = forced_answers(model, trace, batch).log_odds > 0
         for i, written in zip(rows, generated_answers(model, trace, batch), strict=True):
             answers[i] = [each.answer for each in written]
         done += len(rows)
         progress("evaluate", done, len(prompts))
-    return Evaluation(tuple(problems), answers.reshape(len(problems), n_samples, n_thoughts + 1))
+    return Evaluation(tuple(problems), *(x.reshape(len(problems), n_samples, -1) for x in (answers, forced)))

@@ -105,9 +105,9 @@ problems for means and differences.</p>"""
 _LEGEND = f"""<section><h2>How to read this</h2>
 <dl>
 <dt><b>● shown · ◐ partly · ○ not shown · – not tested</b></dt>
-<dd>A threshold is met by the unfavourable end of the interval. The thresholds were written down before the first
-sheet was made. "Not shown" is a normal outcome, not a proof of absence. Claims with fewer than {MIN_N} problems are
-not tested.</dd>
+<dd>A threshold is met by the unfavourable end of the interval. The thresholds are no pre-registration: effects on the
+shipped model were known when they were chosen. "Not shown" is a normal outcome, not a proof of absence. Claims with
+fewer than {MIN_N} problems are not tested.</dd>
 <dt><b>decodable</b></dt>
 <dd>A linear read-out fitted on other problems tells the frontier (nodes at distance t) from that of the counterfactual
 question about the same graph, nodes of both left out. A reader that does not know the root has .5, however well it

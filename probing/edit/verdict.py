@@ -2,8 +2,9 @@
 
 Four different claims that are easily taken for one another. Each is measured on held-out problems against its own
 control, and each gets one of four words: **shown**, **partly**, **not shown**, **not tested**. "Not shown" is a normal
-outcome and not a proof of absence. The thresholds below were written down before the first sheet was made and are
-printed on every sheet; a threshold is met by the unfavourable end of the 95 % interval, never by the estimate.
+outcome and not a proof of absence. The thresholds are printed on every sheet. They are no pre-registration: effects on
+the shipped model were known when they were chosen, and the present ones answer an independent check. A threshold is
+met by the unfavourable end of the 95 % interval, never by the estimate.
 
 decodable
     A linear read-out fitted on other problems (``probing.edit.directions``) tells the frontier of thought t from that
