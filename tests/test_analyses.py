@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 
 from model.codec_slots import ANSWER
+from model.metrics import depth_reader, group_mean, problem_groups, shuffled
 from model.metrics import entropy as entropy_in
-from model.metrics import group_mean, problem_groups, shuffled
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs
@@ -409,3 +409,19 @@ def test_rsa_sees_like_frontiers_as_like_thoughts() -> None:
     section = geometry(runs_of(recording))
     assert section.cell("RSA diagonality").value > 0.2
     assert section.cell("cosine", group="h1, same problem", step=1).value == 1
+
+
+def test_thoughts_that_hold_both_roots_layers_are_no_better_than_the_depth_reader() -> None:
+    """High against all nodes beyond, one half head to head: what a reader that never saw the question would hold."""
+
+    def both(problem: ProsQAProblem, rng: np.random.Generator) -> np.ndarray:
+        return 8.0 * np.concatenate([depth_reader(problem, K), np.zeros((1, problem.n_nodes))])
+
+    section = frontier(runs_of(made(both, name="both"), made(planted, name="own")))
+    found = {(cell.metric, cell.source, cell.step): cell for cell in section.cells}
+    for t in (1, 2):
+        assert found["auroc_other_root", "both", t].value == pytest.approx(0.5)
+        assert found["auroc_other_root", "own", t].value == 1
+        assert found["auroc_beyond", "both", t].value == pytest.approx(found["auroc_beyond", "depth reader", t].value)
+        assert found["auroc_beyond", "both", t].value > 0.8
+    assert "the depth reader" in section.says[0]

@@ -234,7 +234,7 @@ def test_the_interactive_graph_has_a_frame_for_every_state(report) -> None:
         assert list(frame.traces) == [NODE_TRACE]
         for text, node in zip(frame.data[0].hovertext, scene.nodes, strict=True):
             assert node.name in text
-            assert f"{node.found.text(bounds=(0, 1))}, n = 6 draws" in text
+            assert f"{node.found.text(bounds=(0, 1))}, n = 6 prompt samples" in text
         outlined = [c == LIGHT.frontier for c in frame.data[0].marker.line.color]
         assert outlined == [node.frontier for node in scene.nodes]
 

@@ -38,9 +38,9 @@ def dataset(
         typer.Option(
             "--pad/--no-pad",
             "--fill/--no-fill",
-            help="Pad graphs smaller than any in training with distractor facts, as Explore does.",
+            help="Pad graphs smaller than any in training with distractor facts, as Explore does with one of your own.",
         ),
-    ] = True,
+    ] = False,
     tree_problem: Annotated[int | None, typer.Option(min=0, help="Problem whose search tree is drawn.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that record; changes nothing but the time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of how problems are written and of every control.")] = 0,
@@ -86,6 +86,8 @@ def dataset(
         for sentence in section.says[:1]:
             print(f"{section.title}: {sentence}")
     for model in result.models:
+        if model.n_padded:
+            print(f"{model.info.name}: {model.n_padded:,} of {model.n_taken:,} problems padded with distractor facts")
         if model.n_taken < model.n_problems:
             print(
                 f"{model.info.name} could not take {model.n_problems - model.n_taken:,} problems; the report lists why"

@@ -71,6 +71,8 @@ class RunModel(Value):
     """Problems it could take."""
     skipped: tuple[tuple[int, str], ...]
     """(number, reason) of the first problems it could not take; ``n_problems - n_taken`` in all."""
+    n_padded: int = 0
+    """Problems padded with distractor facts, being smaller than any in training."""
 
 
 class DatasetResult(Value):

@@ -51,7 +51,7 @@ class Settings:
     seed: int = 0
     n_thoughts: int | None = None
     """Thoughts to give; None: as many as the model was trained for. Models trained without thoughts get none."""
-    pad: bool = True
+    pad: bool = False
     """Pad graphs smaller than any in training up to its size with distractor facts (``Codec.prompt``)."""
     n_states: int = 1000
     """Problems, from the start, whose states are kept for probes and geometry."""
@@ -90,7 +90,7 @@ def record_all(
     progress: Progress = silent,
     cancelled: Cancelled = lambda: False,
 ) -> list[RunModel] | None:
-    """Record every source on the problems into ``out``; None if it was cancelled or if another rank goes on.
+    """Record every source on the problems into ``out``; None if it was cancelled or if another rank continues.
 
     Under ``torchrun`` each rank makes its share of the chunks and the first puts them together. Raises InputError if
     there is no problem, a model takes none of them, or ``out`` holds another run; OutputError if it cannot be written.
@@ -203,7 +203,11 @@ class _Job:
                 f"{recording.skipped[0][1]}"
             )
         return self.found.model_copy(
-            update={"n_taken": len(recording), "skipped": recording.skipped[:N_SKIPPED_LISTED]}
+            update={
+                "n_taken": len(recording),
+                "skipped": recording.skipped[:N_SKIPPED_LISTED],
+                "n_padded": sum(n > 0 for n in recording.columns["n_filler"]),
+            }
         )
 
     def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:

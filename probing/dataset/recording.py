@@ -2,7 +2,7 @@
 
 A **recording** holds, for each problem, what was written after every k and every number the analyses need: a few
 kilobytes a problem, never the states themselves (those of the first problems are kept apart, for probes and
-geometry). It is made in chunks of CHUNK problems; a finished chunk is a file, so an interrupted recording goes on
+geometry). It is made in chunks of CHUNK problems; a finished chunk is a file, so an interrupted recording resumes
 where it stopped, and chunks may be made by any number of processes with the same result.
 """
 
@@ -243,7 +243,7 @@ class Recording:
 
     @cached_property
     def correct(self) -> Bools:
-        """``M K+1``: the target was answered when left to write on after k thoughts."""
+        """``M K+1``: the target was answered in free generation after k thoughts."""
         return self.answer == np.array([problem.target for problem in self.problems])[:, None]
 
     @cached_property
@@ -310,6 +310,14 @@ class Recording:
     def distance(self) -> Floats:
         """``M N``: hops from the root, inf where unreachable, NaN on padding."""
         return self.of_nodes([problem.distance for problem in self.problems])
+
+    @cached_property
+    def other_distance(self) -> Floats:
+        """``M N``: hops from the counterfactual question's root, inf where there is none, NaN on padding."""
+        others = [problem.counterfactual for problem in self.problems]
+        return self.of_nodes(
+            [(np.inf,) * n if other is None else other.distance for n, other in zip(self._n_nodes, others, strict=True)]
+        )
 
     @cached_property
     def distance_to_target(self) -> Floats:

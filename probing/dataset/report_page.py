@@ -53,12 +53,12 @@ def to_html(result: DatasetResult, drawn: dict[str, str] | None = None) -> str:
 
 def _summary(result: DatasetResult) -> str:
     models = table(
-        ("model", "what it is", "layers", "width", "thoughts", "stage mixing", "problems taken", "weights"),
+        ("model", "what it is", "layers", "width", "thoughts", "stage mixing", "problems taken", "padded", "weights"),
         (
             (
                 m.info.name, "fresh random weights (control)" if m.untrained else f"{m.info.method}, trained",
                 m.info.n_layer, m.info.n_embd, m.n_thoughts, f"{m.info.uniform_prob:g}",
-                f"{m.n_taken:,} of {m.n_problems:,}", m.info.fingerprint,
+                f"{m.n_taken:,} of {m.n_problems:,}", f"{m.n_padded:,}", m.info.fingerprint,
             )
             for m in result.models
         ),

@@ -1,7 +1,7 @@
 """Run a data set: record every model once, then make every analysis from the recordings.
 
 ``run_dataset`` is what the command line and the app call. Its folder can be opened again at any time
-(``DatasetResult.load(folder / "result.json")``), and a run that was stopped goes on where it was.
+(``DatasetResult.load(folder / "result.json")``), and a run that was stopped resumes where it was.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Node(Value):
     def meaning(self) -> str:
         """What the node is, in words."""
         said = {
-            "root": "root: the one asked about",
+            "root": "root: the queried entity",
             "target": "target: the right answer",
             "other candidate": "the other candidate: wrong",
             "node": "reachable from the root" if self.reachable else "not reachable from the root",
@@ -136,7 +136,7 @@ class Graph(Value):
     def said(self, node: Node) -> tuple[str, ...]:
         """What hovering over a node says, its name first."""
         distance = "none" if node.distance is None else node.distance
-        n = "1 draw" if node.found.n == 1 else f"n = {node.found.n} draws"
+        n = "1 prompt sample" if node.found.n == 1 else f"n = {node.found.n} prompt samples"
         numbers = (f"{what}: {text}, {n}" for what, text in node.tip)
         return (node.name, node.meaning, f"distance from the root: {distance}", *numbers, self.heading)
 

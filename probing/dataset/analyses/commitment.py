@@ -71,7 +71,7 @@ def commitment(runs: Runs) -> Section:
         "forced right after thought k.",
         interval="Wilson 95 % for shares; over problems, 95 %, for means.",
         control="The untrained model, which has no answer to commit to; the other candidate's probability.",
-        does_not_show="A late commitment does not show that the thoughts before it were needed, nor an early one that "
-        "later thoughts are idle: see the interventions of the verdict sheet.",
+        does_not_show="A late commitment does not show that the thoughts before it were necessary, nor an early one "
+        "that later thoughts are idle: see the interventions of the verdict sheet.",
         paper="Li et al. 2026 (arXiv 2602.08783), early decodability; Aswal et al. 2026 (arXiv 2606.12689).",
     )

@@ -107,19 +107,21 @@ GROUPINGS = {
 
 
 def node_groups(recording: Recording, grouping: str = "strict", *, first: int = 1) -> dict[str, Bools]:
-    """Masks ``M K N`` of GROUPS for thoughts ``first``..``first + K - 1``; padding is in none.
+    """Masks ``M K N`` of GROUPS for thoughts ``first``..``first + K - 1``, and of "other_frontier", the strict layer of
+    the counterfactual question; padding is in none.
 
     With ``first=0`` the groups are those of the position that **produces** thought 1, 2, ...: what is reached before.
     """
     t = np.arange(first, first + recording.n_thoughts)
     found = metrics.node_groups(recording.distance, t, on_path=recording.on_path)
     found["reached"] = found["passed"] | found["frontier"]
+    found["other_frontier"] = recording.other_distance[:, None] == t[:, None]
     if grouping == "walk":
         walks = walk_layers(recording, first + recording.n_thoughts)
         frontier, reached = walks[:, first:], np.logical_or.accumulate(walks, axis=1)[:, first:]
         beyond = recording.is_node[:, None, :] & ~reached
         found |= {"beyond": beyond, "reached": reached, "passed": reached & ~frontier, "frontier": frontier}
-    return {name: found[name] for name in GROUPS}
+    return {name: found[name] for name in GROUPS} | {"other_frontier": found["other_frontier"]}
 
 
 def walk_layers(recording: Recording, n: int) -> Bools:

@@ -30,7 +30,8 @@ def kswitch(runs: Runs) -> Section:
     accuracy, last = cells.of("accuracy", main.name), main.n_thoughts
     final = accuracy[last]
     says = [
-        f"Left to write on after {last} thoughts, {main.name} answers {final.text('percent')} right (n = {final.n:,})."
+        f"In free generation after {last} thoughts, {main.name} answers {final.text('percent')} right "
+        f"(n = {final.n:,})."
     ]
     if last:
         says.append(f"Without a thought, the same weights answer {accuracy[0].text('percent')} right.")
@@ -43,8 +44,8 @@ def kswitch(runs: Runs) -> Section:
         _charts(runs, cells),
         says,
         title="k-switch: answers and paths after each number of thoughts",
-        shows="The model is stopped after k = 0, 1, ... thoughts and left to write on in language: the rest of its "
-        "path, then its answer. Each continuation falls in exactly one of six categories.",
+        shows="The model is stopped after k = 0, 1, ... thoughts and goes into free generation in language: the "
+        "rest of its path, then its answer. Each continuation falls in exactly one of six categories.",
         definition="Accuracy: the first answer written is the target; no answer counts as wrong. Categories: "
         + "; ".join(f"{name}: {text}" for name, text in DEFINITIONS.items())
         + ". A completion is a walk of exactly k hidden edges from the root, an edge to the first printed node, and "
