@@ -21,7 +21,7 @@ def thought(t: int, i: int) -> ThoughtNumbers:
     logit = {"beyond": 0.0, "passed": 1.0, "frontier": float(i), "optimal": float(i)}
     return ThoughtNumbers(
         thought=t, distance=t, n=N - t, auroc_beyond=auroc, auroc_se=0.01, auroc_control=0.5 + 0.001 * i,
-        mass=mass, logit=logit,
+        auroc_other_root=auroc, auroc_depth=0.85, mass=mass, logit=logit,
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def test_a_run_is_live_from_its_first_point_on(no_runs: None, tmp_path: Path) ->
     page = start(folder)
     assert "running, written" in texts(page)
     assert "After 0 problems (stage 0), **thought 1**" in texts(page)
-    assert len(page.get("echarts_chart")) == 4
+    assert len(page.get("echarts_chart")) == 5
 
 
 def test_a_run_that_wrote_nothing_for_long_has_stopped(no_runs: None, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_checkpoint_folder_with_its_record_alone(no_runs: None, tmp_path: Path
     record().save(tmp_path / "best" / "emergence.json")
     page = start(tmp_path / "best")
     assert "as it stood at this checkpoint" in texts(page)
-    assert len(page.get("echarts_chart")) == 4
+    assert len(page.get("echarts_chart")) == 5
 
 
 def test_a_run_without_training_dynamics_shows_its_losses(no_runs: None, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
 from model.codec_slots import ANSWER, EOS, SlotCodec, SlotSamples, answer_tokens
 from model.errors import InputError
-from model.metrics import GROUPS, auroc
+from model.metrics import GROUPS, auroc, depth_reader
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate, generate_arrays
 from model.training.dynamics import DynamicsRecord, ThoughtNumbers, measure, read_thoughts, thought_numbers
@@ -55,6 +55,7 @@ def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
     node_tokens = samples.tokens
     found = numbers(logits, samples, distance)
     areas, masses, members = [], [], {group: [] for group in GROUPS}
+    heads, depths = [], []
     for i, problem in enumerate(PROBLEMS):
         score = logits[i, node_tokens[i]]
         mass = logits[i].softmax(dim=0)[node_tokens[i]]
@@ -66,12 +67,22 @@ def test_numbers_of_a_thought_follow_their_definitions(distance: int) -> None:
         for group, nodes in groups.items():
             members[group] += score[sorted(nodes)].tolist()
         masses.append([mass[sorted(groups[group])].sum().item() for group in GROUPS])
+        other = problem.counterfactual
+        alone = groups["frontier"] - other.frontier(distance), other.frontier(distance) - groups["frontier"]
+        if all(alone):
+            nodes = sorted(alone[0] | alone[1])
+            heads.append(roc_auc_score([node in alone[0] for node in nodes], score[nodes]))
         if groups["beyond"]:
+            reader = depth_reader(problem, distance)[-1]
+            nodes = sorted(groups["frontier"] | groups["beyond"])
+            depths.append(roc_auc_score([node in groups["frontier"] for node in nodes], reader[nodes]))
             nodes = sorted(groups["frontier"] | groups["beyond"])
             areas.append(roc_auc_score([node in groups["frontier"] for node in nodes], score[nodes]))
     assert found.n == len(areas)
     assert found.auroc_beyond == pytest.approx(np.mean(areas), abs=1e-6)
     assert found.auroc_se == pytest.approx(np.std(areas, ddof=1) / len(areas) ** 0.5, abs=1e-6)
+    assert found.auroc_other_root == pytest.approx(np.mean(heads), abs=1e-6)
+    assert found.auroc_depth == pytest.approx(np.mean(depths), abs=1e-6)
     assert list(found.mass.values()) == pytest.approx(np.mean(masses, axis=0).tolist(), abs=1e-6)
     for group in GROUPS:
         assert found.logit[group] == pytest.approx(np.mean(members[group]), abs=1e-5)

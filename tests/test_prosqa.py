@@ -5,12 +5,15 @@ import math
 from itertools import pairwise
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import GraphError
-from model.problems.generate import generate
+from model.metrics import depth_reader
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import ProblemArrays, generate
 from model.problems.prosqa import ProsQAProblem, adjacency, check_graph, distances, find_cycle
 
 # Tom -> a -> b -> t, Tom -> c -> b, Bob -> o, Bob -> b's child t is not reached from Bob.
@@ -228,3 +231,16 @@ def test_long_cycle_is_shown_in_short() -> None:
 
 def test_distances_start_anywhere() -> None:
     assert distances(((1,), (2,), ()), 1) == (math.inf, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["balanced", "public"])
+def test_the_counterfactual_root_of_arrays_is_that_of_the_problems(kind: str) -> None:
+    problems = list(generate(kind, 40, 6))
+    tensors = ProblemTensors.from_arrays(ProblemArrays.from_problems(problems))
+    for t in (1, 2, 3):
+        theirs, depth = (found.numpy() for found in tensors.below_parentless(t))
+        for i, problem in enumerate(problems):
+            n, other = problem.n_nodes, problem.counterfactual
+            assert set(np.flatnonzero(theirs[i])) == (set() if other is None else other.frontier(t))
+            np.testing.assert_array_equal(depth[i, :n], depth_reader(problem, t)[-1])
+            assert not depth[i, n:].any()

@@ -102,7 +102,7 @@ def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: 
 
 
 def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, thought: int, at: int) -> None:
-    """Four charts of one thought over training, with a cursor at a moment, and the numbers of that moment."""
+    """Charts of one thought over training, with a cursor at a moment, and the numbers of that moment."""
     point = record.points[at]
     numbers = point.thoughts[thought - 1]
     hops = f"{numbers.distance} hop{'s' if numbers.distance > 1 else ''}"
@@ -120,11 +120,18 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
         "interval of the largest k. A coin between the two candidates gets .50; text without an answer is wrong."
     )
     chart = partial(_chart, run, at=point.problems, thought=thought, other=other)
+    head = (
+        f"Head to head with the counterfactual question's frontier at the same distance, n up to {record.n_problems}: "
+        "who does not know the root gets .50. Dotted: what the depth reader, which knows neither root nor model, gets "
+        "against all nodes beyond."
+    )
+    known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
         f"Is thought {thought} the frontier?": partial(chart, "auroc", auroc),
         f"Where the probability of thought {thought} is": partial(chart, "mass", mass),
         "Frontier above the rest": partial(chart, "logit", logit),
         "Answers after k thoughts": partial(chart, "accuracy", accuracy),
+        **(known if of_training.has(record, "other_root") else {}),
     }.items())  # fmt: skip
     st.markdown(f"##### Every thought after {point.problems:,} problems")
     st.dataframe(table(record, point), hide_index=True, key="t_numbers")
@@ -145,7 +152,9 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
                 "thought": now.thought,
                 "distance": now.distance,
                 "AUROC beyond [95 %]": auroc(now),
+                "other root": number(now.auroc_other_root),
                 "another's": number(now.auroc_control),
+                "depth reader": number(now.auroc_depth),
                 "start": number(start.auroc_beyond),
                 "n": now.n,
                 "on frontier": number(now.mass["frontier"]),

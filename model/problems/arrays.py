@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,3 +50,36 @@ class ProblemTensors(PaddedProblems[Tensor]):
         """``N V`` (bool): nodes on a shortest path from the root to the target, both ends included."""
         known = (self.distance >= 0) & (self.to_target >= 0)
         return known & (self.distance + self.to_target == self.n_hops[:, None])
+
+    @cached_property
+    def hops_between(self) -> Tensor:
+        """``N V V`` (int64): edges on a shortest way from one node to another; -1 where there is none."""
+        n, v = self.distance.shape
+        edges = self.edges.long()
+        real = edges[..., 0] >= 0
+        step = torch.zeros(n, v, v, device=self.device)
+        rows = torch.arange(n, device=self.device)[:, None].expand(real.shape)
+        step[rows[real], edges[..., 0][real], edges[..., 1][real]] = 1
+        found = torch.where(torch.eye(v, device=self.device).bool(), 0, -1).repeat(n, 1, 1)
+        reach = torch.eye(v, device=self.device).repeat(n, 1, 1)
+        for hops in range(1, v):
+            reach = ((reach @ step) > 0).float()
+            new = (reach > 0) & (found < 0)
+            if not bool(new.any()):
+                break
+            found[new] = hops
+        return found
+
+    def below_parentless(self, t: int) -> tuple[Tensor, Tensor]:
+        """Two ``N V`` (bool): nodes t edges below the counterfactual question's root (``ProsQAProblem.counterfactual``;
+        none where there is no such), and t edges below any node without parents."""
+        hops, rows = self.hops_between, torch.arange(len(self.edges), device=self.device)
+        root, target, other = (x.long() for x in (self.root, self.target, self.neg_target))
+        parentless = ((hops > 0).sum(dim=1) == 0) & self.real
+        node = torch.arange(hops.shape[1], device=self.device)
+        to_other, to_target = hops[rows, :, other], hops[rows, :, target]
+        options = parentless & (to_other > 0) & (to_target < 0) & (node != root[:, None])
+        rank = (to_other - self.n_hops[:, None]).abs() * hops.shape[1] + node
+        best = torch.where(options, rank, torch.iinfo(torch.int64).max).argmin(dim=1)
+        theirs = (hops[rows, best] == t) & options.any(dim=1)[:, None]
+        return theirs, ((hops == t) & parentless[:, :, None]).any(dim=1)

@@ -17,7 +17,7 @@ from pydantic import field_validator, model_validator
 
 from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2, ThoughtTrace
 from model.codec import Samples
-from model.metrics import GROUPS, auroc_beyond, mass, node_groups
+from model.metrics import GROUPS, auroc_beyond, auroc_other_root, mass, node_groups
 from model.problems.arrays import ProblemTensors
 from model.readout import node_scores
 from model.stats import Estimate, Floats, from_error
@@ -43,6 +43,11 @@ class ThoughtNumbers(Value):
     """Standard error of that mean over problems."""
     auroc_control: float | None
     """The same from another problem's thought, read at this problem's tokens: knows the format, not the graph."""
+    auroc_other_root: float | None = None
+    """Frontier against the counterfactual question's, head to head (``model.metrics.auroc_other_root``), a mean over
+    the problems that have both; None in older records too. Who does not know the root is at .5."""
+    auroc_depth: float | None = None
+    """``auroc_beyond`` of the depth reader (``model.metrics.depth_reader``), which knows neither root nor model."""
     mass: dict[str, float]
     """Mean probability (softmax over the whole vocabulary) on each of GROUPS, over problems with a frontier."""
     logit: dict[str, float | None]
@@ -175,6 +180,9 @@ def thought_numbers(
         is_node=problems.real.cpu().numpy(),
     )
     groups = {name: members[:, 0, : logit.shape[1]] for name, members in masks.items()}  # no graph has more nodes
+    other, depth = problems.below_parentless(distance)
+    groups["other_frontier"] = other.cpu().numpy()[:, : logit.shape[1]]
+    reader = depth.double().cpu().numpy()[:, : logit.shape[1]]
     used = np.any(groups["frontier"], axis=1)
     each, control = (auroc_beyond(values, groups) for values in (logit, others))
     each, control = each[~np.isnan(each)], control[~np.isnan(control)]
@@ -191,6 +199,14 @@ def thought_numbers(
         auroc_beyond=float(each.mean()) if n else None,
         auroc_se=float(each.std(ddof=1) / n**0.5) if n > 1 else None,
         auroc_control=float(control.mean()) if n else None,
+        auroc_other_root=_mean(auroc_other_root(logit, groups)),
+        auroc_depth=_mean(auroc_beyond(reader, groups)),
         mass={name: float(mass(p, groups[name])[used].mean()) if used.any() else 0.0 for name in GROUPS},
         logit={name: mean_logit(groups[name]) for name in GROUPS},
     )
+
+
+def _mean(values: Floats) -> float | None:
+    """Of what is defined."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None

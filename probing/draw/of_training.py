@@ -18,7 +18,7 @@ from model.training.folder import RunFolder
 from probing.draw.export import export
 from probing.draw.values import Chart, Reference, Series, Words
 
-KINDS = ("auroc", "mass", "logit", "accuracy", "loss", "validation")
+KINDS = ("auroc", "other_root", "mass", "logit", "accuracy", "loss", "validation")
 FORMATS = ("svg", "png", "pdf", "csv")
 MOST = 600
 """Points of a line that are drawn; longer ones are thinned evenly."""
@@ -47,6 +47,10 @@ QUANTITIES = {
     "auroc": Quantity(
         "Frontier AUROC, beyond (logit lens)", "AUROC, beyond (logit lens)", lambda v: v.estimate,
         level=(0.5, "chance"), beside="another problem's thought", control=lambda v: v.auroc_control,
+    ),
+    "other_root": Quantity(
+        "Frontier AUROC, other root (logit lens)", "AUROC, other root (logit lens)", lambda v: v.auroc_other_root,
+        level=(0.5, "who does not know the root"), beside="depth reader, beyond", control=lambda v: v.auroc_depth,
     ),
     "mass": Quantity(
         "Probability on the frontier", "probability", lambda v: v.mass["frontier"],
@@ -77,6 +81,8 @@ def figure(
         if run.record is None or not run.record.points:
             raise InputError(f"{run.path}: no training dynamics are recorded, and {kind} needs them")
         n_thoughts = len(run.record.points[0].thoughts)
+        if kind in QUANTITIES and not has(run.record, kind):
+            raise InputError(f"{run.path}: the record is of an older version and has no {QUANTITIES[kind].y_label}")
         if kind != "accuracy" and not 1 <= thought <= n_thoughts:
             raise InputError(f"thought {thought} is out of range; this run has {n_thoughts}")
         beside = None if other is None else other.record
@@ -87,7 +93,7 @@ def figure(
 
 
 def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
-    """Four charts over problems seen: QUANTITIES of every thought, and accuracy by number of thoughts.
+    """Charts over problems seen: QUANTITIES of every thought, and accuracy by number of thoughts.
 
     A line per thought (or k), darker for later ones; dotted is what it stands beside. Raises InputError for a record
     without points.
@@ -96,6 +102,8 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
         raise InputError(f"{record.name}: the record of training dynamics is empty")
     thoughts, found = record.points[0].thoughts, []
     for kind, quantity in QUANTITIES.items():
+        if not has(record, kind):
+            continue
         series = []
         for i, about in enumerate(thoughts):
             name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
@@ -114,6 +122,11 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
     )
     update = {"references": tuple(_stages(RunFolder(Path(record.name), record))), "words": words}
     return tuple(chart.model_copy(update=update) for chart in found)
+
+
+def has(record: DynamicsRecord, kind: str) -> bool:
+    """Whether any moment of a record has one of QUANTITIES; older versions did not record all."""
+    return any(QUANTITIES[kind].of(thought) is not None for point in record.points for thought in point.thoughts)
 
 
 def write(record: DynamicsRecord, path: str | Path) -> None:
