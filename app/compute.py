@@ -122,11 +122,20 @@ def _load(path: Path, name: str) -> Loaded:
 
 
 @st.cache_resource(max_entries=64, show_spinner="The model is thinking …", hash_funcs=KEYS)
-def report(loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool) -> ProbeReport:
+def report(
+    loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool, n_thoughts: int | None = None
+) -> ProbeReport:
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
     with _forward:
         return probe(
-            loaded.model, problem, n_samples=samples, seed=seed, pad=pad, control=loaded.control, name=loaded.name
+            loaded.model,
+            problem,
+            n_samples=samples,
+            seed=seed,
+            n_thoughts=n_thoughts,
+            pad=pad,
+            control=loaded.control,
+            name=loaded.name,
         )
 
 

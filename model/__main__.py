@@ -116,8 +116,8 @@ def evaluate(
 ) -> None:
     """Accuracy after k thoughts, free and forced, with intervals, by hops, beside the shortcut baselines."""
     from model import checkpoint as checkpoints
+    from model.evaluate import after_hops, summary
     from model.evaluate import evaluate as run_evaluation
-    from model.evaluate import summary
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
 
@@ -128,7 +128,7 @@ def evaluate(
         problems = [problem for problem in problems if model.config.trained_on(problem)]
         if not problems:
             raise InputError(f"{data}: no problem is as small as those of training; leave --trained-size out")
-    more = _after_hops(thoughts)
+    more = None if thoughts is None else after_hops(thoughts)
     first, last = (0, model.config.n_thoughts) if thoughts is None or more is not None else _range(thoughts, "thoughts")
     if more is not None:
         last = max(problem.n_hops for problem in problems) + more
@@ -231,14 +231,6 @@ def plot_training(
     from probing.draw.of_training import write  # the one look upward: a command
 
     write(DynamicsRecord.load(run_folder / "emergence.json"), out)
-
-
-def _after_hops(text: str | None) -> int | None:
-    """``hops+1`` or ``+1``: 1; ``hops``: 0; anything else: None."""
-    name, plus, more = (text or "").partition("+")
-    if name not in ("hops", "") or not (name or plus) or (plus and not more.isdecimal()):
-        return None
-    return int(more or 0)
 
 
 def _range(text: str, what: str) -> tuple[int, int]:

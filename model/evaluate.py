@@ -52,6 +52,14 @@ class Evaluation:
         return [each for each in found if each is not None]
 
 
+def after_hops(text: str) -> int | None:
+    """How many thoughts more than the target is hops away: 0 of ``hops``, 1 of ``hops+1`` or ``+1``; else None."""
+    name, plus, more = text.partition("+")
+    if name not in ("hops", "") or not (name or plus) or (plus and not (more.isascii() and more.isdigit())):
+        return None
+    return int(more or 0)
+
+
 def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
     """Plain data: ``n`` problems, ``accuracy`` and ``ci95`` by k, ``forced`` alike, and the same ``by_hops``.
 

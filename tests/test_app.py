@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.compute import example
 from app.explore.state import View
+from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
@@ -406,3 +407,16 @@ def test_the_view_is_kept_from_page_to_page(opened: AppTest) -> None:
     assert not page.exception
     assert page.slider(key="x_k").value == 3
     assert asked in texts(page)
+
+
+def test_thoughts_can_follow_the_problem() -> None:
+    """As many thoughts as hops, by a link and by the sidebar; the link holds it."""
+    page = start(thoughts="hops", source="generated", hops="4", seed="3", **FEW)
+    assert page.slider(key="x_k").max == 4
+    page.selectbox(key="x_thoughts").set_value("hops+1").run()
+    assert page.slider(key="x_k").max == 5
+    page.selectbox(key="x_thoughts").set_value("2").run()
+    assert page.slider(key="x_k").max == 2
+    assert View.decode(View(thoughts="hops+1").encode()).thoughts == "hops+1"
+    with pytest.raises(InputError, match="trained, hops, hops"):
+        View.decode({"thoughts": "hops+9"})

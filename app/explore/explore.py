@@ -7,7 +7,7 @@ import streamlit as st
 from app import compute, words
 from app import problem_picker as picker
 from app.explore import panels
-from app.explore.state import View, open_link, settle
+from app.explore.state import View, open_link, settle, thoughts_for
 from app.links import share as share_link
 from probing.draw import echarts, of_report
 from probing.read.report import ProbeReport
@@ -24,7 +24,9 @@ def picture(choice: picker.Choice, report: ProbeReport) -> None:
     k, value = panels.steps(report, playing=playing), st.session_state.x_value
     with share:
         chosen = None if node == report.problem.target else node
-        view = choice.setup.on(View, k=k, value=value, node=chosen).of(choice.problem)
+        view = choice.setup.on(View, k=k, value=value, node=chosen, thoughts=st.session_state.x_thoughts).of(
+            choice.problem
+        )
         share_link(view, "This link restores the whole view, the graph included.")
     with download:
         panels.downloads(report, choice.problem, value, k)
@@ -45,6 +47,8 @@ def picture(choice: picker.Choice, report: ProbeReport) -> None:
 
 open_link()
 choice = picker.sidebar()
+with st.sidebar:
+    panels.how_many_thoughts()
 if choice.stale:
     st.info(
         "This is still the problem from before: there is no sound new one yet, see the sidebar.",
@@ -53,7 +57,12 @@ if choice.stale:
 setup = choice.setup
 report = words.attempt(
     lambda: compute.report(
-        compute.load(setup.checkpoint), choice.problem, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad
+        compute.load(setup.checkpoint),
+        choice.problem,
+        samples=setup.samples,
+        seed=setup.sample_seed,
+        pad=setup.pad,
+        n_thoughts=thoughts_for(choice.problem),
     )
 )
 if report is not None:

@@ -167,6 +167,16 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     }.items())  # fmt: skip
 
 
+def how_many_thoughts() -> None:
+    """The sidebar's choice of how many thoughts the model is given."""
+    names = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}
+    st.selectbox(
+        "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
+        help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops away, "
+        "it answers deeper ones too.",
+    )  # fmt: skip
+
+
 def metrics(report: ProbeReport, k: int) -> None:
     """One frontier metric beside its controls."""
     charts = {chart.name: chart for chart in of_report.frontier(report, state=k)}

@@ -11,6 +11,8 @@ from pydantic import Field
 from app import problem_picker as picker
 from app.links import Setup, opened, whole
 from model.checkpoint import CHECKPOINTS
+from model.evaluate import after_hops
+from model.problems.prosqa import ProsQAProblem
 from probing.read.report import VALUES, ProbeReport
 
 
@@ -21,6 +23,10 @@ class View(Setup):
         "probability"
     )
     """What nodes are coloured by: one of ``probing.read.report.VALUES``."""
+    thoughts: Annotated[
+        str, Field(pattern=r"^(trained|hops|hops\+1|\d|1\d)$", description="trained, hops, hops+1 or 0-19")
+    ] = "trained"
+    """How many thoughts the model is given: as in training, as many as the target is hops away, or a number."""
     k: Annotated[int, whole(0, 99)] = 1
     """The state shown: h_k."""
     node: Annotated[int | None, Field(ge=0, le=999, description="a whole number from 0 to 999")] = None
@@ -37,7 +43,7 @@ def open_link() -> None:
 def put(view: View) -> None:
     """Set every widget to a view; before the widgets are drawn."""
     picker.put(view)
-    st.session_state.update(x_value=view.value, x_k=view.k, x_node=view.node)
+    st.session_state.update(x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts)
 
 
 def open_in_explore(view: View) -> None:
@@ -50,6 +56,13 @@ def open_in_explore(view: View) -> None:
 def with_checkpoint(path: Path) -> View:
     """Explore as it opens, with the checkpoint of a folder."""
     return View(checkpoint=path.name if path.parent == CHECKPOINTS else str(path))
+
+
+def thoughts_for(problem: ProsQAProblem) -> int | None:
+    """The number of thoughts that the sidebar asks for; None for as many as the model was trained with."""
+    chosen = st.session_state.x_thoughts
+    more = after_hops(chosen)
+    return problem.n_hops + more if more is not None else None if chosen == "trained" else int(chosen)
 
 
 def settle(report: ProbeReport) -> tuple[int, bool]:
