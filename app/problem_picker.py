@@ -118,7 +118,8 @@ def ranges(page: str) -> None:
     st.selectbox(
         "Kind", KINDS, **kept(f"{page}_kind"),
         help="balanced: the shortcut baseline, which never looks at the queried entity, is right half of the time. "
-        "public: like the public ProsQA file, where that baseline is right more often.",
+        "public: like the public ProsQA file, where that baseline is right more often. hard: rules that look at the "
+        "root and follow no path are at chance too; at least 5 hops and 24 nodes.",
     )  # fmt: skip
     st.slider("Hops from root to target", 1, MAX_HOPS, **kept(f"{page}_hops"))
     st.slider("Nodes", 4, MAX_NODES, **kept(f"{page}_nodes"))

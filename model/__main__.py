@@ -21,8 +21,12 @@ app = make_app("Make ProsQA problems, train Coconut GPT-2 models and evaluate th
 def generate(
     out: Annotated[Path, typer.Option(help="ProsQA JSON file to write.")],
     kind: Annotated[
-        str, typer.Option(help="balanced (no shortcut) or public (as the public file, shortcut and all).")
-    ] = ("balanced"),
+        str,
+        typer.Option(
+            help="balanced (shortcut baselines at chance), public (as the public file, shortcut and all) or hard "
+            "(rules that look at the root and follow no path at chance too; at least 5 hops, 24 nodes)."
+        ),
+    ] = "balanced",
     n: Annotated[int, typer.Option(help="How many problems.")] = 1000,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     hops: Annotated[str, typer.Option(help="Hops from the root to the target: a number or a range.")] = "3-6",
@@ -62,21 +66,27 @@ def generate(
 def audit(
     data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the fitted rule.")] = 0,
 ) -> None:
-    """How often shortcut baselines, which never look at the queried entity, are right; chance is one half."""
+    """How often rules that never look at the queried entity, or follow no path, are right; chance is one half."""
     from model.formats.graph import load_problems
+    from model.problems.audit import ROOT_AWARE, RULES, describe, fitted
     from model.problems.audit import audit as score
-    from model.problems.audit import describe
     from model.stats import Estimate
 
     problems = load_problems(data)
-    scores, facts = score(progress(problems, what="audit")), asdict(describe(problems))
+    scores = score(progress(problems, what="audit"), [*RULES, *ROOT_AWARE])
+    if len(problems) >= 200:
+        scores["fitted"] = fitted(problems, seed=seed)
+    facts = asdict(describe(problems))
     if out is not None:
         write_json(
             out, {"data": data.name, "rules": {name: each.to_dict() for name, each in scores.items()}, "facts": facts}
         )
     typer.echo(f"{'rule':<18}{'accuracy [95 %]':>26}{'wins':>8}{'ties':>8}{'losses':>8}{'n':>8}")
     for name, each in scores.items():
+        if name == next(iter(ROOT_AWARE)):
+            typer.echo("rules that look at the root and follow no path:")
         typer.echo(f"{name:<18}{each.accuracy.text():>26}{each.wins:>8}{each.ties:>8}{each.losses:>8}{each.n:>8}")
     typer.echo("")
 

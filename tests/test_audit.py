@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import types
 
 import networkx as nx
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from model.errors import InputError
-from model.problems.audit import RULES, RuleScore, audit, describe, n_shortest_paths, pick
+from model.problems.audit import ROOT_AWARE, RULES, RuleScore, audit, describe, fitted, n_shortest_paths, pick
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.stats import wilson
@@ -49,8 +51,9 @@ def test_backward_depth_is_breadth_first() -> None:
     assert RULES["deeper_backward"](shortcut, shortcut.target) == 2
 
 
-def test_balanced_problems_leave_every_rule_at_chance() -> None:
-    for score in audit(generate("balanced", 1500, 2)).values():
+@pytest.mark.parametrize("depth_gap", [(0, 0), (1, 3)])
+def test_balanced_problems_leave_every_rule_at_chance(depth_gap: tuple[int, int]) -> None:
+    for score in audit(generate("balanced", 1500, 2, depth_gap=depth_gap)).values():
         # Which root is asked is a coin, so wins among decided problems are binomial with 1/2.
         assert binomtest(score.wins, score.wins + score.losses).pvalue > 1e-4
         assert score.wins + score.losses > 100
@@ -91,3 +94,26 @@ def test_nothing_to_audit() -> None:
     for function in (audit, describe):
         with pytest.raises(InputError, match="no problems"):
             function([])
+
+
+def test_hard_problems_leave_every_rule_at_chance_that_follows_no_path() -> None:
+    """Balanced ones do not: the undirected distance alone finds nearly all targets, and a fitted rule as many."""
+    hard = list(generate("hard", 500, 3, hops=(5, 6), nodes=(24, 30)))
+    for score in audit(hard, [*RULES, *ROOT_AWARE]).values():
+        assert abs(score.accuracy.value - 0.5) < 0.05
+    assert fitted(hard, seed=1).accuracy.value < 0.56
+    balanced = list(generate("balanced", 300, 3))
+    assert audit(balanced, ROOT_AWARE)["nearer_undirected"].accuracy.value > 0.9
+    assert fitted(balanced, seed=1).accuracy.value > 0.85
+    with pytest.raises(InputError, match="at least 50 problems"):
+        fitted(balanced[:49])
+
+
+def test_a_fitted_rule_finds_nothing_where_labels_are_coins() -> None:
+    problems = list(generate("balanced", 200, 7))
+    rng = np.random.default_rng(0)
+    coins = [p if rng.random() < 0.5 else types.SimpleNamespace(
+        root=p.root, target=p.neg_target, neg_target=p.target, undirected=p.undirected, parents=p.parents,
+        children=p.children,
+    ) for p in problems]  # fmt: skip
+    assert abs(fitted(coins, seed=2).accuracy.value - 0.5) < 0.12

@@ -75,7 +75,7 @@ def test_convert(data: Path) -> None:
     [
         ("generate --hops 10 --nodes 8 --out x.json", "10 hops need at least 22 nodes"),
         ("generate --hops a-b --out x.json", "--hops 'a-b': expected a number or a range"),
-        ("generate --kind hard --out x.json", "kinds are balanced, public"),
+        ("generate --kind harder --out x.json", "kinds are balanced, public"),
         ("generate --n 0 --out x.json", "n 0: expected at least 1"),
         ("generate --n 1 --out /dev/null/x.json", "cannot be written"),
         ("audit --data none.json", "cannot be read"),

@@ -180,7 +180,7 @@ def test_names_never_run_out() -> None:
         ({"hops": (5, 3)}, "hops 5-3"),
         ({"hops": (0, 3)}, "hops 0-3"),
         ({"nodes": (14, 1000)}, "within 4-100"),
-        ({"kind": "hard"}, "kinds are balanced, public"),
+        ({"kind": "harder"}, "kinds are balanced, public, hard"),
         ({"n": 0}, "n 0: expected at least 1"),
         ({"seed": -1}, "seed -1"),
         ({"processes": 0}, "processes 0"),
@@ -230,3 +230,26 @@ def test_graphs_are_distributed_as_the_obvious_implementation_s() -> None:
     hops = [np.bincount(n_hops, minlength=7)[3:5] for n_hops in ([p.n_hops for p in slow], fast.n_hops)]
     assert chi2_contingency(hops).pvalue > 1e-3
     assert ks_2samp([len(p.reachable) for p in slow], (fast.distance >= 0).sum(axis=1)).pvalue > 1e-3
+
+
+def test_hard_problems_differ_in_one_direction_only() -> None:
+    """Both candidates as far from the root without directions, like degrees around, and the way to one turned round."""
+    for problem in generate("hard", 60, 8, hops=(5, 7), nodes=(24, 36)):
+        assert 5 <= problem.n_hops <= 7
+        assert 24 <= problem.n_nodes <= 36
+        away = problem.undirected(problem.root)
+        assert away[problem.target] == away[problem.neg_target] == problem.n_hops
+        graph = nx.Graph(problem.edges)
+        assert nx.shortest_path_length(graph, problem.root, problem.neg_target) == problem.n_hops
+        other = problem.counterfactual
+        assert other is not None
+        assert other.n_hops == problem.n_hops
+        assert len(problem.parents[problem.target]) == len(problem.parents[problem.neg_target]) == 1
+        assert not problem.children[problem.target]
+        assert not problem.children[problem.neg_target]
+    with pytest.raises(InputError, match="hard problems need at least 5"):
+        next(generate("hard", 1, 0, hops=(3, 4), nodes=(24, 28)))
+    with pytest.raises(InputError, match="at least 24 nodes in a hard problem"):
+        next(generate("hard", 1, 0, hops=(5, 6), nodes=(14, 20)))
+    first = [problem.to_row() for problem in generate("hard", 20, 5, hops=(5, 6), nodes=(24, 28))]
+    assert first == [problem.to_row() for problem in generate("hard", 20, 5, hops=(5, 6), nodes=(24, 28))]

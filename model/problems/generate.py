@@ -15,6 +15,13 @@ after another without replacement, with weight 1.5 * depth + 1.
     (none by default); a fair coin says which root is asked about. Any rule that looks only at the graph and the two
     candidates is then right exactly half of the time, whatever the gap: it names the same candidate for both roots.
     With probability ``deep_share`` a graph is kept only for a pair that is not at the fewest hops on both sides.
+``hard``
+    Rules that follow no directed path are at chance even if they look at the root. From either root a way of h >= 5
+    edges leads to either candidate, with the first and the last edge shared; on the way to the wrong one, one edge
+    between the two is turned round. So both candidates are as far from the root if edges had no direction. The nodes at
+    the ends of that edge, and of the same edge on the right way, get another parent or child until their in- and
+    out-degrees are the same. Exchanging roots and candidates leaves the graph as it is; further nodes hang on at
+    random. A fair coin says which root is asked about.
 
 Construction order does not leave this module: nodes are numbered at random and edges are listed in random order, in
 both kinds. (In the public file every edge goes from a lower to a higher number and the root is node 0 or 1.)
@@ -27,7 +34,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -36,9 +43,10 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 
-Kind = Literal["balanced", "public"]
+Kind = Literal["balanced", "public", "hard"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+FEWEST_HARD_HOPS = 5
 MAX_NODES = 100
 GRAPHS_PER_BLOCK = 512
 MAX_BARREN_GRAPHS = 200_000
@@ -90,6 +98,8 @@ class Recipe:
             raise InputError(f"hops {few}-{most}: the fewest must be at least 1 and at most the most")
         if not 4 <= small <= large <= MAX_NODES:
             raise InputError(f"nodes {small}-{large}: expected a range within 4-{MAX_NODES}")
+        if self.kind == "hard" and most < FEWEST_HARD_HOPS:
+            raise InputError(f"hops {few}-{most}: hard problems need at least {FEWEST_HARD_HOPS}")
         needed = self.fewest_nodes(few)
         if large < needed:
             raise InputError(
@@ -108,7 +118,10 @@ class Recipe:
             raise InputError(f"depth_gap {least}-{widest}: {few}-{most} hops allow a gap of at most {most - few}")
 
     def fewest_nodes(self, hops: int) -> int:
-        """Nodes that a problem of this kind and so many hops cannot do without: two chains, or one and a short one."""
+        """Nodes that a problem of this kind and so many hops cannot do without: two chains, or one and a short one, or
+        four ways and eight nodes that even out degrees."""
+        if self.kind == "hard":
+            return 4 * max(hops, FEWEST_HARD_HOPS) + 4
         return 2 * (hops + 1) + self.depth_gap[0] if self.kind == "balanced" else hops + 3
 
     @property
@@ -309,6 +322,8 @@ def _made(recipe: Recipe, seed: int, processes: int) -> Iterator[ProblemArrays]:
 def _block(recipe: Recipe, seed: int, i: int) -> ProblemArrays:
     """The problems found in one block of ``GRAPHS_PER_BLOCK`` graphs."""
     rng = np.random.default_rng([seed, KINDS.index(recipe.kind), i, 0])
+    if recipe.kind == "hard":
+        return _written(*_hard(recipe, rng), rng)
     graphs = _grow(recipe, rng)
     asked = _ask_balanced(graphs, recipe, rng) if recipe.kind == "balanced" else _ask_public(graphs, recipe, rng)
     return _written(graphs, asked, rng)
@@ -425,6 +440,69 @@ def _ask_public(graphs: _Graphs, recipe: Recipe, rng: np.random.Generator) -> _A
     neg_target = np.argmax(other * rng.random(graphs.label.shape), axis=1)
     graph = np.flatnonzero((rank[rows, target] >= 0) & (hops >= few) & (hops <= most) & other.any(axis=1))
     return _Asked(graph, label[graph].astype(np.int64) - 1, target[graph], neg_target[graph])
+
+
+def _hard(recipe: Recipe, rng: np.random.Generator) -> tuple[_Graphs, _Asked]:
+    """A block of hard graphs, and one question about each: which root, by a fair coin."""
+    large = recipe.nodes[1]
+    hops = [h for h in range(*recipe.hops) if h >= FEWEST_HARD_HOPS] + [recipe.hops[1]]
+    hops = [h for h in hops if recipe.fewest_nodes(h) <= large]
+    parent = np.zeros((GRAPHS_PER_BLOCK, large, large), dtype=bool)
+    n_nodes = np.zeros(GRAPHS_PER_BLOCK, dtype=np.int64)
+    ends = np.zeros((GRAPHS_PER_BLOCK, 2, 2), dtype=np.int64)
+    for i in range(GRAPHS_PER_BLOCK):
+        h = int(rng.choice(hops))
+        n = int(rng.integers(max(recipe.fewest_nodes(h), recipe.nodes[0]), large + 1))
+        edges, place = _hard_graph(h, n, rng)
+        order = {node: number for number, node in enumerate(sorted(place, key=place.__getitem__))}
+        source, target = np.array([(order[a], order[b]) for a, b in edges]).T
+        parent[i, target, source], n_nodes[i] = True, n
+        ends[i] = [[order[what, side] for side in (0, 1)] for what in ("root", "candidate")]
+    graph, root = np.arange(GRAPHS_PER_BLOCK), rng.integers(0, 2, GRAPHS_PER_BLOCK)
+    label = np.zeros((GRAPHS_PER_BLOCK, large), dtype=np.uint8)
+    asked = _Asked(graph, ends[graph, 0, root], ends[graph, 1, root], ends[graph, 1, 1 - root])
+    return _Graphs(n_nodes, parent, label, label.astype(np.float32)), asked
+
+
+Named = tuple[object, ...]
+
+
+def _hard_graph(h: int, n: int, rng: np.random.Generator) -> tuple[list[tuple[Named, Named]], dict[Named, float]]:
+    """Edges of a hard graph of h hops and n nodes, and a place of every node: an edge leads to a higher one."""
+    turned = int(rng.integers(2, h - 2))  # the edge from here to the next place is turned round on wrong ways
+    edges: list[tuple[Named, Named]] = []
+    place: dict[Named, float] = {}
+
+    def edge(a: Named, b: Named) -> None:
+        edges.append((a, b))
+
+    for i in (0, 1):
+        place |= {("root", i): 0, ("first", i): 1, ("last", i): h - 1, ("candidate", i): h}
+        edge(("root", i), ("first", i))
+        edge(("last", i), ("candidate", i))
+        for j in (0, 1):
+            way = [("first", i), *((i, j, d) for d in range(2, h - 1)), ("last", j)]
+            place |= {node: float(node[2]) for node in way[1:-1]}
+            before, after = way[turned - 1], way[turned]
+            for a, b in pairwise(way):
+                edge(*((b, a) if i != j and a == before else (a, b)))
+            if i != j:
+                place[after] = 0.5
+            # Both ends have two edges on one side and one on the other, on right and on wrong ways.
+            below, above = (before, after) if i != j else (after, before)
+            place |= {("child", i, j): h, ("parent", i, j): -1}
+            edge(below, ("child", i, j))
+            edge(("parent", i, j), above)
+    core = [node for node in place if node[0] not in ("root", "candidate")]
+    for extra in range(n - len(place)):
+        beside = core[int(rng.integers(len(core)))]
+        if rng.random() < 0.5:
+            place["extra", extra] = place[beside] + 0.25
+            edge(beside, ("extra", extra))
+        else:
+            place["extra", extra] = place[beside] - 0.25
+            edge(("extra", extra), beside)
+    return edges, place
 
 
 def _written(graphs: _Graphs, asked: _Asked, rng: np.random.Generator) -> ProblemArrays:

@@ -168,6 +168,11 @@ class ProsQAProblem:
         """The same graph with another question; English is written anew. Raises GraphError as the class does."""
         return ProsQAProblem(self.idx_to_symbol, self.edges, root, target, neg_target)
 
+    def undirected(self, node: int) -> tuple[float, ...]:
+        """Edges from a node to every node if edges had no direction; inf where there is no way."""
+        both = adjacency(self.n_nodes, [*self.edges, *((b, a) for a, b in self.edges)])
+        return tuple(distances(both, node))
+
     def with_edges_in(self, order: Sequence[int]) -> ProsQAProblem:
         """The same problem with its edges in another order; English is written anew."""
         return ProsQAProblem(
