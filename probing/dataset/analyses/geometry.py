@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 
 from model.metrics import group_mean
-from model.stats import Floats
+from model.stats import Floats, percent
 from probing.dataset.analyses.common import Runs, heat
 from probing.dataset.cells import Cells
 from probing.dataset.findings import Section
@@ -156,7 +156,7 @@ def _pca_charts(recording: Recording, states: Floats) -> list[Chart]:
     thoughts = states[:, :n_thoughts].reshape(n * n_thoughts, -1)
     pca = PCA(n_components=2, random_state=0).fit(thoughts)
     points = pca.transform(thoughts).reshape(n, n_thoughts, 2)
-    explained = " and ".join(f"{100 * share:.1f} %" for share in pca.explained_variance_ratio_)
+    explained = " and ".join(map(percent, pca.explained_variance_ratio_.tolist()))
     rows = recording.rows_with_states()[:N_POINTS]
     labels = tuple(f"problem {recording.numbers[row]}" for row in rows)
     found = _branches(recording, rows)
