@@ -318,6 +318,11 @@ def test_comparison_pairs_problems_by_number() -> None:
     assert section.cell("McNemar p", group="minus other, after all thoughts").value == pytest.approx(2 * 0.5**20)
     p, q = (section.cell(f"McNemar {x}", group="minus other, k = 1").value for x in "pq")
     assert q >= p
+    # The last k is the test after all thoughts: counted once. A difference may be below zero, and so may its interval.
+    assert not [cell for cell in section.cells if cell.group == f"minus other, k = {K}"]
+    half = made(noise, name="half", answers=[*wrong[:12], *[[p.target] * (K + 1) for p in PROBLEMS[12:]]])
+    worse = compare(runs_of(half, made(noise))).cell("accuracy difference", group="minus made, after all thoughts")
+    assert worse.low < worse.value < worse.high < 0
 
 
 def test_breakdown_covers_every_problem_once() -> None:

@@ -92,7 +92,12 @@ def _bounds(*, metric: str, unit: str = "", **_: Any) -> stats.Range:
     """Least and greatest value of what a cell holds, where they are known."""
     if metric in METRICS:
         return METRICS[metric].bounds
-    return (0, 1) if unit in ("probability", "share") else (-1, 1) if metric in ("cosine", "RSA") else (None, None)
+    if metric.startswith(("cosine", "RSA", "selectivity")) or "difference" in metric:
+        return (-1, 1)
+    of_one = unit in ("probability", "share") or metric.startswith(
+        ("AUROC", "frontier AUROC", "average precision", "base rate")
+    )
+    return (0, 1) if of_one else (None, None)
 
 
 def line(cells: Sequence[Cell], name: str, *, x: Sequence[float | str] | None = None, control: bool = False) -> Series:

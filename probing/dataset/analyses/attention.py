@@ -97,7 +97,7 @@ def attention(runs: Runs) -> Section:
         "the root), frontier (exactly), optimal (a frontier edge on a shortest path), beyond (not reached). Both "
         "groupings. Copy map: mean attention of the edge markers in layer 1 to their source, their target and "
         "themselves. Weights come from the eager attention path.",
-        interval="Bootstrap over problems, 95 %; 'sd over edges' is the spread that the paper prints.",
+        interval="Over problems, 95 %; 'sd over edges' is the spread that the paper prints.",
         control="Edges shuffled within each problem (the exact mean over all shuffles); the untrained model.",
         does_not_show="Attention weights are not effects: a head may look where nothing is copied from.",
         paper="Zhu et al. 2025 (arXiv 2505.12514), section 5 and table 1; copy map as in its notebook.",

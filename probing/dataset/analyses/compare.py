@@ -29,7 +29,9 @@ def compare(runs: Runs) -> Section:
         _, ours, theirs = np.intersect1d(main.numbers, other.numbers, return_indices=True)
         steps = [("after all thoughts", -1)]
         if other.n_thoughts and main.n_thoughts:
-            steps += [(f"k = {k}", k) for k in range(min(main.n_thoughts, other.n_thoughts) + 1)]
+            # The last k is the first test again where both have as many thoughts.
+            last = min(main.n_thoughts, other.n_thoughts) - (main.n_thoughts == other.n_thoughts)
+            steps += [(f"k = {k}", k) for k in range(last + 1)]
         for label, k in steps:
             a, b = main.correct[ours, k], other.correct[theirs, k]
             what = {"source": main.name, "group": f"minus {other.name}, {label}"}
@@ -60,7 +62,7 @@ def compare(runs: Runs) -> Section:
         shows=f"How much more often {main.name} is right than each other model, on the same problems.",
         definition="Difference in accuracy, paired by problem. McNemar's exact test on the problems where exactly one "
         "of the two is right; q: p corrected over all these tests (Benjamini-Hochberg).",
-        interval="Bootstrap over problems, 95 %.",
+        interval="Over problems, 95 %.",
         control="The untrained model is one of those compared. The test itself is the null: neither model is better.",
         does_not_show="Equal accuracy does not show an equal mechanism: on the public data, pause models come within a "
         "percent of Coconut (McNemar p = .845 on 500 items, Martin 2026).",

@@ -51,7 +51,7 @@ def entropy(runs: Runs) -> Section:
         "alike, 0: one node). Candidates are the nodes at hop k + 1, or all nodes of the graph. Only problems whose "
         "target is more than k hops away; the frontier entropy needs two candidates or more. Top-1 correct: the "
         "highest node of the whole graph lies on a shortest path at hop k + 1.",
-        interval="Bootstrap over problems, 95 %.",
+        interval="Over problems, 95 %.",
         control="Node labels shuffled within each problem; the untrained model.",
         does_not_show="Low entropy on the right node can come from the curriculum alone: pause models, which carry "
         "nothing from thought to thought, show the same fall on the public data (Aswal et al.).",

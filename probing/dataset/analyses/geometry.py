@@ -84,7 +84,7 @@ def geometry(runs: Runs) -> Section:
         "of all thoughts of all kept problems together. RSA: over pairs of problems, Spearman correlation of the "
         "cosine of their thoughts t with the overlap (Jaccard, by key) of their frontiers at hop s. Diagonality: mean "
         "RSA with the thought's own hop minus the mean with other hops, over hops with 30 defined pairs or more.",
-        interval=f"Bootstrap over problems, 95 %; for RSA over disjoint groups of {RSA_GROUP} problems.",
+        interval=f"Over problems, 95 %; for RSA over disjoint groups of {RSA_GROUP} problems.",
         control="The untrained model throughout; for similarity, the same thought of the next problem in the file; "
         "for RSA, the frontier of another hop (off the diagonal).",
         does_not_show="Closeness in two components or by cosine says little about what later layers read.",

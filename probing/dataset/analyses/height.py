@@ -81,7 +81,7 @@ def height(runs: Runs) -> Section:
         definition="Nodes at distance t from the root, in thought t. Correct: the target can be reached from it. "
         "Height by both of the paper's definitions, longest (caption of its tree figure) and shortest (its text) "
         "distance down to a leaf. Averaged within a problem, then over the problems that have such a node.",
-        interval="Bootstrap over problems, 95 %; n counts problems, and differs from point to point.",
+        interval="Over problems, 95 %; n counts problems, and differs from point to point.",
         control="Values shuffled among the frontier nodes of the same thought (exact mean over shuffles), which keeps "
         "how much the frontier holds and loses which node holds it; the untrained model is in the table.",
         does_not_show="Height goes with distance from the root, number of siblings and frontier size, so a slope is "

@@ -49,7 +49,7 @@ def lens(runs: Runs) -> Section:
         definition="The residual stream behind layer l at the position of h_k, through ln_f and lm_head. AUROC: nodes "
         "at hop k + 1 against nodes farther away or unreachable. Target leads: its logit is above the other "
         "candidate's (a tie counts half; 0.5 is chance).",
-        interval="Bootstrap over problems, 95 %.",
+        interval="Over problems, 95 %.",
         control="The untrained model; chance is 0.5 in both.",
         does_not_show="A layer whose lens is at chance may hold the same content in another basis: see the linear "
         "probes. The lens reads layers before the last one that were not trained to be read.",

@@ -70,7 +70,7 @@ def parallelism(runs: Runs) -> Section:
         definition="Value of a node in thought t: its probability as the next step at h_(t-1). "
         "Top-i: sum of the i highest values of any nodes of the graph, right or wrong. Wide gaps mean that several "
         "nodes are held. Raw and normalised among nodes; 'left over' is what raw values leave to non-nodes.",
-        interval="Bootstrap over problems, 95 %.",
+        interval="Over problems, 95 %.",
         control="The untrained model. A shuffle of labels changes nothing here, so a gap alone does not say that the "
         "nodes held are the right ones: see the frontier section.",
         does_not_show="A model that is unsure and a model that searches in parallel both have wide gaps. Narrowing "

@@ -205,7 +205,7 @@ def linear_probes(runs: Runs) -> Section:
         f"{N_FOLDS} folds by graph. AUROC and average precision within each held-out graph, then averaged. Unseen "
         "names: fitted without the graphs, and on the other half of the node names. Selectivity: AUROC for the "
         "frontier minus AUROC for the control task.",
-        interval="Bootstrap over graphs, 95 %. q: one-sided Wilcoxon test over graphs that the probe is above its "
+        interval="Over graphs, 95 %. q: one-sided Wilcoxon test over graphs that the probe is above its "
         "shuffled twin, corrected over all layers, thoughts, targets and models (Benjamini-Hochberg).",
         control="In the same folds: labels shuffled within each graph; a control task that gives each node name a "
         "fixed random label (Hewitt and Liang 2019); the frontier of every other hop; the base rate; the untrained "

@@ -60,7 +60,7 @@ def superposition(runs: Runs) -> Section:
         "(fewer) and frontier (t hops), which holds optimal (on a shortest path to the target). Two groupings: "
         + "; ".join(f"{name}: {text}" for name, text in GROUPINGS.items())
         + ". Values are averaged within a problem, then over problems; histograms pool nodes.",
-        interval="Bootstrap over problems, 95 %.",
+        interval="Over problems, 95 %.",
         control="Node labels shuffled within each problem (the exact mean over all shuffles), and the untrained model.",
         does_not_show="A high inner product with many nodes at once is a pattern that can be read out, not proof that "
         "the model uses those nodes: see the verdict sheet. Groups of later thoughts rest on fewer problems (n).",
