@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.coconut import METHODS, CoconutConfig, CoconutGPT2, codec_for
+from model.coconut import FEEDS, METHODS, CoconutConfig, CoconutGPT2, codec_for
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json, short_hash
 
@@ -92,10 +92,9 @@ def load_config(path: str | Path) -> CoconutConfig:
         config = CoconutConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}/config.json: {error}") from None
-    if config.method not in METHODS:
-        raise CheckpointError(
-            f"{path}/config.json: method {config.method!r} is unknown; known are {', '.join(METHODS)}"
-        )
+    for name, known in (("method", METHODS), ("feed", FEEDS)):
+        if (value := getattr(config, name)) not in known:
+            raise CheckpointError(f"{path}/config.json: {name} {value!r} is unknown; known are {', '.join(known)}")
     codec_for(config)
     return config
 

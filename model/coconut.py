@@ -41,6 +41,9 @@ PAUSE_METHODS = ("pause", "pause_as_thought")
 """Methods that feed the <pause> embedding where Coconut feeds its hidden state."""
 THOUGHTLESS_METHODS = ("cot", "no_cot", "icot", "no_thought")
 """Methods that answer without thoughts."""
+FEEDS = ("state", "argmax", "sampled", "expected")
+"""What is fed back: the state itself (Coconut), the embedding of its most probable next token, of one sampled, or the
+expected embedding under the softmax (Soft Thinking). ``fed_back``."""
 
 
 class CoconutConfig(GPT2Config):
@@ -60,6 +63,8 @@ class CoconutConfig(GPT2Config):
     """Stage that training reached."""
     uniform_prob: float = 0.0
     """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained."""
+    feed: str = "state"
+    """One of FEEDS; of no account for PAUSE_METHODS."""
 
     trained_nodes: tuple[int, int, int] | None = None
     """Nodes of the training graphs: fewest, mean, most; None if unknown."""
@@ -154,6 +159,21 @@ class ThoughtTrace:
         )
 
 
+def fed_back(model: GPT2LMHeadModel, state: Tensor, feed: str, noise: Tensor | None = None) -> Tensor:
+    """What one of FEEDS makes of a state, both ``B n_embd``; ``noise``: standard Gumbel, ``B vocab``, for ``sampled``.
+
+    Where gradients flow, a choice of one token passes them on as the expectation would (straight-through).
+    """
+    if feed == "state":
+        return state
+    logits, embedding = model.lm_head(state), model.transformer.wte.weight
+    expected = logits.softmax(dim=-1) @ embedding
+    if feed == "expected":
+        return expected
+    chosen = embedding[(logits if feed == "argmax" else logits + noise).argmax(dim=-1)]
+    return expected + (chosen - expected).detach() if torch.is_grad_enabled() else chosen
+
+
 class CoconutGPT2(GPT2LMHeadModel):
     """GPT-2 with a thought loop. Weights, names and files are those of ``GPT2LMHeadModel``."""
 
@@ -237,6 +257,10 @@ class CoconutGPT2(GPT2LMHeadModel):
         memory.close()
         operations.close()
         return self.logits(found)
+
+    def held(self, trace: ThoughtTrace) -> Tensor:
+        """``B K n_embd``: what thoughts 1..K hold, as they were fed; where pauses are fed, h_0..h_(K-1) beside them."""
+        return trace.states[:, :-1] if self._pause() is not None else trace.thoughts
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits of states: ``... n_embd`` to ``... vocab``. States already passed ``ln_f``."""
@@ -328,7 +352,7 @@ class CoconutGPT2(GPT2LMHeadModel):
             fed = pause.expand(len(state), len(steps), -1)
             return [feed(steps[0], fed)], [fed]
         for t in steps:
-            thought = state[:, 0] if pause is None else pause.expand_as(state[:, 0])
+            thought = self._fed(t, state[:, 0]) if pause is None else pause.expand_as(state[:, 0])
             if edit is not None:
                 edited = edit(t, thought)
                 if edited.shape != thought.shape:
@@ -340,6 +364,14 @@ class CoconutGPT2(GPT2LMHeadModel):
             state = feed(t, thoughts[-1])
             states.append(state)
         return states, thoughts
+
+    def _fed(self, t: int, state: Tensor) -> Tensor:
+        if self.config.feed != "sampled":
+            return fed_back(self, state, self.config.feed)
+        # As with dropout, what is drawn in training is fresh; elsewhere it depends on the row and the thought alone.
+        seeded = None if self.training else torch.Generator(state.device).manual_seed(t)
+        drawn = torch.rand(len(state), self.config.vocab_size, generator=seeded, device=state.device)
+        return fed_back(self, state, "sampled", -torch.log(-torch.log(drawn.clamp(min=1e-9))))
 
     def _pause(self) -> Tensor | None:
         """``n_embd``: what is fed as every thought, where that is not the state."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import networkx as nx
 import oracle
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.coconut import FEEDS, CoconutConfig, CoconutGPT2, ThoughtTrace, fed_back
 from model.codec import PromptBatch, Size
 from model.codec_slots import ANSWER, EOS, PAUSE, Draw, SlotCodec
 from model.problems.prosqa import ProsQAProblem
@@ -124,6 +125,30 @@ def test_a_pause_model_is_fed_its_pause_embedding(tiny, prompts) -> None:
     model = CoconutGPT2(config).eval()
     trace = model.think(CODEC.collate(prompts), 2)
     close(trace.thoughts, model.transformer.wte.weight[PAUSE].expand_as(trace.thoughts))
+
+
+@torch.no_grad()
+def test_what_is_fed_back_can_be_a_token_or_their_expectation(tiny, prompts, monkeypatch) -> None:
+    batch, embedding = tiny.codec.collate(prompts), tiny.transformer.wte.weight
+    fed = {}
+    for feed in FEEDS:
+        monkeypatch.setattr(tiny.config, "feed", feed)
+        trace = fed[feed] = tiny.think(batch, 2)
+        assert torch.equal(trace.thoughts, tiny.think(batch, 2).thoughts), feed
+        seen = tiny.think(batch, 2, edit=lambda t, thought: thought)
+        assert torch.equal(seen.states, trace.states), "edits are given what is fed"
+    probability = tiny.logits(fed["state"].states[:, 0]).softmax(dim=-1)
+    assert torch.equal(fed["state"].thoughts, fed["state"].states[:, :2])
+    torch.testing.assert_close(fed["expected"].thoughts[:, 0], probability @ embedding)
+    assert torch.equal(fed["argmax"].thoughts[:, 0], embedding[probability.argmax(dim=-1)])
+    match = (fed["sampled"].thoughts[:, :, None] == embedding).all(dim=-1)
+    assert (match.sum(dim=-1) == 1).all(), "one token each"
+    # Tokens are drawn as often as they are probable.
+    logits = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3)
+    noise = -torch.log(-torch.log(torch.rand(4000, 3, generator=torch.Generator().manual_seed(0))))
+    wte = SimpleNamespace(weight=torch.eye(3))
+    unit = SimpleNamespace(lm_head=lambda state: state, transformer=SimpleNamespace(wte=wte))
+    torch.testing.assert_close(fed_back(unit, logits, "sampled", noise).mean(dim=0), logits[0].exp(), atol=0.03, rtol=0)
 
 
 def test_an_edit_of_the_wrong_shape_is_refused(tiny, prompts) -> None:

@@ -61,7 +61,9 @@ def test_a_pass_equals_hugging_faces_on_left_padded_rows(
         torch.testing.assert_close(v.transpose(1, 2)[real], layer.values.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["coconut", "pause"])
+@pytest.mark.parametrize(
+    ("method", "feed"), [("coconut", "state"), ("pause", "state"), ("coconut", "argmax"), ("coconut", "expected")]
+)
 @pytest.mark.parametrize("n_thoughts", [0, 1, 3])
 @pytest.mark.parametrize("after", [[3, 3, 3], [0, 3, 1], [0, 0, 0]])
 @pytest.mark.parametrize("small", [8, 8192])
@@ -69,6 +71,7 @@ def test_training_logits_and_gradients_equal_those_of_the_plain_way(
     ids: torch.Tensor,
     mask: torch.Tensor,
     method: str,
+    feed: str,
     n_thoughts: int,
     after: list[int],
     small: int,
@@ -77,7 +80,7 @@ def test_training_logits_and_gradients_equal_those_of_the_plain_way(
     """While training, what all uses send to a weight or to the prompt's keys is summed in one product: the same sum."""
     monkeypatch.setattr(deferred, "SMALL", small)
     model = CoconutGPT2(CoconutConfig(
-        n_layer=3, n_head=2, n_embd=16, n_positions=32, vocab_size=48, initializer_range=0.3, method=method,
+        n_layer=3, n_head=2, n_embd=16, n_positions=32, vocab_size=48, initializer_range=0.3, method=method, feed=feed,
         resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
     ))  # fmt: skip
     tokens = torch.tensor([[20, 5, 21], [9, 5, 9], [5, 30, 6]])

@@ -44,6 +44,9 @@ class TrainConfig(Value):
     name: str
     method: Method = "coconut"
 
+    feed: Literal["state", "argmax", "sampled", "expected"] = "state"
+    """What thoughts feed back: ``model.coconut.FEEDS``."""
+
     # Curriculum
     c_thought: Positive = 1
     """Thoughts per reasoning step."""

@@ -55,6 +55,7 @@ def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig
         max_latent_stage=config.max_latent_stage,
         trained_stage=0,
         uniform_prob=config.uniform_prob,
+        feed=config.feed,
         trained_nodes=(int(n_nodes.min()), round(float(n_nodes.mean())), int(n_nodes.max())),
         trained_edges=(fewest, round(float(n_edges.mean())), most),
         trained_hops=(int(n_hops.min()), int(n_hops.max())),
@@ -141,8 +142,9 @@ def train(
             generator = torch.Generator(device).manual_seed(mix_seed(config.seed, 1, state.step))
             batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator)
             n_scored = batch.text.scored.sum()
-            with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=config.dropout > 0):
-                if config.dropout > 0:
+            drawn = config.dropout > 0 or config.feed == "sampled"
+            with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=drawn):
+                if drawn:
                     torch.manual_seed(mix_seed(config.seed, 2, state.step, world.rank))
                 sums += step_on(state, batch.part(world.rank, world.size), n_scored)
             state.step += 1

@@ -66,7 +66,7 @@ def _runs(
 @torch.inference_mode()
 def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[dict[str, EditPlan]]) -> list[Row]:
     plain, shared = prepared.base(), {}
-    decoded = decodability(plain.clean, plain.context.run.prompts, plain.context.directions)
+    decoded = decodability(model, plain.clean, plain.context.run.prompts, plain.context.directions)
     found: list[Row] = [
         {"row": number, "edit": CLEAN, "control": "", "defined": True, "hops": problem.n_hops}
         | measures

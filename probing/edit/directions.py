@@ -192,7 +192,7 @@ class Sample:
     """Thoughts of N problems with the sets they should hold. K thoughts, S keys."""
 
     thoughts: np.ndarray
-    """``N K n_embd``: h_0..h_(K-1)."""
+    """``N K n_embd``: what they hold (``CoconutGPT2.held``)."""
     frontier: np.ndarray
     """``N K S`` (bool): keys at distance t from the root."""
     other: np.ndarray
@@ -224,7 +224,7 @@ def collect(
     thoughts = np.zeros((len(problems), n_thoughts, model.config.n_embd), np.float32)
     for rows, prompts in prompt_batches(model, problems, seed=seed, size=batch_size):
         run = clean_run(model, prompts, rows)
-        thoughts[rows] = run.trace.states[:, :-1].float().cpu().numpy()
+        thoughts[rows] = model.held(run.trace).float().cpu().numpy()
         for row, prompt in zip(rows, prompts, strict=True):
             keys = np.array(prompt.keys)
             present[row, keys] = True

@@ -77,7 +77,9 @@ def _frontier_mass(nodes: NodeLogProbs, problems: Sequence[ProsQAProblem | None]
     return found
 
 
-def decodability(seen: Seen, prompts: Sequence[Prompt], directions: Directions | None) -> dict[str, Floats]:
+def decodability(
+    model: CoconutGPT2, seen: Seen, prompts: Sequence[Prompt], directions: Directions | None
+) -> dict[str, Floats]:
     """AUROC (beyond) of the frontier in each clean thought, per problem: ``B K`` each, NaN where it is not defined.
 
     Frontier nodes (distance t) against the nodes beyond it, scored by the coefficients of ``directions`` (``auroc``)
@@ -87,7 +89,7 @@ def decodability(seen: Seen, prompts: Sequence[Prompt], directions: Directions |
     n_thoughts = seen.trace.n_thoughts
     scores = {"lens_auroc": seen.nodes.logit[:, :n_thoughts]}
     if directions is not None:
-        scores["auroc"] = directions.of_nodes(seen.trace.states[:, :n_thoughts], prompts)
+        scores["auroc"] = directions.of_nodes(model.held(seen.trace), prompts)
     names = ("auroc", "auroc_root", "lens_auroc", "lens_auroc_root", "depth_auroc")
     found = {name: np.full((len(prompts), n_thoughts), np.nan) for name in names}
     for row, prompt in enumerate(prompts):
