@@ -106,6 +106,7 @@ def specs(draw: st.DrawFn) -> EditSpec:
         layer=draw(st.integers(1, 12)) if kind == "patch" else None,
         depth=draw(st.integers(1, 6)) if kind == "rewire" else None,
         k=draw(st.integers(0, 6)) if kind == "truncate" else None,
+        top=draw(st.integers(0, 6)) if "top" in has.takes else None,
         seed=draw(st.integers(0, 99)),
     )
     return replace(spec, control=draw(st.sampled_from(["", *spec.controls])))
@@ -225,6 +226,7 @@ def test_node_sets_of_a_known_graph() -> None:
         "other-rest": {"y"},
         "toward-target": {"R", "a", "c", "T"},
         "unreachable": {"y", "u", "v"},
+        "graph": set(PROBLEM.idx_to_symbol),
         "nothing": set(),
     }
     assert names(node_set("target-branch", PROBLEM, 3)) == {"T"}
@@ -389,6 +391,50 @@ def test_replacements(context: Context) -> None:
     torch.testing.assert_close(cosine, torch.ones(len(cosine)))
 
 
+def test_a_collapsed_thought_holds_the_nodes_that_stood_out(context: Context) -> None:
+    """Planted: a thought written as 1, .8, .3 of three nodes holds the best, the best two, or those of a set."""
+    directions, prompts, t = context.directions, context.run.prompts, 2
+    assert directions is not None
+    dual = torch.linalg.pinv(directions.vectors["ridge"]).mT.contiguous()
+    directions = replace(directions, readout_vectors={"ridge": dual})
+    vectors, base = directions.vectors["ridge"][t - 1], directions.base["ridge"][t - 1]
+    nodes = [[problem.n_nodes - 1, 0, 1] for problem in context.run.problems]
+    keys = [[prompt.keys[v] for v in row] for prompt, row in zip(prompts, nodes, strict=True)]
+    thought = torch.stack([base + torch.tensor([1, 0.8, 0.3]) @ vectors[row] for row in keys])
+
+    def held(text: str) -> list[set[int]]:
+        made = build(EditPlan.parse(text), replace(context, directions=directions)).edit(t, thought)
+        return [{int(key) for key in (row > 0.5).nonzero()} for row in directions.coefficients(made, t)]
+
+    assert held(f"collapse:t={t},top=1") == [{row[0]} for row in keys]
+    assert held(f"collapse:t={t},top=2") == [set(row[:2]) for row in keys]
+    many = [len(problem.frontier(t)) or 1 for problem in context.run.problems]
+    for found, n, row in zip(held(f"collapse:t={t},top=m"), many, keys, strict=True):
+        assert len(found) == n
+        assert set(row[:n]) <= found or n > 3
+    # Nodes 0 and 1 (the root and its child a) hold .8 and .3; of those on the frontier at distance 1, a stands out.
+    only = replace(context.run, ids=(0,), noise_ids=(0,), prompts=prompts[:1])
+    plan = EditPlan.parse(f"collapse:t={t},top=1,nodes=a+b")
+    made = build(plan, replace(context, run=only, directions=directions)).edit(t, thought[:1])
+    assert (directions.coefficients(made[0], t) > 0.5).nonzero().flatten().tolist() == [prompts[0].keys[1]]
+    sampled = [held(f"sample:t={t},top=1,seed={seed}") for seed in range(40)]
+    shares = [sum(found == {row[i]} for run in sampled for found, row in zip(run, keys, strict=True)) for i in range(3)]
+    assert shares[0] > shares[1] > shares[2] > 0
+
+
+def test_tokens_fed_in_place_of_thoughts_are_those_of_the_lens(context: Context, tiny: CoconutGPT2) -> None:
+    thought, embedding = thought_of(context, 2), tiny.transformer.wte.weight.detach()
+    with torch.inference_mode():
+        probability = tiny.logits(thought).softmax(dim=-1)
+        made = {kind: build(EditPlan.parse(f"{kind}:t=2"), context).edit(2, thought) for kind in FED}
+    assert torch.equal(made["argmax"], embedding[probability.argmax(dim=-1)])
+    torch.testing.assert_close(made["expected"], probability @ embedding)
+    assert (made["token"][:, None] == embedding).all(dim=-1).any(dim=1).all()
+
+
+FED = ("argmax", "token", "expected")
+
+
 def test_permutation_moves_every_thought(context: Context) -> None:
     built = build(EditPlan.parse("permute:t=1-4"), context)
     for row in range(len(context.run.prompts)):
@@ -412,7 +458,7 @@ def test_every_edit_has_its_controls() -> None:
     assert "neither" not in EditSpec("remove", (1,), nodes=Nodes.parse("rest")).controls
     assert "unreachable" not in EditSpec("write", (1,), nodes=Nodes.parse("unreachable/2")).controls
     for kind in KINDS:
-        options = {"patch": {"layer": 1}, "rewire": {"depth": 1}, "truncate": {"k": 1}}.get(kind, {})
+        options = {name: 1 for name in ("layer", "depth", "k", "top") if name in KINDS[kind].takes}
         thoughts = () if kind == "truncate" else (1, 2) if kind == "permute" else (1,)
         assert "identity" in EditSpec(kind, thoughts, **options).controls
 
@@ -547,7 +593,7 @@ def test_the_docs_list_what_the_rows_say() -> None:
 
 def test_every_row_has_words_for_every_edit() -> None:
     for kind in KINDS:
-        given = {"layer": 2, "depth": 3, "k": 4}
+        given = {"layer": 2, "depth": 3, "k": 4, "top": 5}
         options = {name: value for name, value in given.items() if name in KINDS[kind].takes}
         thoughts = () if "t" not in KINDS[kind].takes else (1, 2) if KINDS[kind].least == 2 else (1,)
         spec = EditSpec(kind, thoughts, **options)
@@ -591,10 +637,8 @@ def test_identity_leaves_every_bit(context: Context) -> None:
     for kind in KINDS:
         if KINDS[kind].takes & {"layer", "k"}:
             continue  # asserted on whole runs, tests/test_intervene.py
-        depth = 1 if "depth" in KINDS[kind].takes else None
-        spec = EditSpec(
-            kind, (2, 3) if KINDS[kind].least == 2 else (2,), depth=depth, keep_norm=True, control="identity"
-        )
+        options = {name: 1 for name in ("depth", "top") if name in KINDS[kind].takes}
+        spec = EditSpec(kind, (2, 3) if KINDS[kind].least == 2 else (2,), **options, keep_norm=True, control="identity")
         assert torch.equal(build(EditPlan([spec]), context).edit(2, thought), thought), kind
 
 

@@ -96,6 +96,11 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 "What to do", kinds, format_func=hands.__getitem__, key="i_kind", width=300,
                 **changes(on_change=lab.chosen),
             )  # fmt: skip
+            if any("top" in kind.takes for kind in lab.group(state.i_kind)):
+                st.selectbox(
+                    "Best nodes kept", (1, 2, 3, 0), format_func=lambda top: str(top or "as many as at distance t"),
+                    key="i_top", width=200, **changes(),
+                )  # fmt: skip
             label, help_text = "Steering coefficient", "1: as much as the model itself writes, as fitted. 0: nothing."
             if -3 <= state.i_coefficient <= 5:
                 st.slider(label, -3.0, 5.0, step=0.1, key="i_coefficient", help=help_text, **changes())

@@ -231,7 +231,7 @@ def show_in_widgets() -> None:
     state.update(
         i_kind=name, i_thoughts=[t for t in spec.thoughts if t > 0], i_out=out, i_in=put,
         i_coefficient=float(spec.strength), i_estimator=spec.directions, i_keep_norm=spec.keep_norm,
-        i_measured=spec.measured, i_text=state.i_edit,
+        i_measured=spec.measured, i_top=1 if spec.top is None else spec.top, i_text=state.i_edit,
     )  # fmt: skip
 
 
@@ -255,7 +255,8 @@ def from_widgets() -> None:
         spec = EditSpec(
             row.name, tuple(state.i_thoughts), nodes if row.nodes else None, to if row.to else None,
             directions=state.i_estimator, strength=float(state.i_coefficient), keep_norm=state.i_keep_norm,
-            measured=state.i_measured and "coefficient" in row.takes, seed=ready()[-1].seed,
+            measured=state.i_measured and "coefficient" in row.takes,
+            top=state.i_top if "top" in row.takes else None, seed=ready()[-1].seed,
         )  # fmt: skip
         return EditPlan((*before, spec))
 
@@ -268,7 +269,7 @@ def chosen() -> None:
     kinds = group(state.i_kind)
     if kinds:
         row = kinds[0]
-        state.update(i_out=[row.nodes] if row.nodes and not row.replaces else [], i_in=[])
+        state.update(i_out=[row.nodes] if row.nodes and (row.chooses or not row.replaces) else [], i_in=[])
         state.i_coefficient = row.start if row.start != 1 else state.i_coefficient or 1.0
         if len(state.i_thoughts) < row.least:
             state.i_thoughts = list(range(1, row.least + 2))

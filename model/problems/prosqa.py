@@ -15,6 +15,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from model.errors import GraphError
 from model.files import short_hash
 
@@ -178,6 +180,18 @@ class ProsQAProblem:
         return ProsQAProblem(
             self.idx_to_symbol, tuple(self.edges[i] for i in order), self.root, self.target, self.neg_target
         )
+
+    def relabelled(self, rng: np.random.Generator) -> ProsQAProblem:
+        """Another graph of the same shape with the same root and candidates: the other nodes that have parents are
+        exchanged by a random cycle, and so are those that have none."""
+        others = [v for v in range(self.n_nodes) if v not in (self.root, self.target, self.neg_target)]
+        to = list(range(self.n_nodes))
+        for parentless in (False, True):
+            cycle = rng.permutation([v for v in others if (not self.parents[v]) == parentless]).tolist()
+            for v, other in zip(cycle, cycle[1:] + cycle[:1], strict=True):
+                to[v] = other
+        edges = tuple((to[a], to[b]) for a, b in self.edges)
+        return ProsQAProblem(self.idx_to_symbol, edges, self.root, self.target, self.neg_target)
 
     @cached_property
     def counterfactual(self) -> ProsQAProblem | None:

@@ -7,6 +7,7 @@ and the tables of docs/causal.md (``make docs-tables``) are made from rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutGPT2, fed_back
 from model.problems.prosqa import ProsQAProblem
 from probing.edit.batch import CleanRun, start_before
 from probing.edit.directions import Directions
@@ -76,6 +77,7 @@ NODE_SETS: dict[str, NodeSet] = {row.name: row for row in (
             lambda problem, t: problem.reachable & problem.leads_to(problem.target)),
     NodeSet("unreachable", "nodes that the root cannot reach and that lead to neither candidate",
             "nodes out of reach", _unreachable),
+    NodeSet("graph", "all nodes of the graph", "all nodes", lambda problem, t: frozenset(range(problem.n_nodes))),
     NodeSet("nothing", "no node", "no node", lambda problem, t: frozenset()),
 )}
 # fmt: on
@@ -133,6 +135,7 @@ class Site:
     measured: bool
     estimator: str
     layer: int | None
+    top: int | None
     seed: int
 
     @property
@@ -195,6 +198,7 @@ SOURCES: dict[str, Source] = {
         lambda problem, depth, rng: problem.counterfactual,
         "no other root makes the other candidate right, so there is no counterfactual question to take from",
     ),
+    "relabelled": Source(lambda problem, depth, rng: problem.relabelled(rng), ""),  # exists for every problem
     "reordered": Source(
         lambda problem, depth, rng: problem.with_edges_in(rng.permutation(len(problem.edges)).tolist()),
         "",  # exists for every problem
@@ -230,7 +234,7 @@ class Kind:
     words: str
     """For the command line's help and the docs."""
     phrase: str
-    """What goes on after "After": may quote {where}, {nodes}, {to}, {strength}, {k}, {layer} and {depth}."""
+    """What goes on after "After": may quote {where}, {nodes}, {to}, {strength}, {k}, {layer}, {depth} and {top}."""
     apply: Callable[[Site], Change]
     """The new thought; where the kind takes ``layer``, the new residual stream after that block at thought t."""
     hand: str = ""
@@ -244,7 +248,8 @@ class Kind:
     to: str = ""
     """Default of the set put in place; empty for kinds without."""
     options: frozenset[str] = frozenset({"t"})
-    """Of t, coefficient, layer (a residual stream is edited), depth (of rewiring), k (the run exits early, after k)."""
+    """Of t, coefficient, layer (a residual stream is edited), depth (of rewiring), k (the run exits early, after k),
+    top (how many nodes the thought itself chooses among ``nodes``)."""
     moves: str = "out"
     """One of MOVES."""
     empty: bool = False
@@ -267,6 +272,8 @@ class Kind:
     """"directions" of the thoughts edited, "fitted": any of the fitted values."""
     source: str = ""
     """One of SOURCES; empty where thoughts come from the base run alone."""
+    chooses: bool = False
+    """Whether the thought itself says which of ``nodes`` are put in, so that they are known only in the run."""
 
     @property
     def sets(self) -> Sets:
@@ -356,10 +363,48 @@ def _shifted(site: Site, factor: float) -> Change:
     return measured
 
 
-def _write(site: Site) -> Change:
+def _written(site: Site, put: Tensor) -> Tensor:
     base = site.directions.base[site.estimator][site.at - 1].to(site.out.device)
-    written = base + site.strength * (site.put @ site.vectors)
+    return base + site.strength * (put @ site.vectors)
+
+
+def _write(site: Site) -> Change:
+    written = _written(site, site.put)
     return lambda thought: written.to(thought)
+
+
+def _collapse(site: Site, gumbel: Tensor | None = None) -> Change:
+    """Only the ``top`` nodes by coefficient in the thought as it comes, among those put in; with noise, sampled."""
+    problems = site.context.run.problems
+    many = torch.tensor([site.top or max(len(problem.frontier(site.t)), 1) for problem in problems])[:, None]
+
+    def collapsed(thought: Tensor) -> Tensor:
+        score = site.directions.coefficients(thought.float(), site.at, site.estimator).to(site.put)
+        if gumbel is not None:
+            score = score.clamp(min=1e-6).log() + gumbel.to(score)
+        order = score.masked_fill(site.put == 0, -math.inf).argsort(dim=1, descending=True).argsort(dim=1)
+        return _written(site, site.put * (order < many.to(order))).to(thought)
+
+    return collapsed
+
+
+def _gumbel(site: Site, size: int) -> Tensor:
+    """``B size``: standard Gumbel noise, a row from (seed, the row's noise id, t) alone."""
+    rngs = (np.random.default_rng([site.seed, number, site.t, 9]) for number in site.context.run.noise_ids)
+    return torch.from_numpy(np.stack([rng.gumbel(size=size).astype(np.float32) for rng in rngs]))
+
+
+def _sample(site: Site) -> Change:
+    return _collapse(site, _gumbel(site, site.put.shape[1]))
+
+
+def _fed_back(feed: str) -> Callable[[Site], Change]:
+    def change(site: Site) -> Change:
+        model = site.context.model
+        noise = _gumbel(site, model.config.vocab_size) if feed == "sampled" else None
+        return site.toward(lambda state: fed_back(model, state, feed, None if noise is None else noise.to(state)))
+
+    return change
 
 
 def _project(site: Site) -> Change:
@@ -400,9 +445,19 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("reorder", "replace by thought t of the same question about the same graph, its facts in another order: a "
          "placebo of interchange", "putting {where} of the same question, its facts in another order, in place",
          _from_source, hand="The same question, facts in another order", replaces=True, source="reordered"),
+    Kind("donor", "replace by thought t of another graph of the same shape with the same root, candidates and answer, "
+         "its other nodes exchanged at random", "putting {where} of another graph with the same answer in place",
+         _from_source, hand="Another graph with the same answer", replaces=True, source="relabelled"),
     Kind("keep", "subtract the directions of all frontier nodes but these", "keeping only {nodes} in {where}", _shift,
          hand="Keep only these nodes", nodes="target-branch", options=_MEASURED, moves="all but", empty=True,
          needs=_DIRECTIONS),
+    Kind("collapse", "replace by base + the directions of the `top` nodes that stand out most in the thought itself "
+         "(m: as many as are at distance t)", "collapsing {where} to the best {top} of {nodes}", _collapse,
+         hand="Collapse to its best nodes", nodes="graph", options=frozenset({"t", "top"}), moves="in", replaces=True,
+         needs=_DIRECTIONS, chooses=True),
+    Kind("sample", "the same with nodes drawn in proportion to how much they stand out",
+         "collapsing {where} to {top} sampled from {nodes}", _sample, nodes="graph", options=frozenset({"t", "top"}),
+         moves="in", replaces=True, needs=_DIRECTIONS, chooses=True),
     Kind("scale", "multiply the nodes' directions by the steering coefficient",
          "scaling {nodes} in {where} by {strength}", _scale, hand="Scale these nodes", nodes="target-branch",
          options=_MEASURED, opposes=False, start=0.0, needs=_DIRECTIONS),
@@ -418,6 +473,13 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("resample", "replace by thought t of another problem",
          "putting another problem's thought in place of {where}", _resample, hand="Another problem's thought",
          replaces=True, needs=_FITTED),
+    Kind("argmax", "replace by the embedding of the most probable next token", "feeding the most probable token as "
+         "{where}", _fed_back("argmax"), hand="The most probable token", replaces=True),
+    Kind("token", "replace by the embedding of a token sampled from the next-token distribution",
+         "feeding a sampled token as {where}", _fed_back("sampled"), hand="A sampled token", replaces=True),
+    Kind("expected", "replace by the expected embedding under the next-token distribution",
+         "feeding the expected embedding as {where}", _fed_back("expected"), hand="The expected embedding",
+         replaces=True),
     Kind("permute", "exchange the model's own thoughts among the steps given", "exchanging {where} among each other",
          _permute, hand="Exchange thoughts among each other", replaces=True, least=2),
     Kind("identity", "feed the thought unchanged", "feeding {where} unchanged", _unchanged),
@@ -543,12 +605,12 @@ CONTROLS: dict[str, Control] = {row.name: row for row in (
             "the same edit on as many nodes that the root cannot reach and that lead to neither candidate",
             "nodes out of reach instead", "{edit}, with nodes out of reach instead",
             "kind, number of nodes, length of the change", "that the nodes can be reached or lead anywhere",
-            exists=_without("unreachable"), matched=True, instead=_out_of_reach),
+            exists=_without("unreachable", "graph"), matched=True, instead=_out_of_reach),
     Control("neither", "the same edit on frontier nodes that lead to neither candidate",
             "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
             "kind, number of nodes, length of the change, that the nodes are on a frontier",
             "that they lead to a candidate",
-            exists=lambda kind, *rest: kind.moves != "all but" and _without("rest", "other-rest")(kind, *rest),
+            exists=lambda kind, *rest: kind.moves != "all but" and _without("rest", "other-rest", "graph")(kind, *rest),
             matched=True, instead=_to_neither),
     Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
             "{edit}, but at another thought", "the content, the length of the change", "the step it belongs to",

@@ -68,7 +68,7 @@ class Built:
 
 def touched_by(spec: EditSpec, change: tuple[Members, Members], at: int) -> tuple[Touched, ...]:
     """What an edit of nodes touches at one thought, given what goes out and in (``EditSpec.change``)."""
-    if spec.nodes is None or (spec.control and CONTROLS[spec.control].feeds):
+    if spec.nodes is None or spec.row.chooses or (spec.control and CONTROLS[spec.control].feeds):
         return ()
     return (Touched(at, *(tuple(sorted(nodes)) for nodes in change)),)
 
@@ -142,7 +142,7 @@ def _site(spec: EditSpec, context: Context, t: int, at: int, changes: Sequence[t
         reference = context.members(own)
     return Site(
         context, t, at, out, put, reference, spec.thoughts, spec.strength, spec.measured, spec.directions, spec.layer,
-        spec.seed,
+        spec.top, spec.seed,
     )  # fmt: skip
 
 

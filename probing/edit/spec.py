@@ -36,6 +36,7 @@ PRESETS = {
     "swap the branches, coefficients measured": "swap:t={t},dose=held",
     "interchange the thought with the counterfactual question's": "transplant:t={t}",
     "write one node of the counterfactual branch": "write:t={t},nodes=other-branch/1",
+    "collapse the thought to its best node": "collapse:t={t},top=1",
     "write an empty thought": "write:t={t},nodes=nothing",
     "put another problem's thought in its place": "resample:t={t}",
 }
@@ -147,6 +148,8 @@ class EditSpec:
     layer: int | None = None
     depth: int | None = None
     k: int | None = None
+    top: int | None = None
+    """How many nodes the thought itself chooses; 0 (written m): as many as are at distance t."""
     seed: int = 0
     """Of everything drawn at random: noise, the problem resampled from, sampled nodes, controls."""
     control: str = ""
@@ -160,7 +163,7 @@ class EditSpec:
             if getattr(row, name) and getattr(self, name) is None:
                 object.__setattr__(self, name, Nodes.parse(getattr(row, name)))
         object.__setattr__(self, "thoughts", tuple(sorted(set(self.thoughts))))
-        for name in ("nodes", "to", "layer", "depth", "k", "t"):
+        for name in ("nodes", "to", "layer", "depth", "k", "top", "t"):
             given, takes = getattr(self, OPTIONS[name].field) not in (None, ()), name in row.takes
             if given and not takes:
                 raise InputError(f"edit {self.kind!r} takes no {name}")
@@ -248,7 +251,7 @@ class EditSpec:
         nodes, to, *_ = (*(" + ".join(part.describe(show) for part in each.parts) for each in parts), "", "")
         text = phrase.format(
             where=_where(self.thoughts), nodes=nodes, to=to, strength=f"{self.strength:g}", k=self.k, layer=self.layer,
-            depth=self.depth,
+            depth=self.depth, top="as many as are at its distance" if self.top == 0 else self.top,
         )  # fmt: skip
         return CONTROLS[self.control].phrase.format(edit=text) if self.control else text
 
@@ -460,6 +463,7 @@ OPTIONS = {row.name: row for row in (
     Option("layer", "layer", int, "1", lowest=1),
     Option("depth", "depth", int, "2", lowest=1),
     Option("k", "k", int, "3", lowest=0),
+    Option("top", "top", lambda text: 0 if text == "m" else int(text), "1", lambda top: str(top or "m"), lowest=0),
     Option("seed", "seed", int, "0", lowest=0),
     Option("control", "control", str, "random"),
 )}
