@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.coconut import FEEDS, METHODS, CoconutConfig, CoconutGPT2, codec_for
+from model.coconut import FEED_MAPS, FEEDS, METHODS, THOUGHTS_BY, CoconutConfig, CoconutGPT2, codec_for
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, read_json, short_hash
 
@@ -92,7 +92,7 @@ def load_config(path: str | Path) -> CoconutConfig:
         config = CoconutConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}/config.json: {error}") from None
-    for name, known in (("method", METHODS), ("feed", FEEDS)):
+    for name, known in (("method", METHODS), ("feed", FEEDS), ("feed_map", FEED_MAPS), ("thoughts_by", THOUGHTS_BY)):
         if (value := getattr(config, name)) not in known:
             raise CheckpointError(f"{path}/config.json: {name} {value!r} is unknown; known are {', '.join(known)}")
     codec_for(config)
@@ -117,6 +117,8 @@ def write_files(model: CoconutGPT2, folder: Path, *, dtype: torch.dtype | None =
     config.architectures = [type(model).__name__]
     write_tensors(folder / "model.safetensors", state)
     config.save_pretrained(folder)
+    if (vocabulary := model.codec.vocabulary) is not None:
+        vocabulary.save(folder)
     if card is not None:
         (folder / "README.md").write_text(card, encoding="utf-8")
 

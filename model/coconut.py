@@ -8,8 +8,11 @@ model keeps no state of a run, so one model can serve many sessions at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHea
 
 from model.codec import Codec, PromptBatch, Size
 from model.codec_slots import SlotCodec
+from model.codec_text import TextCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
@@ -32,8 +36,8 @@ StreamEdit = Callable[[int, int, Tensor], Tensor]
 Ended = Callable[[Tensor], Tensor]
 """``... n`` tokens that were written to ``...`` (bool): whether what follows means nothing."""
 
-CODECS: dict[str, Callable[[int], Codec]] = {"slots": SlotCodec}
-"""Prompt formats by the kind and the number in their names: ``slots-40``."""
+CODECS: dict[str, Callable[..., Codec]] = {"slots": SlotCodec, "text": TextCodec}
+"""Prompt formats by the kind and the number in their names: ``slots-40``; more arguments as in ``Codec.format``."""
 
 METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
 """How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
@@ -44,6 +48,12 @@ THOUGHTLESS_METHODS = ("cot", "no_cot", "icot", "no_thought")
 FEEDS = ("state", "argmax", "sampled", "expected")
 """What is fed back: the state itself (Coconut), the embedding of its most probable next token, of one sampled, or the
 expected embedding under the softmax (Soft Thinking). ``fed_back``."""
+FEED_MAPS = ("identity", "mlp", "constant")
+"""What is made of a state before it is fed: nothing, a learned map (CODI's ``prj``), or one learned vector whatever the
+state (the pause token of the public code)."""
+
+THOUGHTS_BY = ("stage", "hops")
+"""What the number of thoughts follows: the stage that training reached, or the hops of the problem."""
 
 
 class CoconutConfig(GPT2Config):
@@ -65,6 +75,18 @@ class CoconutConfig(GPT2Config):
     """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained."""
     feed: str = "state"
     """One of FEEDS; of no account for PAUSE_METHODS."""
+    feed_map: str = "identity"
+    """One of FEED_MAPS; of account where ``feed`` is the state."""
+    feed_width: int = 0
+    """Hidden width of a feed map ``mlp``; 0 without one."""
+    feed_norm: bool = True
+    """Whether a layer norm ends a feed map ``mlp``."""
+    single_pass: bool = False
+    """Whether training fed all thoughts in one pass; only where what is fed is known beforehand."""
+    thoughts_by: str = "stage"
+    """One of THOUGHTS_BY: always ``n_thoughts``, or as many as the target is hops away."""
+    codec_format: dict[str, Any] | None = None
+    """What the codec needs to know beside its name (``Codec.format``): the tokens around the thoughts among it."""
 
     trained_nodes: tuple[int, int, int] | None = None
     """Nodes of the training graphs: fewest, mean, most; None if unknown."""
@@ -77,6 +99,10 @@ class CoconutConfig(GPT2Config):
     def n_thoughts(self) -> int:
         """Thoughts the model was trained to have before it answers."""
         return 0 if self.method in THOUGHTLESS_METHODS else self.c_thought * self.trained_stage
+
+    def thoughts_for(self, problem: ProsQAProblem) -> int:
+        """Thoughts the model was trained to have on this problem."""
+        return problem.n_hops if self.thoughts_by == "hops" else self.n_thoughts
 
     def trained_on(self, problem: ProsQAProblem) -> bool:
         """Whether a graph has no more nodes and edges than those of training (True where these are unknown)."""
@@ -91,17 +117,27 @@ class CoconutConfig(GPT2Config):
         return Size(nodes[1], edges[1])
 
 
-def codec_named(name: str) -> Codec:
-    """The codec of that name, such as ``slots-40``. Raises CheckpointError for one unknown here."""
+@lru_cache(maxsize=32)
+def _codec(kind: str, size: int, text: str) -> Codec:
+    return CODECS[kind](size, **json.loads(text))
+
+
+def codec_named(name: str, told: Mapping[str, Any] | None = None) -> Codec:
+    """The codec of that name, such as ``slots-40``, and format. Raises CheckpointError for one unknown here."""
     kind, _, size = name.partition("-")
     if kind not in CODECS or not size.isdecimal():
-        raise CheckpointError(f"the codec is {name!r}; this version reads slots-N (one token per node)")
-    return CODECS[kind](int(size))
+        raise CheckpointError(
+            f"the codec is {name!r}; this version reads slots-N (one token per node) and text-N (English)"
+        )
+    try:
+        return _codec(kind, int(size), json.dumps(dict(told or {}), sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the codec {name!r} cannot be made: {error}") from None
 
 
 def codec_for(config: CoconutConfig) -> Codec:
     """The codec a checkpoint was trained with. Raises CheckpointError for one unknown here or of another vocabulary."""
-    codec = codec_named(config.codec)
+    codec = codec_named(config.codec, config.codec_format)
     if config.vocab_size != codec.vocab_size:
         raise CheckpointError(
             f"the checkpoint has {config.vocab_size} tokens, but its codec {config.codec!r} needs {codec.vocab_size}"
@@ -174,11 +210,31 @@ def fed_back(model: GPT2LMHeadModel, state: Tensor, feed: str, noise: Tensor | N
     return expected + (chosen - expected).detach() if torch.is_grad_enabled() else chosen
 
 
+class FeedMLP(torch.nn.Module):
+    """A learned map from a state to what is fed: linear, GELU, linear, and layer norm where there is one."""
+
+    def __init__(self, width: int, hidden: int, *, norm: bool) -> None:
+        super().__init__()
+        self.into, self.out = torch.nn.Linear(width, hidden), torch.nn.Linear(hidden, width)
+        self.norm = torch.nn.LayerNorm(width) if norm else torch.nn.Identity()
+
+    def forward(self, state: Tensor) -> Tensor:
+        """``... n_embd`` to the same shape."""
+        return self.norm(self.out(torch.nn.functional.gelu(self.into(state))))
+
+
 class CoconutGPT2(GPT2LMHeadModel):
-    """GPT-2 with a thought loop. Weights, names and files are those of ``GPT2LMHeadModel``."""
+    """GPT-2 with a thought loop. Weights, names and files are those of ``GPT2LMHeadModel``, and those of a feed map."""
 
     config_class = CoconutConfig
     config: CoconutConfig
+
+    def __init__(self, config: CoconutConfig) -> None:
+        super().__init__(config)
+        if config.feed_map == "mlp":
+            self.feed_mlp = FeedMLP(config.n_embd, config.feed_width or config.n_embd, norm=config.feed_norm)
+        elif config.feed_map == "constant":
+            self.pause_embedding = torch.nn.Parameter(torch.zeros(config.n_embd))
 
     @property
     def codec(self) -> Codec:
@@ -280,19 +336,29 @@ class CoconutGPT2(GPT2LMHeadModel):
         the continuation, in one pass over the trace's cache. Gradients flow.
         """
         n_rows, n_places = tokens.shape
-        n_thoughts, device = trace.n_thoughts, tokens.device
-        k = torch.full((n_rows,), n_thoughts, device=device) if after is None else after
+        device = tokens.device
+        k = torch.full((n_rows,), trace.n_thoughts, device=device) if after is None else after
         states = trace.states[torch.arange(n_rows, device=device), k][:, None]
         if n_places > 1:
             n_fed = n_places - 1
-            before = trace.attention_mask.bool().clone()
-            before[:, before.shape[1] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < k[:, None]
-            own = torch.ones(n_fed, n_fed, dtype=torch.bool, device=device).tril()
-            allowed = torch.cat([before[:, None].expand(-1, n_fed, -1), own.expand(n_rows, -1, -1)], dim=2)
-            position = (trace.next_position - n_thoughts + k)[:, None] + torch.arange(n_fed, device=device)
-            fed = embed(self, tokens[:, :-1], position)
-            states = torch.cat([states, run(self, fed, Cache(self, trace.cache).attend(allowed))], dim=1)
+            chain = torch.ones(n_fed, n_fed, dtype=torch.bool, device=device).tril().expand(n_rows, -1, -1)
+            fed = self.branch_states(trace, tokens[:, :-1], after=k[:, None].expand(-1, n_fed), on_branch=chain)
+            states = torch.cat([states, fed], dim=1)
         return self.logits(states)
+
+    def branch_states(self, trace: ThoughtTrace, tokens: Tensor, *, after: Tensor, on_branch: Tensor) -> Tensor:
+        """``B n n_embd``: the states behind tokens that are written along branches which leave the run.
+
+        Token i of row b leaves the run, with the tokens before it on its branch, after ``after[b, i]`` thoughts;
+        ``on_branch[b, i, j]`` (bool): token j is token i or one before it on its branch. One pass over the trace's
+        cache, whatever the branches share. Gradients flow.
+        """
+        n_thoughts, device = trace.n_thoughts, tokens.device
+        before = trace.attention_mask[:, None].bool().repeat(1, tokens.shape[1], 1)
+        before[:, :, before.shape[2] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < after[:, :, None]
+        position = (trace.next_position - n_thoughts)[:, None] + after + on_branch.sum(dim=2) - 1
+        fed = embed(self, tokens, position)
+        return run(self, fed, Cache(self, trace.cache).attend(torch.cat([before, on_branch], dim=2)))
 
     def write_after_each(
         self,
@@ -366,6 +432,8 @@ class CoconutGPT2(GPT2LMHeadModel):
         return states, thoughts
 
     def _fed(self, t: int, state: Tensor) -> Tensor:
+        if self.config.feed == "state":
+            return self.feed_mlp(state) if self.config.feed_map == "mlp" else state
         if self.config.feed != "sampled":
             return fed_back(self, state, self.config.feed)
         # As with dropout, what is drawn in training is fresh; elsewhere it depends on the row and the thought alone.
@@ -374,7 +442,9 @@ class CoconutGPT2(GPT2LMHeadModel):
         return fed_back(self, state, "sampled", -torch.log(-torch.log(drawn.clamp(min=1e-9))))
 
     def _pause(self) -> Tensor | None:
-        """``n_embd``: what is fed as every thought, where that is not the state."""
+        """``n_embd``: what is fed as every thought, where that does not depend on the state."""
+        if self.config.feed_map == "constant":
+            return self.pause_embedding
         return self.transformer.wte.weight[self.codec.pause] if self.config.method in PAUSE_METHODS else None
 
     def _read(self, prompt: PromptBatch, stream: StreamEdit | None) -> ThoughtTrace:

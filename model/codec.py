@@ -16,9 +16,12 @@ from torch import Tensor
 
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
+from model.tokenizer import Vocabulary
 
 NO_NODE = -1
 """Stands for what was written and is no node of the graph, and for no answer."""
+NO_KEY = -1
+"""Key of a node whose name is none of those a codec knows beforehand: it can be read, and has no direction."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Prompt:
     problem: ProsQAProblem
     input_ids: tuple[int, ...]
     keys: tuple[int, ...]
-    """Key of each node, in 0..n_keys-1: what the model knows the node by, and so its row of ``readout.key_vectors``."""
+    """Key of each node, in 0..n_keys-1 or NO_KEY: what the model knows the node by, in all problems that have it."""
     edge_spans: tuple[EdgeSpan, ...]
     """Of each edge of the problem, in its order; distractor facts are not listed."""
     n_distractors: int
@@ -140,7 +143,19 @@ class Codec(Protocol):
         """What a checkpoint's config records."""
 
     @property
+    def format(self) -> Mapping[str, Any]:
+        """What a config records beside the name: arguments that make the codec again, as JSON holds them."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The tokenizer that a checkpoint folder holds; None where nodes have no names of their own."""
+
+    @property
     def vocab_size(self) -> int: ...
+
+    @property
+    def lag(self) -> int:
+        """0 if thought t is read from the state that becomes it, h_(t-1); 1 if after it was fed, behind h_t."""
 
     @property
     def n_keys(self) -> int:
@@ -173,18 +188,24 @@ class Codec(Protocol):
         """
 
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
+        """As its question says it where a codec writes names as they are and nothing is added, else ``drawn``."""
+
+    def drawn(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
         """One prompt sample. ``pad_to`` brings a smaller graph up to a size by adding random distractor facts."""
 
     def prompts(
         self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
     ) -> tuple[Prompt, ...]:
-        """Prompt samples of a problem; sample i depends on (seed, i) alone."""
+        """``prompt``, then prompt samples of a problem; sample i depends on (seed, i) alone."""
 
     def rewritten(self, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
         """Another problem over the same nodes, with the same choices where they have a meaning there."""
 
     def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Prompts as one left-padded batch."""
+
+    def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
+        """The tokens of each node's name."""
 
     def reading(self, prompt: Prompt, k: int) -> Reading:
         """How nodes are read after k thoughts, as the next step."""

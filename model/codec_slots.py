@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,8 +60,20 @@ class SlotCodec:
         return f"slots-{self.n_slots}"
 
     @property
+    def format(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def vocabulary(self) -> None:
+        return None
+
+    @property
     def vocab_size(self) -> int:
         return FIRST_SLOT + self.n_slots
+
+    @property
+    def lag(self) -> int:
+        return 0
 
     @property
     def n_keys(self) -> int:
@@ -145,8 +158,11 @@ class SlotCodec:
         spans = tuple(EdgeSpan(at, at + 1, at + 2, at + 3) for at in start[: len(problem.edges)])
         return Prompt(problem, tuple(ids), draw.slots, spans, len(draw.distractors), draw)
 
-    def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
+    def drawn(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
         return self.encode(problem, self.draw(problem, rng, pad_to=pad_to))
+
+    def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
+        return self.drawn(problem, rng, pad_to=pad_to)
 
     def prompts(
         self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
@@ -162,11 +178,14 @@ class SlotCodec:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
+    def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
+        return tuple((token,) for token in prompt.sample.tokens)
+
     def reading(self, prompt: Prompt, k: int) -> Reading:
-        return Reading((), tuple((token,) for token in prompt.sample.tokens))
+        return Reading((), self.node_tokens(prompt))
 
     def answer_reading(self, prompt: Prompt) -> Reading:
-        return Reading((ANSWER,), tuple((token,) for token in prompt.sample.tokens))
+        return Reading((ANSWER,), self.node_tokens(prompt))
 
     def longest_generation(self, problem: ProsQAProblem) -> int:
         return problem.height_longest[problem.root] + 2  # its nodes, [A], the answer

@@ -117,7 +117,8 @@ def evaluate(
             raise type(error)(f"problem {row}: {error}") from None
         rng = np.random.default_rng([seed, row])
         size = model.config.padding_for(problem) if pad else None
-        prompts += [codec.prompt(problem, rng, pad_to=size) for _ in range(n_samples)]
+        prompts.append(codec.prompt(problem, rng, pad_to=size))
+        prompts += [codec.drawn(problem, rng, pad_to=size) for _ in range(n_samples - 1)]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     answers, forced = (np.full((len(prompts), n_thoughts + 1), value) for value in (NO_NODE, False))

@@ -8,7 +8,7 @@ here they are put back in the order of the problem's nodes, so that samples can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,10 @@ from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt, Reading, Written
 from model.stats import Floats
 
-CHUNK = 64
-"""Continuations scored in one pass."""
+CHUNK = 128
+"""Next-token distributions made at a time."""
+MOST_PLACES = 4096
+"""Tokens written in one pass to read nodes of several tokens, of all runs together."""
 
 Readings = Sequence[Sequence[Reading]]
 """By run, then by the states that are read: all K + 1, or the last alone."""
@@ -101,9 +103,8 @@ def node_log_probs(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Pr
     """What the states of a trace say about the nodes of their problems; prompts in the order of the batch."""
     codec, ks = model.codec, range(trace.n_thoughts + 1)
     readings = [[codec.reading(prompt, k) for k in ks] for prompt in prompts]
-    place = _logits_where_read(model, trace, readings)
-    nodes = _nodes(model, trace, readings, place)
-    states, keys = trace.states.float(), key_vectors(model).float()[_padded([prompt.keys for prompt in prompts])]
+    place, nodes = _read(model, trace, readings)
+    states, keys = trace.states.float(), _node_vectors(model, prompts)
     one_token, norm = _one_token(readings), states.norm(dim=-1)
     logit = _at_nodes(place.float(), readings) if one_token else nodes
     inner = logit.float() if one_token else states @ keys.transpose(1, 2)
@@ -127,19 +128,17 @@ def node_log_probs(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Pr
 @torch.inference_mode()
 def node_scores(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Floats, Floats]:
     """``logit`` and ``probability`` as in ``NodeLogProbs``, ``B n N`` each, of the last n states, read as told."""
-    place = _logits_where_read(model, trace, readings)
+    place, nodes = _read(model, trace, readings)
     if _one_token(readings):
         anything = place.float().double().softmax(dim=-1)
         return _array(_at_nodes(place.float(), readings)), _array(_at_nodes(anything, readings))
-    nodes = _nodes(model, trace, readings, place)
     return _array(nodes), _array(nodes.exp())
 
 
 @torch.inference_mode()
 def vector_log_probs(model: CoconutGPT2, vectors: Tensor, prompts: Sequence[Prompt]) -> VectorReading:
     """The logit lens of any vectors, ``B T n_embd``, such as thoughts as they were fed."""
-    tokens = model.codec.key_tokens()
-    readings = [[Reading((), tuple(tokens[key] for key in prompt.keys))] * vectors.shape[1] for prompt in prompts]
+    readings = [[Reading((), model.codec.node_tokens(prompt))] * vectors.shape[1] for prompt in prompts]
     logits = model.logits(vectors).double()
     log_probs = logits.log_softmax(dim=-1)
     if _one_token(readings):
@@ -158,8 +157,7 @@ def next_log_probs(model: CoconutGPT2, states: Tensor) -> Tensor:
 
 def key_vectors(model: CoconutGPT2) -> Tensor:
     """``n_keys n_embd``: mean unembedding row over each key's tokens, without gradient."""
-    weight = model.lm_head.weight.detach()
-    return torch.stack([weight[list(tokens)].mean(dim=0) for tokens in model.codec.key_tokens()])
+    return torch.stack([_mean_row(model, tokens) for tokens in model.codec.key_tokens()])
 
 
 @torch.inference_mode()
@@ -173,8 +171,7 @@ def forced_answers(
         [Reading(r.prefix, (r.sequences[prompt.problem.target], r.sequences[prompt.problem.neg_target])) for r in row]
         for prompt, row in zip(prompts, readings, strict=True)
     ]
-    place = _logits_where_read(model, trace, pairs)
-    found = _nodes(model, trace, pairs, place)
+    place, found = _read(model, trace, pairs)
     starts = torch.tensor([[[sequence[0] for sequence in reading.sequences] for reading in row] for row in pairs])
     neither = (place.argmax(dim=-1, keepdim=True) != starts.to(place.device)).all(dim=-1)
     return ForcedAnswers(_array(found[..., 0]), _array(found[..., 1]), neither.cpu().numpy())
@@ -195,60 +192,116 @@ def generated_answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence
 # --- private --------------------------------------------------------------------------------------------------------
 
 
+def _mean_row(model: CoconutGPT2, tokens: Sequence[int]) -> Tensor:
+    return model.lm_head.weight.detach()[list(tokens)].mean(dim=0)
+
+
+def _node_vectors(model: CoconutGPT2, prompts: Sequence[Prompt]) -> Tensor:
+    """``B N n_embd`` (float32): as ``key_vectors``, of the nodes of each prompt."""
+    names = [model.codec.node_tokens(prompt) for prompt in prompts]
+    if all(len(name) == 1 for row in names for name in row):
+        return model.lm_head.weight.detach()[_padded([[name[0] for name in row] for row in names])].float()
+    rows = [torch.stack([_mean_row(model, name) for name in row]) for row in names]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).float()
+
+
 def _one_token(readings: Readings) -> bool:
     return all(len(sequence) == 1 for row in readings for reading in row for sequence in reading.sequences)
 
 
-def _logits_where_read(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> Tensor:
-    """``B n vocab``: next-token logits behind the prefixes."""
+def _read(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Tensor, Tensor]:
+    """Next-token logits behind the prefixes, ``B n vocab``; log-probabilities of the sequences, ``B n N`` (float64)."""
     prefixes = {reading.prefix for row in readings for reading in row}
+    if not _one_token(readings) or len(prefixes) > 1 or max(map(len, prefixes)) > 1:
+        return _read_along_trees(model, trace, readings)
+    (prefix,) = prefixes
     n_read = len(readings[0])
-    if prefixes == {()}:
-        return model.logits(trace.states[:, -n_read:])
-    if len(prefixes) == 1 and len(prefix := next(iter(prefixes))) == 1:
-        if n_read == trace.n_thoughts + 1:
-            return model.logits_after(trace, *prefix)
+    if not prefix:
+        place = model.logits(trace.states[:, -n_read:])
+    elif n_read == trace.n_thoughts + 1:
+        place = model.logits_after(trace, *prefix)
+    else:
         # One token after the last thought alone, and what stands at the place that is read means nothing.
         forced = torch.full((trace.batch_size, 2), *prefix, device=trace.states.device)
-        return model.continuation_logits(trace, forced)[:, 1:]
-    items = [(row, k, (*reading.prefix, 0)) for row, k, reading in _items(trace, readings)]
-    return torch.stack([logits[-1] for logits in _continued(model, trace, items)]).unflatten(0, (-1, n_read))
+        place = model.continuation_logits(trace, forced)[:, 1:]
+    return place, _at_nodes(place.double().log_softmax(dim=-1), readings)
 
 
-def _nodes(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings, place: Tensor) -> Tensor:
-    """``B n N`` (float64): log-probabilities of the sequences."""
-    if _one_token(readings):
-        return _at_nodes(place.double().log_softmax(dim=-1), readings)
-    where, items = [], []
-    for row, k, reading in _items(trace, readings):
-        for node, sequence in enumerate(reading.sequences):
-            where.append((row, k - trace.n_thoughts - 1, node, sequence))
-            items.append((row, k, (*reading.prefix, *sequence)))
-    found = _blank(place, readings)
-    for (row, back, node, sequence), logits in zip(where, _continued(model, trace, items), strict=True):
-        each = logits[-len(sequence) :].double().log_softmax(dim=-1)
-        found[row, back, node] = each.gather(1, torch.tensor(sequence, device=each.device)[:, None]).sum()
-    return found
+class _Tree:
+    """All that is written in one run to read it: what several sequences begin with is written once.
+
+    Sources are states from which a next token is read: 0..K the run's own, then those of the tokens of the tree.
+    """
+
+    def __init__(self, n_states: int) -> None:
+        self.n_states = n_states
+        self.tokens: list[int] = []
+        self.after: list[int] = []
+        self.before: list[list[int]] = []
+        """Of each token, the tokens on its branch, itself last."""
+        self._known: dict[tuple[int, int], int] = {}
+
+    def source(self, source: int, tokens: Sequence[int]) -> int:
+        """The source behind tokens that are written from a source."""
+        for token in tokens:
+            if (source, token) not in self._known:
+                number = len(self.tokens)
+                root = source < self.n_states
+                self.after.append(source if root else self.after[source - self.n_states])
+                self.before.append([*([] if root else self.before[source - self.n_states]), number])
+                self.tokens.append(token)
+                self._known[source, token] = self.n_states + number
+            source = self._known[source, token]
+        return source
 
 
-def _items(trace: ThoughtTrace, readings: Readings) -> Iterator[tuple[int, int, Reading]]:
-    """(run, number of thoughts, reading)."""
-    for row, of_run in enumerate(readings):
-        for k, reading in enumerate(of_run, start=trace.n_thoughts + 1 - len(of_run)):
-            yield row, k, reading
+def _read_along_trees(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Tensor, Tensor]:
+    """As ``_read``: one tree of tokens for each run, all of a few runs in one pass over the trace's cache."""
+    n_states, n_read = trace.n_thoughts + 1, len(readings[0])
+    trees, places, reads = list[_Tree](), list[list[int]](), list[list[tuple[int, int, int, int]]]()
+    for row in readings:
+        trees.append(tree := _Tree(n_states))
+        places.append(row_places := [])
+        reads.append(row_reads := [])
+        for i, reading in enumerate(row):
+            row_places.append(behind := tree.source(n_states - n_read + i, reading.prefix))
+            for node, sequence in enumerate(reading.sequences):
+                source = behind
+                for j, token in enumerate(sequence):
+                    row_reads.append((i, node, source, token))
+                    source = tree.source(source, [token]) if j < len(sequence) - 1 else source
+    nodes, place = _blank(trace.states, readings), list[Tensor]()
+    longest = max(len(tree.tokens) for tree in trees)
+    size = max(1, MOST_PLACES // (longest + n_states))
+    for start in range(0, len(trees), size):
+        rows = torch.arange(start, min(start + size, len(trees)), device=trace.states.device)
+        part = trace.select(rows) if len(trees) > size else trace
+        states = torch.cat([part.states, _written(model, part, trees[start : start + size])], dim=1)
+        for i, row in enumerate(rows.tolist()):
+            place.append(model.logits(states[i, places[row]]))
+            which, node, source, token = torch.tensor(reads[row], device=states.device).T
+            used, at = source.unique(return_inverse=True)
+            log_p = torch.empty(len(source), dtype=torch.float64, device=states.device)
+            for first in range(0, len(used), CHUNK):
+                logits = model.logits(states[i, used[first : first + CHUNK]])
+                here = (at >= first) & (at < first + CHUNK)
+                of_token = logits[at[here] - first, token[here]].double()
+                log_p[here] = of_token - logits.double().logsumexp(dim=-1)[at[here] - first]
+            nodes[row, :, : int(node.max()) + 1] = 0
+            nodes[row].index_put_((which, node), log_p, accumulate=True)
+    return torch.stack(place), nodes
 
 
-def _continued(
-    model: CoconutGPT2, trace: ThoughtTrace, items: Sequence[tuple[int, int, tuple[int, ...]]]
-) -> Iterator[Tensor]:
-    """``n vocab`` for each item: next-token logits at its n tokens, written in a run after k thoughts."""
-    device = trace.states.device
-    for start in range(0, len(items), CHUNK):
-        part = items[start : start + CHUNK]
-        rows, k = (torch.tensor([item[i] for item in part], device=device) for i in (0, 1))
-        tokens = _padded([item[2] for item in part]).to(device)
-        logits = model.continuation_logits(trace.select(rows), tokens, after=k)
-        yield from (of_item[: len(item[2])] for of_item, item in zip(logits, part, strict=True))
+def _written(model: CoconutGPT2, trace: ThoughtTrace, trees: Sequence[_Tree]) -> Tensor:
+    """``B n n_embd``: the state behind every token of each run's tree."""
+    longest, device = max(len(tree.tokens) for tree in trees), trace.states.device
+    on_branch = torch.eye(longest, dtype=torch.bool).repeat(len(trees), 1, 1)
+    for row, tree in enumerate(trees):
+        lengths = [len(before) for before in tree.before]
+        at = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        on_branch[row, at, torch.tensor([token for before in tree.before for token in before])] = True
+    tokens, after = (_padded([getattr(tree, name) for tree in trees]).to(device) for name in ("tokens", "after"))
+    return model.branch_states(trace, tokens, after=after, on_branch=on_branch.to(device))
 
 
 def _at_nodes(values: Tensor, readings: Readings) -> Tensor:

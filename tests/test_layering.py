@@ -15,9 +15,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model.files",),
     ("model.values",),
     ("model.stats", "model.store"),
-    ("model.problems",),
+    ("model.problems", "model.tokenizer"),
     ("model.formats", "model.metrics"),
-    ("model.codec", "model.codec_slots", "model.transformer", "model.deferred"),
+    ("model.codec", "model.codec_slots", "model.codec_text", "model.transformer", "model.deferred"),
     ("model.coconut",),
     ("model.readout",),
     ("model.evaluate", "model.checkpoint"),
@@ -79,9 +79,8 @@ def test_nothing_private_is_imported() -> None:
 
 def test_the_slot_format_and_its_token_ids_are_known_to_the_registry_of_codecs_alone() -> None:
     """All else goes by ``model.codec``, so a new prompt format is one new codec file."""
-    taken = {(a, name) for a in FILES for b, name in imports(a) if b == "model.codec_slots"}
-    assert taken == {("model.coconut", "SlotCodec")}
-    assert ("model.coconut", "model.codec_slots") in ARROWS
+    for codec, name in (("model.codec_slots", "SlotCodec"), ("model.codec_text", "TextCodec")):
+        assert {(a, taken) for a in FILES for b, taken in imports(a) if b == codec} == {("model.coconut", name)}
 
 
 def test_streamlit_stays_in_the_app() -> None:

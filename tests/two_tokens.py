@@ -43,6 +43,18 @@ class TwoTokens:
         return f"two-{self.n_keys}"
 
     @property
+    def format(self) -> dict[str, int]:
+        return {}
+
+    @property
+    def vocabulary(self) -> None:
+        return None
+
+    @property
+    def lag(self) -> int:
+        return 0
+
+    @property
     def vocab_size(self) -> int:
         return ONE + 5
 
@@ -82,6 +94,9 @@ class TwoTokens:
         choice = Choice(tuple(keys.tolist()), tuple(order.tolist()), pair if rng.random() < 0.5 else pair[::-1])
         return self._written(problem, choice)
 
+    def drawn(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
+        return self.prompt(problem, rng, pad_to=pad_to)
+
     def prompts(
         self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
     ) -> tuple[Prompt, ...]:
@@ -92,6 +107,9 @@ class TwoTokens:
 
     def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
         return PromptBatch.of(prompts, PAD)
+
+    def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
+        return self._names(prompt.keys)
 
     def reading(self, prompt: Prompt, k: int) -> Reading:
         return Reading((END, STEP) if k else (END,), self._names(prompt.keys))

@@ -1,0 +1,157 @@
+"""The English format: token for token what the public code writes, read back as it was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from model import checkpoint
+from model.coconut import CoconutConfig, CoconutGPT2, codec_for
+from model.codec import NO_KEY, NO_NODE, Size, Written
+from model.codec_text import TextCodec
+from model.errors import InputError
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import Recipe, generate, generate_arrays
+from model.problems.prosqa import ProsQAProblem
+from model.readout import forced_answers, node_log_probs
+
+PROBLEMS = list(generate("balanced", 4, 5, hops=(2, 3), nodes=(8, 14)))
+WHOLE = TextCodec()
+COMPACT = TextCodec(compact=True)
+
+
+def test_gpt2s_tokens_follow_from_its_merges() -> None:
+    assert WHOLE.vocab_size == 50260
+    # Known ids of GPT-2's encoder.json.
+    assert WHOLE.vocabulary.ids("Every Every<<\n### 18") == (6109, 3887, 16791, 198, 21017, 1248)
+    assert WHOLE.vocabulary.ids("<|endoftext|><|start-latent|><|end-latent|><|latent|>") == (50256, 50257, 50258, 50259)
+    assert WHOLE.end == 50256
+
+
+@pytest.mark.parametrize("codec", [WHOLE, COMPACT], ids=["whole", "compact"])
+def test_a_prompt_is_the_question_in_tokens(codec: TextCodec) -> None:
+    for problem in PROBLEMS:
+        for prompt in codec.prompts(problem, 3, seed=1):
+            text = codec.vocabulary.text(prompt.input_ids)
+            assert codec.vocabulary.ids(text) == prompt.input_ids  # cut as one text is
+            names = prompt.sample.names
+            assert sorted(names) == sorted(problem.idx_to_symbol)
+            for edge, span in zip(problem.edges, prompt.edge_spans, strict=True):
+                said = [codec.vocabulary.text(prompt.input_ids[a:b]) for a, b in
+                        ((span.start, span.target), (span.target, span.mark), (span.mark, span.end))]  # fmt: skip
+                assert said[0].strip().removeprefix("Every ") == f"{names[edge[0]]} is a"
+                assert said[1:] == [f" {names[edge[1]]}", "."]
+        first = codec.prompt(problem, np.random.default_rng(0))
+        assert codec.vocabulary.text(first.input_ids) == f"{problem.question}\n<|start-latent|>"
+
+
+def test_a_compact_vocabulary_cuts_names_as_gpt2_does() -> None:
+    assert COMPACT.vocab_size < 300
+    for name in (" shumpus", " zhorpus", "Every", " Wren"):
+        cut = [[codec.vocabulary.text([i]) for i in codec.vocabulary.ids(name)] for codec in (WHOLE, COMPACT)]
+        assert cut[0] == cut[1]
+    assert len(COMPACT.vocabulary.ids(" shumpus")) == 3
+
+
+def test_other_words_are_read_verbatim_and_other_names_have_no_key() -> None:
+    problem = ProsQAProblem(
+        ("Rex", "cat", "qu4rk", "Bo", "dog"), ((0, 1), (1, 2), (3, 4)), 0, 2, 4,
+        question="Rex is a cat. Each cat is a qu4rk. Bo is a dog. True or false: is Rex a qu4rk or a dog?",
+    )  # fmt: skip
+    prompt = WHOLE.prompt(problem, np.random.default_rng(0))
+    assert WHOLE.vocabulary.text(prompt.input_ids) == f"{problem.question}\n<|start-latent|>"
+    span = prompt.edge_spans[1]
+    assert WHOLE.vocabulary.text(prompt.input_ids[span.start : span.target]).strip() == "Each cat is a"
+    assert WHOLE.vocabulary.text(prompt.input_ids[span.target : span.mark]) == " qu4rk"
+    assert prompt.keys[1:3] == (NO_KEY, NO_KEY)
+    assert prompt.keys[0] >= 0
+    with pytest.raises(InputError, match="'qu4rk' cannot be written"):
+        COMPACT.check_fits(problem, n_positions=1024, n_thoughts=6)
+    with pytest.raises(InputError, match="token positions"):
+        WHOLE.check_fits(problem, n_positions=40, n_thoughts=6)
+
+
+def test_what_is_taught_is_read_back() -> None:
+    codec, rng = COMPACT, np.random.default_rng(3)
+    for problem in PROBLEMS:
+        prompt = codec.drawn(problem, rng)
+        for skip in range(problem.n_hops + 1):
+            text = codec.continuation(prompt, skip)
+            tokens = [token for token, scored, _, _ in text if scored]
+            left = problem.shortest_path[1 + skip :]
+            assert codec.parse(tokens, prompt) == Written(left, problem.target)
+            due = [token for token, _, _, due in text if due]
+            assert tuple(due) == codec.node_tokens(prompt)[problem.target]
+            reading = codec.reading(prompt, skip)
+            written = tuple(token for token, *_ in text)
+            if skip < problem.n_hops:  # what is read stands where it is taught
+                assert written[: len(reading.prefix)] == reading.prefix
+                node = problem.shortest_path[skip if skip else 1]
+                assert written[len(reading.prefix) :][: len(reading.sequences[node])] == reading.sequences[node]
+    assert codec.parse(codec.vocabulary.ids("Every x is a y.\n###"), prompt) == Written((NO_NODE,), NO_NODE)
+
+
+def test_padding_adds_facts_of_other_names() -> None:
+    prompt = COMPACT.drawn(PROBLEMS[0], np.random.default_rng(0), pad_to=Size(20, 30))
+    assert prompt.n_distractors == 30 - len(PROBLEMS[0].edges)
+    said = COMPACT.vocabulary.text(prompt.input_ids)
+    assert said.count(" is a ") == 30
+
+
+def test_batches_for_training_say_what_prompts_say() -> None:
+    problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 3, 0))
+    samples = COMPACT.samples(problems, torch.Generator().manual_seed(0), align=8)
+    assert samples.prompts.input_ids.shape[1] % 8 == 0
+    text = samples.continuation(torch.tensor([0, 1, 2]), least=0)
+    written = torch.where(text.scored, text.tokens, COMPACT.end)[:, len(COMPACT.after) :]
+    assert samples.answers(written).tolist() == problems.target.tolist()
+    assert len(samples.readings(1)) == 3
+
+
+@pytest.fixture(scope="module")
+def model() -> CoconutGPT2:
+    config = CoconutConfig(
+        n_layer=2, n_head=2, n_embd=32, n_positions=512, vocab_size=COMPACT.vocab_size, codec=COMPACT.name,
+        codec_format=COMPACT.format, trained_stage=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+    )  # fmt: skip
+    made = checkpoint.untrained(config, seed=1)
+    with torch.no_grad():
+        made.transformer.wte.weight.mul_(20)
+    return made
+
+
+def test_a_text_model_is_saved_with_its_tokenizer(model: CoconutGPT2, tmp_path: Path) -> None:
+    checkpoint.save(model, tmp_path / "made")
+    again = checkpoint.load(tmp_path / "made")
+    assert checkpoint.fingerprint(again) == checkpoint.fingerprint(model)
+    assert again.codec == codec_for(model.config) == COMPACT
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "made")
+    assert tuple(tokenizer("Every shumpus is a rempus.\n<|start-latent|>")["input_ids"]) == COMPACT.vocabulary.ids(
+        "Every shumpus is a rempus.\n<|start-latent|>"
+    )
+
+
+def test_reading_shares_passes_and_equals_the_plain_product(model: CoconutGPT2) -> None:
+    codec = model.codec
+    prompts = [codec.prompt(problem, np.random.default_rng(0)) for problem in PROBLEMS]
+    with torch.no_grad():
+        trace = model.think(codec.collate(prompts), 2)
+        found = node_log_probs(model, trace, prompts)
+        forced = forced_answers(model, trace, prompts, last_only=True)
+        for row, prompt in enumerate(prompts):
+            alone = model.think(codec.collate([prompt]), 2)
+            for k in range(3):
+                reading = codec.reading(prompt, k)
+                for node in (0, prompt.problem.n_nodes - 1):
+                    tokens = torch.tensor([[*reading.prefix, *reading.sequences[node]]])
+                    each = model.continuation_logits(alone.upto(k), tokens)[0].log_softmax(dim=-1)
+                    at = range(len(reading.prefix), tokens.shape[1])
+                    expected = sum(float(each[i, tokens[0, i]]) for i in at)
+                    assert found.nodes[row, k, node] == pytest.approx(expected, abs=2e-4)
+        assert np.isfinite(forced.log_odds).all()
+    total = found.probability[0, :, : PROBLEMS[0].n_nodes].sum(axis=-1) + found.left_over[0]
+    np.testing.assert_allclose(total, 1, atol=1e-9)
