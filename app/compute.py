@@ -167,12 +167,19 @@ def fitted_here(loaded: Loaded) -> Directions:
     """Node directions fitted while the reader waits, on few problems: enough for the unembedding, which has one
     length to fit, less so for the others."""
     problems = list(generate("balanced", FIT_ON + FIT_TEST, seed=FIT_SEED))
+    bar = st.progress(0.0, "Fitting node directions …")
+
+    def told(what: str, done: int, total: int) -> None:
+        bar.progress(done / total, f"Fitting node directions: {what}, {done} of {total} problems")
+
     with _forward:
         fit, test = (
-            directions_file.collect(loaded.model, part, seed=FIT_SEED)
-            for part in (problems[:FIT_ON], problems[FIT_ON:])
+            directions_file.collect(loaded.model, part, seed=FIT_SEED, batch_size=20, progress=told, what=what)
+            for what, part in (("reading thoughts", problems[:FIT_ON]), ("held out", problems[FIT_ON:]))
         )
-    return directions_file.fit(loaded.model, fit, test, seed=FIT_SEED)
+    found = directions_file.fit(loaded.model, fit, test, seed=FIT_SEED)
+    bar.empty()
+    return found
 
 
 @st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
@@ -195,6 +202,14 @@ def intervention(
 def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: int) -> ProsQAProblem:
     """One generated problem. Raises InputError for ranges that cannot be met."""
     return next(iter(generate(kind, 1, seed, hops=hops, nodes=nodes)))
+
+
+def slots(name: str) -> int | None:
+    """How many nodes a checkpoint can tell apart; None where that cannot be known, which is said where it is loaded."""
+    try:
+        return codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))).n_keys
+    except InputError:
+        return None
 
 
 def example(name: str | None = None) -> ProsQAProblem:

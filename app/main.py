@@ -27,4 +27,8 @@ PAGES = [
     st.Page("dataset/dataset.py", title="Dataset", icon=":material/dataset:"),
 ]
 
-st.navigation(PAGES, position="top").run()
+page = st.navigation(PAGES, position="top")
+from app.words import style  # noqa: E402
+
+style()
+page.run()

@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import compute
 from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
-from app.words import attempt, bold, choice, kept, wrong
+from app.words import attempt, bold, choice, kept, literal, wrong
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
@@ -76,9 +76,10 @@ def sidebar(samples: str = "x_samples") -> Choice:
         assert source is not None
         problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
-        checkpoint = folder_or(
+        folder_or(
             "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="path of a folder with config.json"
         )
+        checkpoint = _checkpoint()
         st.markdown("#### Prompt samples")
         _prompts(samples)
     stale = problem is None
@@ -95,8 +96,14 @@ def sidebar(samples: str = "x_samples") -> Choice:
 
 
 def _example() -> ProsQAProblem:
+    return compute.example(_checkpoint())
+
+
+def _checkpoint() -> str:
+    """The checkpoint chosen; while no path is typed yet, the one from before."""
     state = st.session_state
-    return compute.example(state.x_folder if state.x_checkpoint == OTHER_FOLDER else state.x_checkpoint)
+    typed = (state.get("x_folder") or "").strip()
+    return (typed or state.x_setup.checkpoint) if state.x_checkpoint == OTHER_FOLDER else state.x_checkpoint
 
 
 def _generated() -> ProsQAProblem | None:
@@ -126,26 +133,38 @@ def ranges(page: str) -> None:
 
 
 def _file() -> ProsQAProblem | None:
-    problems = upload("x_upload")
-    if problems is None:
+    found = upload("x_upload")
+    if found is None:
         return None
+    _, problems = found
     st.session_state.setdefault("x_row", 0)
     st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
     row = st.number_input(f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, **kept("x_row"))
     return problems[row]
 
 
-def upload(key: str, *, larger: str = "") -> tuple[ProsQAProblem, ...] | None:
-    """The problems of an uploaded file; None where there is none, or where it is wrong, which is said."""
+def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...]] | None:
+    """The name and the problems of an uploaded file, kept while other pages are visited; None where there is none, or
+    where it is wrong, which is said."""
+    state, held = st.session_state, f"{key}_held"
+
+    def changed() -> None:
+        file = state[key]
+        state[held] = None if file is None else (file.name, file.getvalue())
+
     limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
     file = st.file_uploader(
-        "ProsQA JSON", key=key, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        "ProsQA JSON", key=key, on_change=changed, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
         help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
     )  # fmt: skip
-    if file is None:
+    if not state.get(held):
         st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}{larger}.")
         return None
-    return attempt(lambda: compute.uploaded(file.name, file.getvalue()))
+    name, data = state[held]
+    if file is None:
+        st.caption(f"{literal(name)}, uploaded before.")
+    problems = attempt(lambda: compute.uploaded(name, data))
+    return None if problems is None else (name, problems)
 
 
 # --- custom graphs ----------------------------------------------------------------------------------------------------
@@ -157,6 +176,13 @@ def _custom() -> ProsQAProblem | None:
     graph = _table() if state.x_mode == "Table" else _text()
     if isinstance(graph, InputError):
         wrong(graph)
+        return None
+    most = compute.slots(_checkpoint())
+    if most is not None and len(graph.names) > most:
+        wrong(
+            f"This graph has {len(graph.names)} nodes; {_checkpoint()} has {most} node slots. Keep the facts between "
+            "the root and the candidates, or choose a model with more slots."
+        )
         return None
     _suggest(graph)
     names = list(graph.names)
@@ -230,16 +256,21 @@ def _table() -> Graph | InputError:
 
 
 def _suggest(graph: Graph) -> None:
-    """Keep the question while its names are there; else take the graph's own, else the first that can be asked."""
+    """Keep the question while it can be asked; of another graph, or where a name is gone, take the graph's own, else
+    the first that can be."""
     state = st.session_state
-    signature = (graph.names, graph.root, graph.candidates)
-    asked_anew = graph.root is not None and state.get("x_signature", signature)[1:] != signature[1:]
-    state.x_signature = signature
+    before, state.x_graph = state.get("x_graph", graph), graph
+    own = (graph.root, graph.candidates)
+    asked_anew = graph.root is not None and own != (before.root, before.candidates)
+    if before != graph and not asked_anew:
+        try:
+            graph.ask(state.get("x_root"), (state.get("x_first") or "", state.get("x_second") or ""))
+        except InputError:
+            asked_anew = True
     if state.get("x_root") not in graph.names or asked_anew:
-        own = None if graph.root is None else graph.names[graph.root]
-        state.x_root = own or (graph.roots or graph.names)[0]
+        state.x_root = (graph.roots or graph.names)[0] if graph.root is None else graph.names[graph.root]
         state.x_first = state.x_second = None
-    if asked_anew or any(state.get(key) not in graph.names for key in ("x_first", "x_second")):
+    if any(state.get(key) not in graph.names for key in ("x_first", "x_second")):
         reached, missed = graph.candidates_for(state.x_root)
         pair = graph.candidates and tuple(graph.names[node] for node in graph.candidates)
         first, second = pair or ((*reached, *graph.names)[0], (*missed, *graph.names)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,9 +16,26 @@ from probing.draw.values import display_name
 T = TypeVar("T")
 
 
+STYLE = """\
+[data-testid=stMainBlockContainer] { padding-inline: clamp(1rem, 2.5vw, 3rem); }
+.st-key-x_pair > div { min-width: min(440px, 100%); }
+"""
+"""Less margin, and graphs that wrap rather than shrink beyond reading."""
+DARK_STYLE = """\
+button[kind=primary], button[kind=primary] *, [data-baseweb=tag], [data-baseweb=tag] * { color: #0e1117; }
+"""
+"""White on the dark theme's blue cannot be read."""
+
+
+def style() -> None:
+    """What the theme cannot say."""
+    dark = DARK_STYLE if st.context.theme.type == "dark" else ""
+    st.html(f"<style>{STYLE}{dark}</style>")
+
+
 def literal(text: str) -> str:
     """Text for markdown, shown character by character: no markup, links, HTML, emoji codes or maths."""
-    flat = " ".join(text.split())
+    flat = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", " ".join(text.split()))  # no address becomes a link
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)
 
 

@@ -74,6 +74,15 @@ class Estimate(Value):
         return f"{shown} [{low}, {high}]"
 
 
+def leaning(k: float, n: int) -> int:
+    """Which way k of n cases lean: 1 if to more than half, -1 if to less, and 0 if they are at chance.
+
+    They are where one half lies within Wilson's 95 % interval of the share, unless all cases agree.
+    """
+    low, high = wilson(k, n)
+    return 1 if k == n or low > 0.5 else -1 if k == 0 or high < 0.5 else 0
+
+
 def text(found: Estimate | None, style: Style = "plain", *, bounds: tuple[float, float] | None = None) -> str:
     """``found.text``; ``–`` for None."""
     return "–" if found is None else found.text(style, bounds=bounds)

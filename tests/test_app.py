@@ -132,9 +132,9 @@ def test_problems_beyond_training_run_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ((0.75, 0.25), "answers **T** :green-badge[:material/check: true] in 3 of 4 prompt samples"),
-        ((0.25, 0.5), "answers **N** :red-badge[:material/close: wrong] in 2 of 4 prompt samples"),
-        ((0.5, 0.5), "answers **T** and **N** equally often :orange-badge[undecided] in 2 of 4 prompt samples"),
+        ((1, 0), "answers **T** :green-badge[:material/check: correct] in 4 of 4 prompt samples"),
+        ((0, 1), "answers **N** :red-badge[:material/close: incorrect] in 4 of 4 prompt samples"),
+        ((0.75, 0.25), "answers **T** :orange-badge[at chance] in 3 of 4 prompt samples"),
         ((0.25, 0.0), "names neither candidate :orange-badge[no answer] in 3 of 4 prompt samples"),
     ],
 )
@@ -198,6 +198,18 @@ def test_bad_uploads_are_one_sentence(data: bytes, said: str) -> None:
     assert said in errors(page)
     assert len(page.error) == 1
     assert len(page.get("echarts_chart")) == 7
+
+
+def test_an_uploaded_file_is_still_there_after_a_visit_to_another_page() -> None:
+    problems = list(generate("balanced", 3, 1))
+    page = upload("three.json", write_problems(problems).encode())
+    page.number_input(key="x_row").set_value(2).run()
+    page.switch_page("training/training.py").run()
+    page.switch_page("explore/explore.py").run()
+    assert errors(page) == ""
+    assert page.number_input(key="x_row").value == 2
+    assert any("three.json" in item.value.replace("\\", "") for item in page.caption)
+    assert f"Is **{problems[2].idx_to_symbol[problems[2].root]}** a" in texts(page)
 
 
 # --- custom graphs
@@ -267,6 +279,23 @@ def test_a_question_that_cannot_be_asked(candidates: tuple[str, str], said: str)
     assert len(page.get("echarts_chart")) == 7
 
 
+README_GRAPH = "Tom terpus\nTom brimpus\nterpus lempus\nbrimpus gorpus\nlempus zumpus\nEva yumpus\nyumpus rompus\n"
+
+
+def test_another_graph_gets_a_question_that_can_be_asked() -> None:
+    page = start(**FEW)
+    page.segmented_control(key="x_source").set_value("custom").run()
+    for text in (README_GRAPH, "Tom a\nEva c\nIs Tom a Tom or c?", "Tom,a\na,b\nEva,c\nc,d"):
+        page.text_area(key="x_text").set_value(text).run()
+    assert errors(page) == ""
+    assert {page.selectbox(key="x_first").value, page.selectbox(key="x_second").value} == {"b", "d"}
+    page.text_area(key="x_text").set_value(README_GRAPH).run()
+    assert errors(page) == ""
+    page.text_area(key="x_text").set_value("\n".join(f"n{i} n{i + 1}" for i in range(500))).run()
+    assert "501 nodes" in errors(page)
+    assert len(page.error) == 1
+
+
 def test_another_root_brings_candidates_that_fit_it() -> None:
     page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
     page.selectbox(key="x_root").select("Ada").run()
@@ -320,6 +349,12 @@ def test_a_checkpoint_that_is_none_is_said(path: str) -> None:
     page.selectbox(key="x_checkpoint").select("prosqa-symbol-2l").run()
     assert errors(page) == ""
     assert len(page.get("echarts_chart")) == 7
+
+
+def test_another_folder_waits_for_its_path(opened: AppTest) -> None:
+    opened.selectbox(key="x_checkpoint").select_index(-1).run()
+    assert errors(opened) == ""
+    assert len(opened.get("echarts_chart")) == 7
 
 
 def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from app import compute
 from app.compute import example
 from app.intervene.state import CLICKED, TYPED, Lab, hands
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
+from model.errors import InputError
 from probing.edit.kinds import KINDS, Kind
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
@@ -72,11 +74,11 @@ def test_swapping_branches_flips_the_answer_and_a_random_direction_does_not(open
     target, other = names()
     press(opened, "i_preset_swap")
     assert f"swapping the branches in thought 1:** **{other}**" in after(opened)
-    assert "the answer follows" in texts(opened)
+    assert "answer flips" in texts(opened)
     assert "random direction, same length 0 of 1" in texts(opened)
     press(opened, "i_preset_random")
     assert f":** **{target}**" in after(opened)
-    assert "the answer stays" in texts(opened)
+    assert "answer unchanged" in texts(opened)
     press(opened, "i_undo")
     assert f":** **{other}**" in after(opened)
     press(opened, "i_undo")
@@ -133,9 +135,10 @@ def node_of_the_other_branch() -> str:
 
 
 def test_a_thought_composed_of_one_node_of_the_other_branch_turns_the_answer(opened: AppTest) -> None:
-    _, other = names()
+    target, other = names()
     press(opened, "i_preset_compose")
-    assert "writing an empty thought 1:** **undecided**" in after(opened)
+    assert f"writing an empty thought 1:** **{target}**" in after(opened)  # what every sample answers, whatever P is
+    assert "answer unchanged" in texts(opened)
     node = node_of_the_other_branch()
     opened.multiselect(key="i_out").set_value([node]).run()
     assert opened.session_state.i_edit == f"write:t=1,nodes={node}"
@@ -178,10 +181,28 @@ def test_widgets_and_text_are_two_ways_of_writing_one_edit(opened: AppTest) -> N
 )
 def test_bad_edits_are_one_sentence_and_the_page_stays(text: str, sentence: str, opened: AppTest) -> None:
     opened.text_input(key="i_text").input(text).run()
-    assert sentence in errors(opened)
-    assert "Before: thought" in texts(opened)
-    opened.button(key="i_clear").click().run() if opened.session_state.i_edit else None
     press(opened, "i_preset_swap")
+    opened.text_input(key="i_text").input(text).run()
+    assert sentence in errors(opened)
+    assert len(opened.error) == 1
+    assert opened.text_input(key="i_text").value == text
+    assert opened.session_state.i_edit.startswith("swap:t=1,strength")  # the last that could be made
+    assert "answer flips" in texts(opened)
+    opened.text_input(key="i_text").input("swap:t=1,strength=1000").run()
+    assert len(opened.error) == 1
+
+
+def test_fitting_directions_of_a_second_model_leaves_the_edit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(loaded) -> None:
+        raise InputError(f"{loaded.name} is fitted")
+
+    monkeypatch.setattr(compute, "fitted_here", refuse)
+    page = start(draws="1", edit="swap:t=1", against="untrained")
+    edit = page.session_state.i_edit
+    page.button(key="i_fit_untrained").click().run()
+    assert errors(page) == "Second checkpoint: untrained is fitted"
+    assert page.session_state.i_edit == edit
+    assert page.session_state.i_estimator == "ridge"
 
 
 @pytest.mark.parametrize(

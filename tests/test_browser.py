@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from xml.etree import ElementTree
 
 import pytest
 from served import BROWSER, chromium, new_page, running_app, settled
@@ -10,6 +12,7 @@ from served import BROWSER, chromium, new_page, running_app, settled
 from app.compute import example
 from app.explore.state import View
 from model.formats.graph import read_graph
+from probing.draw.marks import contrast
 
 pytestmark = [
     pytest.mark.browser,
@@ -172,15 +175,66 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
         )
         settled(page)
     assert "strength=1.5" in edit.input_value()
-    page.get_by_text("the answer follows").first.wait_for()
+    page.get_by_text("answer flips").first.wait_for()
     page.get_by_role("button", name="Undo").click()
-    page.get_by_text("the answer follows").first.wait_for(state="hidden")
+    page.get_by_text("answer flips").first.wait_for(state="hidden")
     page.get_by_role("button", name="Start over").click()
     page.get_by_role("button", name="Swap branches").click()
-    page.get_by_text("the answer follows").first.wait_for()
+    page.get_by_text("answer flips").first.wait_for()
     page.get_by_role("link", name="Explore").click()
     page.locator(".st-key-x_dag svg text").first.wait_for()
     page.get_by_role("link", name="Intervene").click()
-    page.get_by_text("the answer follows").first.wait_for()
+    page.get_by_text("answer flips").first.wait_for()
     page.close()
+    assert not complaints
+
+
+def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
+    """What was once broken, in one visit: the saved picture, narrow windows, cells of equal text, addresses in names,
+    white on light blue, complaints in the console."""
+    page = new_page(browser, 1024, 900)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda told: complaints.append(told.text) if "nvalid" in told.text else None)
+    page.goto(f"{address}?draws=2&k=1")
+    page.locator(".st-key-x_dag svg text").first.wait_for()
+    settled(page)
+    for width in (1024, 1180, 768, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)
+        drawn = place(page, page.locator(".st-key-x_dag [data-testid=stEChartsChart]").first)["width"]
+        assert drawn >= min(440, width - 60), width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    # The picture that the chart's own toolbar saves is XML.
+    chart = page.locator(".st-key-x_dag")
+    chart.hover()
+    with page.expect_download() as download:
+        chart.get_by_role("button", name="Download as SVG").click()
+    ElementTree.parse(download.value.path())
+    # Two cells that print the same are two cells.
+    problem = example()
+    names = [problem.idx_to_symbol[v] for v in sorted(problem.frontier(2))]
+    cells = page.locator(".st-key-x_stairs svg text")
+    same = [name for name in names if name in ("rompus", "chorpus")]
+    for name in same:
+        row, column = place(page, cells.get_by_text(name, exact=True)), place(page, cells.get_by_text("2", exact=True))
+        click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
+        chosen(page, name)
+    # An address in a name is no link.
+    page.goto(View(source="custom", text="http://x.y a\nb c", candidates=("a", "c"), samples=1).url(address))
+    page.locator(".st-key-x_dag svg text").first.wait_for()
+    settled(page)
+    assert page.locator("a[href*='x.y']").count() == 0
+    page.close()
+    dark = browser.new_page(color_scheme="dark")
+    dark.goto(address)
+    dark.locator(".st-key-x_play button").wait_for()
+    settled(dark)
+    ink, fill = dark.locator(".st-key-x_play button p").evaluate(
+        "e => [getComputedStyle(e).color, getComputedStyle(e.closest('button')).backgroundColor]"
+    )
+    colours = ["#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", one)[:3]) for one in (ink, fill)]
+    assert contrast(*colours) >= 4.5, colours
+    dark.close()
     assert not complaints

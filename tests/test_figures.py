@@ -158,15 +158,15 @@ def test_frontier_metrics_stand_beside_their_controls(report) -> None:
 
 def test_the_answer_is_said_plainly(report) -> None:
     assert question(PROBLEM) in ("Is Tom a t or a n?", "Is Tom a n or a t?")
-    assert "t in 6 of 6 prompt samples, right" in answer_text(report)
+    assert "t in 6 of 6 prompt samples, correct" in answer_text(report)
     assert "shortcut baseline, which never looks at the queried entity," in answer_text(report)
 
     def told(right: float, wrong: float) -> str:
         last = report.answers[-1].model_copy(update={"written_target": right, "written_neg_target": wrong})
         return answer_text(report.model_copy(update={"answers": (*report.answers[:-1], last)}))
 
-    assert "n in 6 of 6 prompt samples, wrong: t is true" in told(0, 1)
-    assert "undecided (t 3, n 2, neither 1 of 6 prompt samples); t is true" in told(3 / 6, 2 / 6)
+    assert "n in 6 of 6 prompt samples, incorrect: t is true" in told(0, 1)
+    assert "at chance (t 3, n 2, neither 1 of 6 prompt samples); t is true" in told(3 / 6, 2 / 6)
 
 
 def test_a_report_of_one_draw_without_control_has_no_intervals(tiny) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from app.compute import example
 from model import checkpoint
+from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.stats import Estimate
 from model.training.folder import RunFolder, read_run_folder
 from probing.draw import echarts, of_intervention, of_report, of_training, plotly, static
 from probing.draw.marks import (
@@ -36,7 +38,7 @@ from probing.draw.marks import (
     printed_cell,
     printed_points,
 )
-from probing.draw.values import Chart, Graph, Heatmap, Reference, Scale, Series
+from probing.draw.values import Chart, Graph, Heatmap, Reference, Scale, Series, Words
 from probing.edit import directions
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
@@ -186,8 +188,9 @@ def same_heatmap(value: Heatmap) -> None:
     names = [item["value"] for item in option["yAxis"]["data"]]
     assert names[: len(value.rows) - 1] == [row.label for row in value.rows[:-1]]
     assert option["yAxis"]["inverse"]  # first row on top
-    page = {tuple(cell["value"][:2]): cell["name"] for series in option["series"] for cell in series["data"]}
-    assert {at: text for at, text in page.items() if text} == expected
+    drawn = [cell for series in option["series"] for cell in series["data"]]
+    assert len({cell["name"] for cell in drawn}) == len(drawn)  # ECharts selects by name
+    assert {tuple(c["value"][:2]): c["label"]["formatter"] for c in drawn if c["label"]["show"]} == expected
     drawn = plotly.figure(value)
     notebook = {(int(a.x), int(a.y)): a.text for a in drawn.layout.annotations if NUMBER.match(a.text)}
     assert notebook == expected
@@ -413,17 +416,53 @@ def test_charts_lie_the_same_way(report, swapped, run) -> None:
             assert places == sorted(places), chart.name
 
 
-def test_bars_of_a_page_stand_where_their_intervals_are() -> None:
+def test_points_of_a_page_stand_where_their_intervals_are_and_are_pale_where_there_are_few_cases() -> None:
     (chart,) = (chart for chart in made_up() if chart.kind == "bars")
     option = echarts.option(chart, LIGHT)
-    bars, strokes = option["series"][:2], option["series"][2:]
-    assert [bar["type"] for bar in bars] == ["bar", "bar"]
-    for bar, stroke, series in zip(bars, strokes, chart.series, strict=True):
-        assert [value["value"] if value != "-" else None for value in bar["data"]] == list(series.y)
+    points, strokes = option["series"][:2], option["series"][2:4]
+    assert [point["type"] for point in points] == ["scatter", "scatter"]
+    for point, stroke, series in zip(points, strokes, chart.series, strict=True):
         across = [at for at, y in zip(chart.beside(series), series.y, strict=True) if y is not None]
+        assert [spot["value"] for spot in point["data"]] == [
+            [at, y] for at, y in zip(across, (y for y in series.y if y is not None), strict=True)
+        ]
+        few = [(n or 0) < 5 for n, y in zip(series.n or [5] * len(series.y), series.y, strict=True) if y is not None]
+        assert [spot["itemStyle"]["opacity"] < 1 for spot in point["data"]] == few
         assert [[x, y] for x, y in stroke["data"] if y is not None] == [
             [x, end] for x, ends in zip(across, filter(None, series.ends), strict=True) for end in ends
         ]
+
+
+def test_every_series_is_named_in_the_legend_without_turning_a_page() -> None:
+    names = tuple(Series(name=f"a rather long name {i}", x=(0, 1), y=(0, 1)) for i in range(8))
+    chart = Chart(name="c", title="t", kind="lines", x_label="x", y_label="y", series=names)
+    option = echarts.option(chart, LIGHT)
+    assert option["legend"]["type"] == "plain"
+    assert len(option["legend"]["data"]) == 8
+    assert option["grid"]["top"] >= 18 * 5  # at most two of these stand in a line
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_edge_leaves_the_picture(seed: int) -> None:
+    """As ECharts bends edges: in pixels, at the sizes that graphs have on the page."""
+    problem = next(iter(generate("public", 1, seed, hops=(4, 6), nodes=(24, 30))))
+    none = [Estimate(value=0, n=1)] * problem.n_nodes
+    value = of_report.graph_of(
+        problem, none, state=0, thought=1, scale=Scale(value="v", label="v", low=0, high=1), heading="", subtitle=(),
+        words=Words(title=""), tips=[()] * problem.n_nodes,
+    )  # fmt: skip
+    option = echarts.option(value, LIGHT)
+    links = option["series"][0]["links"]
+    bends = {(int(e["source"]), int(e["target"])): e["lineStyle"]["curveness"] for e in links}
+    (left, right), (low, high) = ((axis["min"], axis["max"]) for axis in (option["xAxis"][0], option["yAxis"]))
+    for wide, tall in ((440, 480), (620, 620), (900, 560)):
+        per_x, per_y = wide / (right - left), tall / (high - low)
+        for edge in value.edges:
+            (ax, ay), (bx, by) = ((x * per_x, y * per_y) for x, y in (edge.start, edge.end))
+            off = bends[edge.source, edge.target] / 2
+            x, y = (ax + bx) / 2 - off * (by - ay), (ay + by) / 2 + off * (bx - ax)
+            assert left * per_x <= x <= right * per_x
+            assert low * per_y <= y <= high * per_y
 
 
 def test_numbers_are_printed_by_one_rule() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import streamlit as st
 from pydantic import Field
@@ -123,11 +123,11 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
     )
     if found is None:
         return None, ""
-    state.setdefault("d_first", len(found))
-    state.d_first = min(max(state.d_first, 1), len(found))
-    n = st.number_input(f"The first n of {len(found):,} problems", 1, len(found), step=1, **kept("d_first"))
-    file: Any = state.d_upload
-    return found[:n], file.name
+    name, problems = found
+    state.setdefault("d_first", len(problems))
+    state.d_first = min(max(state.d_first, 1), len(problems))
+    n = st.number_input(f"The first n of {len(problems):,} problems", 1, len(problems), step=1, **kept("d_first"))
+    return problems[:n], name
 
 
 def take_over() -> None:

@@ -37,7 +37,7 @@ def picture(choice: picker.Choice, report: ProbeReport) -> None:
             panels.sentence(report, graph)
         panels.colours()
     beside = graph.width <= 7  # narrow enough to stand beside the heatmap
-    with st.container(horizontal=beside, gap="medium"):
+    with st.container(horizontal=beside, gap="medium", key="x_pair"):
         with st.container(width="stretch"):
             panels.graph(graph, echarts.height(heatmap), node)
         with st.container(width=420 if beside else "stretch"):

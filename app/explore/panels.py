@@ -13,7 +13,7 @@ from app.figures import cards, figure, files, theme
 from app.words import bold, capital, kept, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
-from model.stats import text
+from model.stats import leaning, text
 from probing.draw import of_report
 from probing.draw.echarts import shown
 from probing.draw.export import export_report
@@ -30,22 +30,23 @@ def verdict(report: ProbeReport) -> None:
     root, target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.root, problem.target, problem.neg_target))
     right, wrong = (round(share * report.n_samples) for share in (last.written_target, last.written_neg_target))
     neither = report.n_samples - right - wrong
+    side, n = {name: leaning(k, report.n_samples) for name, k in (("t", right), ("o", wrong))}, right
     if neither > max(right, wrong):
-        badge, answer, count = ":orange-badge[no answer]", "names neither candidate", neither
-    elif right == wrong:
-        badge, answer, count = ":orange-badge[undecided]", f"answers {target} and {other} equally often", right
-    elif right > wrong:
-        badge, answer, count = ":green-badge[:material/check: true]", f"answers {target}", right
+        badge, answer, n = ":orange-badge[no answer]", "names neither candidate", neither
+    elif side["t"] > 0:
+        badge, answer = ":green-badge[:material/check: correct]", f"answers {target}"
+    elif side["o"] > 0:
+        badge, answer, n = ":red-badge[:material/close: incorrect]", f"answers {other}", wrong
     else:
-        badge, answer, count = ":red-badge[:material/close: wrong]", f"answers {other}", wrong
+        badge, answer = ":orange-badge[at chance]", f"answers {target}"
     single = " (a single prompt sample)" if report.n_samples == 1 else ""
     baseline = {
-        "target": f"picks {target} (right)",
-        "neg_target": f"picks {other} (wrong)",
+        "target": f"picks {target} (correct)",
+        "neg_target": f"picks {other} (incorrect)",
         "tie": "cannot tell (a tie)",
     }[report.shortcut_baseline]
     st.markdown(
-        f"After {thoughts(last.k)} the model {answer} {badge} in {count} of {report.n_samples} prompt samples; "
+        f"After {thoughts(last.k)} the model {answer} {badge} in {n} of {report.n_samples} prompt samples; "
         f"P({target}) = {last.p_target.text(bounds=(0, 1))}{single}. "
         f":gray[Beside it, the shortcut baseline, which never looks at {root}, {baseline}.]",
         help="Shortcut baseline: choose the candidate with the deeper backward search. It is right on 9 of 10 problems "

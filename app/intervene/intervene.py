@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app import compute, words
@@ -26,8 +28,7 @@ def directions_of(loaded: compute.Loaded) -> Directions | None:
         st.warning(words.literal(str(error)), icon=":material/warning:")
         stored = None
     if stored is None and loaded.fingerprint in st.session_state.setdefault("i_fitted", []):
-        with st.spinner(f"Fitting node directions of {loaded.name} on {compute.FIT_ON} problems …"):
-            return compute.fitted_here(loaded)
+        return compute.fitted_here(loaded)
     return stored
 
 
@@ -48,16 +49,17 @@ def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> t
         n_thoughts_of(other.model)
         fitted = directions_of(other)
         if fitted is None and plan.needs:
-            panels.offer(other)
+            panels.offer(other, second=True)
             return ()
+        label = f"{other.name}, the edit"
+        if plan.needs and fitted is not None and other.fingerprint in st.session_state.i_fitted:
+            # Few problems fit no other; the first model's edit stays what it is.
+            plan, label = EditPlan(replace(spec, directions="unembedding") for spec in plan), f"{label} (unembedding)"
         result = run(other, fitted, plan, choice)
     except InputError as error:
         words.wrong(f"Second checkpoint: {error}")
         return ()
-    return (
-        run_of(result.clean, other.name, f"{other.name}, before"),
-        run_of(result.edited, other.name, f"{other.name}, the edit"),
-    )
+    return run_of(result.clean, other.name, f"{other.name}, before"), run_of(result.edited, other.name, label)
 
 
 def page(choice: picker.Choice, against: str) -> None:
@@ -79,10 +81,14 @@ def page(choice: picker.Choice, against: str) -> None:
         words.wrong(session.i_error)
     with st.spinner("The model is thinking …"):
         plan = state.plan()
-        result = words.attempt(lambda: run(loaded, fitted, plan, choice)) if plan else None
-        edited = result is not None
-        if result is None:
-            result = run(loaded, fitted, NO_EDIT, choice)
+        try:
+            result = run(loaded, fitted, plan or NO_EDIT, choice)
+        except InputError as error:
+            if plan is None:
+                raise
+            state.reject(str(error))
+            st.rerun()
+        edited = plan is not None
     if edited:
         panels.answer(result)
     if choice.setup.pad and loaded.model.config.padding_for(problem) is not None:

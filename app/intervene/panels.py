@@ -48,11 +48,13 @@ def buttons(*, fitted: bool) -> None:
             )  # fmt: skip
 
 
-def offer(loaded: compute.Loaded) -> None:
-    """What to do about a checkpoint without directions."""
+def offer(loaded: compute.Loaded, *, second: bool = False) -> None:
+    """What to do about a checkpoint without directions; the edit is left as it is for one that is compared with."""
 
     def fit() -> None:
         st.session_state.i_fitted.append(loaded.fingerprint)
+        if second:
+            return
         st.session_state.i_estimator = "unembedding"
         if st.session_state.i_edit:
             lab.from_widgets()
@@ -178,12 +180,8 @@ def answer(result: Intervention) -> None:
 def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
     was, now = said(before, problem)[0], said(after, problem)[0]
     if was == now:
-        return ":gray-badge[still undecided]" if now is None else ":gray-badge[the answer stays]"
-    if now is None:
-        return ":orange-badge[the answer is lost]"
-    if after.p_other.value > 0.5:
-        return ":blue-badge[:material/check: the answer follows]"
-    return ":green-badge[the answer turns to the target]"
+        return ":gray-badge[still at chance]" if now is None else ":gray-badge[answer unchanged]"
+    return ":orange-badge[answer at chance]" if now is None else ":blue-badge[:material/check: answer flips]"
 
 
 def before_and_after(result: Intervention, shown: int, value: str, *, edited: bool) -> None:

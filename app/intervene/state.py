@@ -96,6 +96,9 @@ def open_link() -> None:
 def settle(problem: ProsQAProblem) -> None:
     """Keep the edit while its nodes are in the graph; set the widgets once."""
     state = st.session_state
+    if rejected := state.pop("i_rejected", ""):
+        show_in_widgets()
+        state.i_text = rejected
     if state.get("i_problem") == problem:
         return
     state.i_problem, state.i_error = problem, None
@@ -155,6 +158,13 @@ def apply(make: Callable[[], EditPlan | None]) -> None:
     if made and made[-1].thoughts and [s.thoughts for s in made] != [s.thoughts for s in before or ()]:
         state.i_show = made[-1].thoughts[0] or state.i_show
     show_in_widgets()
+
+
+def reject(error: str) -> None:
+    """The edit cannot be made: say so, and go back to the last that could; what was typed stays to be mended."""
+    state = st.session_state
+    history = state.i_history[: state.i_at] or [""]
+    state.update(i_rejected=state.i_edit, i_error=error, i_history=history, i_at=len(history) - 1, i_edit=history[-1])
 
 
 def typed() -> None:

@@ -51,7 +51,9 @@ def sidebar() -> tuple[str, str]:
         beside = folder_or(
             "Beside it", "t_beside_run", "t_beside_folder", [NONE, *listed], placeholder=where, show=compute.short_path
         )
-    return folder, "" if beside == NONE else beside
+    state = st.session_state
+    state.t_folder_shown = folder or state.get("t_folder_shown", "")  # while no path is typed yet, the one from before
+    return state.t_folder_shown, "" if beside == NONE else beside
 
 
 def is_live(run: RunFolder) -> bool:

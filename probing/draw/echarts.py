@@ -11,7 +11,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from model.files import html
-from probing.draw.marks import SHAPE, Mark, Theme, faded, legend, marks_of, printed, printed_cell, printed_points
+from model.stats import MIN_CASES
+from probing.draw.marks import (
+    FONT,
+    SHAPE,
+    Mark,
+    Theme,
+    faded,
+    legend,
+    marks_of,
+    printed,
+    printed_cell,
+    printed_points,
+)
 from probing.draw.values import (
     Chart,
     Edge,
@@ -31,6 +43,8 @@ NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
 TARGET, OTHER = "target ✓", "other ✗"
 TAGS = {"root": "root", "target": TARGET, "other candidate": OTHER}
+NARROW = 300
+"""Pixels of the legend in the narrowest chart of a page."""
 UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
 """Points that only carry labels."""
 _TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
@@ -39,8 +53,27 @@ _TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
 def option(value: Graph | Heatmap | Chart, theme: Theme, *, selected: int | None = None) -> Option:
     """What ECharts draws. ``selected`` is a node that stands out."""
     if isinstance(value, Graph):
-        return _graph(value, theme, selected)
-    return _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
+        found = _graph(value, theme, selected)
+    else:
+        found = _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
+    return _spelled(found)
+
+
+def _spelled(found: Option) -> Option:
+    """With a font whose name has no quotes, for all that a theme gives one that has: ECharts writes it into a quoted
+    attribute of the SVG that its toolbar saves."""
+    font = {"fontFamily": f"Source Sans, {FONT}"}
+    axis, text = ("axisLabel", "nameTextStyle"), ("textStyle",)
+    parts = {"xAxis": axis, "yAxis": axis, "legend": text, "title": text, "visualMap": text}
+    for part, styles in parts.items():
+        many = found.get(part, [])
+        drawn = [
+            one | {style: font | one.get(style, {}) for style in styles}
+            for one in (many if isinstance(many, list) else [many])
+        ]
+        if drawn:
+            found[part] = drawn if isinstance(many, list) else drawn[0]
+    return found | {"textStyle": font}
 
 
 def height(value: Graph | Heatmap | Chart) -> int:
@@ -75,7 +108,8 @@ def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int
 def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
     """A column each distance, colour = value, orange outline = true frontier."""
     size = 34 if value.height <= 12 and value.width <= 8 else 28 if value.height <= 18 and value.width <= 11 else 22
-    top, bottom = value.height + 0.8, -0.8
+    (left, right), (low, high) = _box(value)
+    top, bottom = max(value.height + 0.8, high + 0.1), min(-0.8, low - 0.1)
     floor = bottom if value.divider is None else value.divider + 0.12
     band = []
     if value.thought is not None and value.thought < len(value.columns):
@@ -84,17 +118,13 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
     return {
         "animationDuration": 0, "animationDurationUpdate": 250,
         "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4}, "tooltip": _TIP,
-        "xAxis": [_hidden_axis(-0.5, value.width + 0.5), _distances(value, theme)],
+        "xAxis": [_hidden_axis(min(-0.5, left), max(value.width + 0.5, right)), _distances(value, theme)],
         "yAxis": _hidden_axis(bottom, top),
         "series": [
             {
                 "id": "graph", "type": "graph", "coordinateSystem": "cartesian2d", "layout": "none",
                 "z": 3, "selectedMode": "single",
-                "emphasis": {"focus": "adjacency", "blurScope": "series", "lineStyle": {"width": 2.5}},
-                "blur": {
-                    "itemStyle": {"opacity": 0.35}, "lineStyle": {"opacity": 0.2},
-                    "label": {"opacity": 0.35},
-                },
+                "emphasis": {"lineStyle": {"width": 2.5}},  # no focus: what it fades stays so after a tap
                 "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 7,
                 "data": [
                     _node(node, value, theme, size, chosen=node.id == selected) for node in value.nodes
@@ -138,6 +168,28 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
     }  # fmt: skip
 
 
+def _box(value: Graph) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and greatest x, and y, that an edge's curve comes to. ECharts bends edges in pixels, so how far depends on
+    how much wider a column is than a row is high: on a page at most 3.6 times, and at least as wide."""
+    xs, ys = [0.0], [0.0]
+    for edge in value.edges:
+        (ax, ay), (bx, by), bend = edge.start, edge.end, _curveness(edge)
+        for share in (0.25, 0.5, 0.75):  # of the way along the curve
+            off = 2 * share * (1 - share) * bend
+            xs.append(ax + share * (bx - ax) - off * (by - ay))
+            ys.append(ay + share * (by - ay) + off * (bx - ax) * 3.6)
+    return (min(xs), max(xs)), (min(ys), max(ys))
+
+
+def _curveness(edge: Edge) -> float:
+    """How far ECharts is to bend an edge, as a share of its length in pixels, where a column is twice as wide as a row
+    is high. Columns are wider than in print, so arcs inside one need less of a bow: what they have for equal units."""
+    (ax, ay), (bx, by) = edge.start, edge.end
+    if ax == bx:
+        return edge.curveness
+    return edge.curveness * ((bx - ax) ** 2 + (by - ay) ** 2) * 2 / (4 * (bx - ax) ** 2 + (by - ay) ** 2)
+
+
 def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) -> Option:
     fill = theme.colour(node.value, value.scale.low, value.scale.high)
     style: Option = {
@@ -160,7 +212,11 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
 
 def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
     names = (value.nodes[v].name for v in (edge.source, edge.target))
-    style = {"color": theme.edge_of(edge), "width": 2.4 if edge.on_path else 1.1, "curveness": round(edge.curveness, 4)}
+    style = {
+        "color": theme.edge_of(edge),
+        "width": 2.4 if edge.on_path else 1.1,
+        "curveness": round(_curveness(edge), 4),
+    }
     return {
         "source": str(edge.source), "target": str(edge.target),
         "lineStyle": style | {"opacity": 1 if edge.reachable else 0.55},
@@ -213,7 +269,7 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
     marker = value.rows[-1]
     greys = [faded(theme.background, 0), *(theme.cell(marker, i / 8, value.scale) for i in range(1, 9))]
     ends = [(low, high, ramp)] + ([(0.0, 1.0, greys)] if done else [])
-    common = {"type": "heatmap", "label": _label(fontSize=10)}
+    common = {"type": "heatmap", "label": {"fontSize": 11}}
     names = unique(shown(row.label if row.role == "marker" else row.name, 20) for row in value.rows)
     heads = [{"value": c.label, "textStyle": lit(c.state == value.cursor, theme)} for c in value.columns]
     sides = [
@@ -251,11 +307,16 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
 def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
     cell, about = value.cells[row][state], value.rows[row]
     assert cell.found is not None
-    number = cell.found.value
+    number, text = cell.found.value, printed_cell(about, cell, value.scale)
     found: Option = {
+        # A name of its own: ECharts takes cells of one name for one, in clicks.
         "value": [state, row, round(number, 5)],
-        "name": printed_cell(about, cell, value.scale),
-        "label": {"color": theme.ink(theme.cell(about, number, value.scale))},
+        "name": f"{row} {state}",
+        "label": {
+            "show": bool(text),
+            "formatter": text,
+            "color": theme.ink(theme.cell(about, number, value.scale)),
+        },
         "tooltip": _tip(value.said(row, state)),
     }
     if cell.frontier:
@@ -279,7 +340,7 @@ Marked = Sequence[tuple[Series, Mark]]
 def _chart(chart: Chart, theme: Theme) -> Option:
     """A chart of any kind, from the same data as its files."""
     draw = {
-        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _bars, "bars": _bars, "ranked": _bars,
+        "lines": _xy, "points": _xy, "histogram": _xy, "stacked": _bars, "bars": _whiskers, "ranked": _bars,
         "heatmap": _grid, "tree": _tree, "strip": _strip,
     }[chart.kind]  # fmt: skip
     found = draw(chart, list(zip(chart.series, marks_of(chart, theme), strict=True)), theme)
@@ -369,18 +430,15 @@ def _reference_lines(chart: Chart, theme: Theme) -> Option:
 
 
 def _bars(chart: Chart, marked: Marked, theme: Theme) -> Option:
-    """Bars with what is printed on them: upward, side by side with their intervals or stacked, or to the right."""
+    """Bars with what is printed on them: upward and stacked, or to the right."""
     items: list[Option] = []
-    strokes: list[Option] = []
     look: dict[str, Option] = {
         "stacked": {"stack": "all", "barCategoryGap": "18%", "label": _label(fontSize=10, textBorderWidth=2),
                     "itemStyle": {"borderColor": theme.background, "borderWidth": 1}},
         "ranked": {"stack": "all", "barWidth": "66%", "silent": True, "itemStyle": {"borderRadius": 2},
                    "label": _label(position="right", color=theme.muted)},
-        "bars": {"barGap": "8%", "barCategoryGap": "25%", "label": _label(
-            position="insideBottom", rotate=90, align="left", verticalAlign="middle", fontSize=10)},
     }  # fmt: skip
-    for k, (series, mark) in enumerate(marked):
+    for series, mark in marked:
         place, texts = {str(x): i for i, x in enumerate(series.x)}, printed_points(chart, series)
         ink: Option = (
             {} if chart.kind == "ranked" else {"color": theme.ink(mark.colour), "textBorderColor": mark.colour}
@@ -392,17 +450,38 @@ def _bars(chart: Chart, marked: Marked, theme: Theme) -> Option:
         ]  # fmt: skip
         own = {"id": series.name} if chart.kind == "ranked" else {}
         items.append(_item("bar", series, mark, data=data, **look[chart.kind], **own))
-        if chart.kind == "bars":
-            found = _interval(chart.beside(series), series.model_copy(update={"shade": False}), theme.text, k)
-            strokes += [stroke | {"xAxisIndex": 1, "z": 3} for stroke in found]
-    frame, across = _frame(chart, [*items, *strokes], theme, tooltip="item"), _category_axis(chart, theme)
+    frame = _frame(chart, items, theme, tooltip="item")
     if chart.kind == "ranked":
         return frame | {
             "grid": {"left": 4, "right": 48, "top": 26, "bottom": 4, "containLabel": True},
             "xAxis": {"type": "value", "min": 0, "max": 1, "show": False},
             "yAxis": _rows([shown(name, 20) for name in chart.names()], theme),
         }
-    return frame | {"xAxis": [across, _hidden_axis(-0.5, len(chart.names()) - 0.5)] if strokes else across}
+    return frame | {"xAxis": _category_axis(chart, theme)}
+
+
+def _whiskers(chart: Chart, marked: Marked, theme: Theme) -> Option:
+    """A point with its interval as a stroke, those of one category side by side; pale where there are few cases."""
+    points: list[Option] = []
+    strokes: list[Option] = []
+    for k, (series, mark) in enumerate(marked):
+        data: list[Option] = []
+        place, texts = chart.beside(series), printed_points(chart, series)
+        for i, (at, y) in enumerate(zip(place, series.y, strict=True)):
+            if y is None:
+                continue
+            few = series.n is not None and (series.n[i] or 0) < MIN_CASES
+            data.append({
+                "value": [at, _round(y)], "name": texts[i], "tooltip": _tip(chart.said(series, i)),
+                "itemStyle": {"opacity": 0.3 if few else 1},
+            })  # fmt: skip
+        item = _item("scatter", series, mark, data=data, xAxisIndex=1, z=4, symbol=mark.marker.echarts, symbolSize=9)
+        points.append(item | {"label": _label(position="right", fontSize=10, color=theme.muted)})
+        found = _interval(place, series.model_copy(update={"shade": False}), mark.colour, k)
+        strokes += [stroke | {"xAxisIndex": 1, "z": 3} for stroke in found]
+    across = [_category_axis(chart, theme), _hidden_axis(-0.5, len(chart.names()) - 0.5)]
+    categories = {**UNSEEN, "data": [[name, 0] for name in chart.names()]}  # an axis without data is not drawn
+    return _frame(chart, [*points, *strokes, categories], theme, tooltip="item") | {"xAxis": across}
 
 
 def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
@@ -497,7 +576,7 @@ def _tree(chart: Chart, marked: Marked, theme: Theme) -> Option:
         "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 6, "data": data, "label": style,
         "links": [{"source": a, "target": b} for a, b in chart.edges if a in place and b in place],
         "categories": [{"name": series.name, "itemStyle": {"color": mark.colour}} for series, mark in marked],
-        "lineStyle": {"color": theme.edge}, "emphasis": {"focus": "adjacency"},
+        "lineStyle": {"color": theme.edge},
     }  # fmt: skip
     frame = _frame(chart, [item], theme, tooltip="item")
     columns, rows = zip(*place.values(), strict=True)
@@ -535,18 +614,18 @@ def lit(on: bool, theme: Theme) -> Option:
 def _frame(chart: Chart, series: list[Option], theme: Theme, *, tooltip: str = "axis") -> Option:
     """Everything but the horizontal axis."""
     named = [one.name for one, label in zip(chart.series, legend(chart), strict=True) if label]
-    few = len(chart.series) <= 5
+    lines = _legend_lines(named)
     y: Option = {"scale": chart.kind != "bars"}  # whoever compares differences must see where zero is
     if chart.y_range is not None:
         y = {"min": chart.y_range[0], "max": chart.y_range[1]}
     return {
         "grid": {
             "left": 36, "right": 22,
-            "top": (48 if few and len(named) > 2 else 36) if named else 22, "bottom": 26,
+            "top": 18 + 18 * lines if named else 22, "bottom": 26,
             "containLabel": True,
         },
         "legend": {
-            "show": bool(named), "type": "plain" if few else "scroll", "data": named, "top": 0, "left": 0,
+            "show": bool(named), "type": "plain", "data": named, "top": 0, "left": 0, "itemGap": 8, "padding": 2,
             "itemWidth": 18, "itemHeight": 9, "textStyle": {"fontSize": 11, "color": theme.text},
         },
         "tooltip": {
@@ -558,6 +637,15 @@ def _frame(chart: Chart, series: list[Option], theme: Theme, *, tooltip: str = "
         },
         "series": series,
     }  # fmt: skip
+
+
+def _legend_lines(named: Sequence[str]) -> int:
+    """In how many lines the legend of a chart stands, at its narrowest."""
+    lines, used = 1, 0.0
+    for name in named:
+        wide = 32 + 5.6 * len(name)
+        lines, used = (lines + 1, wide) if used and used + wide > NARROW else (lines, used + wide)
+    return lines
 
 
 def _label(**more: Any) -> Option:

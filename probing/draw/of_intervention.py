@@ -15,7 +15,7 @@ import numpy as np
 from model.errors import InputError
 from model.files import write_csv
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, Floats, mean, percent
+from model.stats import Estimate, Floats, leaning, mean, percent
 from probing.draw import export as draw
 from probing.draw import html
 from probing.draw.marks import theme_of
@@ -80,11 +80,11 @@ def missing_controls(result: Intervention) -> tuple[str, ...]:
 
 
 def said(run: Run, problem: ProsQAProblem) -> tuple[str | None, float]:
-    """The candidate answered with in most samples and its mean probability of the two; None where it is a coin toss."""
-    p = run.p_other.value
-    if 0.25 < p < 0.75:
+    """The candidate the samples answer with and its mean probability of the two; None where they are at chance."""
+    p, side = run.p_other.value, leaning(run.follows, run.n)
+    if side == 0:
         return None, p
-    node, p = (problem.neg_target, p) if p > 0.5 else (problem.target, 1 - p)
+    node, p = (problem.neg_target, p) if side > 0 else (problem.target, 1 - p)
     return problem.idx_to_symbol[node], p
 
 
@@ -92,7 +92,7 @@ def answer(run: Run, problem: ProsQAProblem, show: Callable[[str], str] = displa
     """``rempus, 97.5 % (4 of 4 prompt samples)``; ``show`` is how a name is written."""
     name, p = said(run, problem)
     other = problem.idx_to_symbol[problem.neg_target]
-    what = f"{show('undecided')}, {show(other)}" if name is None else show(name)
+    what = f"{show('at chance')}, {show(other)}" if name is None else show(name)
     count = run.follows if name in (None, other) else run.n - run.follows
     return f"{what}, {percent(p)} ({count} of {run.n} prompt samples)"
 

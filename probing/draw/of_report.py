@@ -15,7 +15,7 @@ import numpy as np
 from model.errors import InputError
 from model.metrics import METRICS, mass, node_groups
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, percent, text
+from model.stats import Estimate, leaning, percent, text
 from probing.draw.layout import layout
 from probing.draw.values import (
     Chart,
@@ -84,7 +84,7 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     check_state(report, state)
     thought = thought_of(report, state)
     tips = ([(v, e.text(bounds=BOUNDS.get(v))) for e in _values(report, state, v)] for v in VALUES)
-    heading = f"Thought {thought}" if thought else f"Answer state (after {state} thoughts)"
+    heading = f"Thought {thought}" if thought else f"Answer state (after {state} thought{'s' * (state != 1)})"
     return graph_of(
         report.problem, _values(report, state, value), state=state, thought=thought, scale=scale,
         heading=heading, subtitle=_mass_lines(report, state), words=_words(report, value),
@@ -438,13 +438,13 @@ def answer_text(report: ProbeReport) -> str:
     right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
     thoughts = "no thought" if last.k == 0 else "1 thought" if last.k == 1 else f"{last.k} thoughts"
     of = "the one prompt sample" if n == 1 else f"{n} prompt samples"
-    if 2 * right > n:
-        said = f"{target} in {right} of {of}, right"
-    elif 2 * wrong > n:
-        said = f"{other} in {wrong} of {of}, wrong: {target} is true"
+    if leaning(right, n) > 0:
+        said = f"{target} in {right} of {of}, correct"
+    elif leaning(wrong, n) > 0:
+        said = f"{other} in {wrong} of {of}, incorrect: {target} is true"
     else:
         neither = n - right - wrong
-        said = f"undecided ({target} {right}, {other} {wrong}, neither {neither} of {of}); {target} is true"
+        said = f"at chance ({target} {right}, {other} {wrong}, neither {neither} of {of}); {target} is true"
     return f"Answer after {thoughts}: {said}. {baseline_text(report)}"
 
 

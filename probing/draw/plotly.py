@@ -462,7 +462,7 @@ def _line(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Sca
     return traces
 
 
-def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]:
+def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar | go.Scatter]:
     bar: dict[str, Any] = {"name": escape(series.name), "marker": {"color": mark.colour}, "textangle": 0}
     bar |= {
         "text": list(map(escape, printed_points(chart, series))),
@@ -474,8 +474,10 @@ def _bar(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Bar]
     if chart.kind == "stacked":
         bar |= {"textposition": "inside", "insidetextanchor": "middle", "textfont": {"color": theme.ink(mark.colour)}}
         return [go.Bar(x=chart.across(series), y=list(series.y), **bar)]
-    errors, width = _errors(series, color=theme.text), 0.69 / chart.abreast
-    return [go.Bar(x=chart.beside(series), y=list(series.y), width=width, error_y=errors, **bar)]
+    del bar["textangle"]
+    bar |= {"marker": {"color": mark.colour, "symbol": mark.marker.plotly, "size": 9}, "mode": "markers+text"}
+    errors = _errors(series, color=mark.colour)
+    return [go.Scatter(x=chart.beside(series), y=list(series.y), error_y=errors, textposition="middle right", **bar)]
 
 
 def _row(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[go.Scatter]:

@@ -529,9 +529,9 @@ def _chart_keys(chart: Chart, marks: Sequence[Mark], theme: Theme) -> list[Key]:
     keys: list[Key] = []
     for label, mark in zip(legend(chart), marks, strict=True):
         style: dict[str, Any] = {"color": mark.colour, "marker": mark.marker.static, "ms": 5}
-        if chart.kind in ("stacked", "bars", "ranked"):
+        if chart.kind in ("stacked", "ranked"):
             style = {"fc": mark.colour}
-        elif chart.kind in ("points", "strip", "tree"):
+        elif chart.kind in ("points", "bars", "strip", "tree"):
             style |= {"ls": "", "marker": mark.marker.static or "o"}
         else:
             style |= {"ls": mark.dash.static, "lw": 1.5}
@@ -634,16 +634,14 @@ def _stacked(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> N
 
 
 def _bars(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None:
-    width = 0.75 / chart.abreast
-    box = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+    """A point with its interval, those of one category side by side."""
     for series, mark in zip(chart.series, marks, strict=True):
         place, y = chart.beside(series), _numbers(series.y)
-        axes.bar(place, y, 0.92 * width, yerr=_errors(series), color=mark.colour, capsize=2, ecolor=theme.text)
-        for at, label in zip(place, printed_points(chart, series), strict=True):
-            axes.annotate(
-                label, (at, 0), (0, 3), textcoords="offset points", rotation=90, ha="center", va="bottom",
-                fontsize=SMALL, color=theme.text, bbox=box if label else None,
-            )  # fmt: skip
+        look: dict[str, Any] = {"marker": mark.marker.static or "o", "color": mark.colour, "ms": 4.5, "elinewidth": 1.2}
+        axes.errorbar(place, y, yerr=_errors(series), ls="", **look).lines[0].set_gid(_gid(chart, series))
+        for at, value, label in zip(place, y, printed_points(chart, series), strict=True):
+            if label:
+                axes.annotate(label, (at, value), (5, 0), textcoords="offset points", va="center", fontsize=SMALL)
     axes.set_xticks(range(len(chart.names())), chart.names())
     axes.axhline(0, color=theme.text, linewidth=0.6)
 
