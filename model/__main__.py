@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -229,6 +230,43 @@ def train(
 
     with bars(scale=True) as told:
         train_process(load_train_config(config, settings or []), out, resume=resume, progress=told, say=say)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, a folder or a Hub id: org/repo[:file].")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    yaml: Annotated[Path | None, typer.Option(help="The public code's YAML of the run.")] = None,
+    thoughts: Annotated[int | None, typer.Option(help="Thoughts before the answer.")] = None,
+    c_thought: Annotated[int | None, typer.Option(help="Thoughts per reasoning step.")] = None,
+    task: Annotated[str | None, typer.Option(help="prosqa, prontoqa or gsm.")] = None,
+    n_head: Annotated[int | None, typer.Option(help="Attention heads, which no file of weights says.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Where files look alike: cot, no-cot, no-thoughts, multimode.")
+    ] = None,
+    passes: Annotated[str | None, typer.Option(help="Pause models: single or multi, as they were trained.")] = None,
+    uniform_prob: Annotated[float | None, typer.Option(min=0, max=1, help="Mixing of stages in training.")] = None,
+    lora_scale: Annotated[float | None, typer.Option(help="CODI of another rank than 128: LoRA's alpha / r.")] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Answer 20 built-in problems.")] = True,
+) -> None:
+    """Open a checkpoint that others trained: make it a folder that nothing needs to be asked about again."""
+    from model.imports.run import import_checkpoint, lines_of
+    from model.imports.told import NotToldError, Told
+
+    told = Told(family, thoughts, c_thought, task, n_head, passes, uniform_prob, lora_scale)
+    try:
+        report = import_checkpoint(source, out, told=told, yaml=yaml, check=check)
+    except NotToldError as missing:
+        if not sys.stdin.isatty():
+            raise
+        names = " ".join(missing.names)
+        words = typer.prompt(f"{missing}\nOr say it here ({names}, with spaces between)").split()
+        if len(words) != len(missing.names):
+            raise InputError(f"expected {len(missing.names)} words ({names}), got {len(words)}") from None
+        told = Told.of_words(dict(zip(missing.names, words, strict=True))).over(told)
+        report = import_checkpoint(source, out, told=told, yaml=yaml, check=check)
+    for line in lines_of(report):
+        typer.echo(line)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHea
 
 from model.codec import Codec, PromptBatch, Size
 from model.codec_slots import SlotCodec
+from model.codec_symbols import SymbolCodec
 from model.codec_text import TextCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError
@@ -36,7 +37,7 @@ StreamEdit = Callable[[int, int, Tensor], Tensor]
 Ended = Callable[[Tensor], Tensor]
 """``... n`` tokens that were written to ``...`` (bool): whether what follows means nothing."""
 
-CODECS: dict[str, Callable[..., Codec]] = {"slots": SlotCodec, "text": TextCodec}
+CODECS: dict[str, Callable[..., Codec]] = {"slots": SlotCodec, "symbols": SymbolCodec, "text": TextCodec}
 """Prompt formats by the kind and the number in their names: ``slots-40``; more arguments as in ``Codec.format``."""
 
 METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
@@ -71,8 +72,9 @@ class CoconutConfig(GPT2Config):
     """Last stage of the curriculum; the model was trained with up to ``c_thought * max_latent_stage`` thoughts."""
     trained_stage: int = 6
     """Stage that training reached."""
-    uniform_prob: float = 0.0
-    """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained."""
+    uniform_prob: float | None = 0.0
+    """Probability with which earlier stages were mixed in; with 0 a read-out before the last thought is untrained;
+    None if unknown."""
     feed: str = "state"
     """One of FEEDS; of no account for PAUSE_METHODS."""
     feed_map: str = "identity"
@@ -87,6 +89,11 @@ class CoconutConfig(GPT2Config):
     """One of THOUGHTS_BY: always ``n_thoughts``, or as many as the target is hops away."""
     codec_format: dict[str, Any] | None = None
     """What the codec needs to know beside its name (``Codec.format``): the tokens around the thoughts among it."""
+
+    task: str = "prosqa"
+    """What the model was trained on: prosqa, prontoqa or gsm."""
+    imported: str | None = None
+    """The family of a checkpoint that was imported (``model.imports``)."""
 
     trained_nodes: tuple[int, int, int] | None = None
     """Nodes of the training graphs: fewest, mean, most; None if unknown."""
@@ -127,7 +134,7 @@ def codec_named(name: str, told: Mapping[str, Any] | None = None) -> Codec:
     kind, _, size = name.partition("-")
     if kind not in CODECS or not size.isdecimal():
         raise CheckpointError(
-            f"the codec is {name!r}; this version reads slots-N (one token per node) and text-N (English)"
+            f"the codec is {name!r}; this version reads slots-N (one token per node), symbols-N and text-N (English)"
         )
     try:
         return _codec(kind, int(size), json.dumps(dict(told or {}), sort_keys=True))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.problems.arrays import ProblemTensors
@@ -239,3 +240,42 @@ class Codec(Protocol):
 
         Prompts are padded to a multiple of ``align`` tokens.
         """
+
+
+class WritesOne(Codec, Protocol):
+    """A codec that says of one prompt what is taught after its thoughts."""
+
+    def continuation(self, prompt: Prompt, n_skip: int) -> list[tuple[int, bool, bool, bool]]:
+        """(token, scored, of the first step, due) of every place, as in ``Continuation``, without ``n_skip`` hops."""
+
+
+@dataclass(frozen=True)
+class PromptSamples:
+    """``Samples`` of a codec that writes one problem at a time, on the CPU."""
+
+    codec: WritesOne
+    each: tuple[Prompt, ...]
+    device: torch.device
+    align: int
+
+    @property
+    def prompts(self) -> PromptBatch:
+        found = self.codec.collate(self.each)
+        more = (-found.input_ids.shape[1] % self.align, 0)
+        ids, mask = F.pad(found.input_ids, more, value=self.codec.end), F.pad(found.attention_mask, more)
+        return PromptBatch(ids, mask).to(self.device)
+
+    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
+        texts = [self.codec.continuation(prompt, skip) for prompt, skip in zip(self.each, n_skip.tolist(), strict=True)]
+        longest, padding = max(map(len, texts)), (self.codec.end, False, False, False)
+        rows = [[*text, *[padding] * (longest - len(text))] for text in texts]
+        tokens, *masks = (torch.tensor([[place[i] for place in row] for row in rows]) for i in range(4))
+        return Continuation(*(part.to(self.device) for part in (tokens, *masks)))
+
+    def answers(self, written: Tensor) -> Tensor:
+        rows = zip(written.reshape(len(self.each), -1, written.shape[-1]).tolist(), self.each, strict=True)
+        found = [[self.codec.parse(text, prompt).answer for text in texts] for texts, prompt in rows]
+        return torch.tensor(found, device=written.device).reshape(written.shape[:-1])
+
+    def readings(self, k: int) -> list[Reading]:
+        return [self.codec.reading(prompt, k) for prompt in self.each]

@@ -26,10 +26,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_KEY, NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
+from model.codec import NO_KEY, NO_NODE, EdgeSpan, Prompt, PromptBatch, PromptSamples, Reading, Size, Written
 from model.errors import GraphError, ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import CONCEPTS, PEOPLE
@@ -293,11 +292,11 @@ class TextCodec:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> TextSamples:
+    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> PromptSamples:
         """One problem at a time, on the CPU; nodes get names of people and concepts anew."""
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-        each = tuple(self.drawn(problem, rng) for problem in _named(problems, rng))
-        return TextSamples(self, each, problems.device, align)
+        each = tuple(self.drawn(_renamed(problem, rng), rng) for problem in problems.problems())
+        return PromptSamples(self, each, problems.device, align)
 
     def continuation(self, prompt: Prompt, n_skip: int) -> list[tuple[int, bool, bool, bool]]:
         """(token, scored, of the first step, due) of every place of what is taught after the thoughts."""
@@ -355,38 +354,6 @@ class TextCodec:
         return encoded.ids, tuple(spans)
 
 
-@dataclass(frozen=True)
-class TextSamples:
-    """As ``model.codec.Samples`` describes."""
-
-    codec: TextCodec
-    each: tuple[Prompt, ...]
-    device: torch.device
-    align: int
-
-    @property
-    def prompts(self) -> PromptBatch:
-        found = self.codec.collate(self.each)
-        more = (-found.input_ids.shape[1] % self.align, 0)
-        ids, mask = F.pad(found.input_ids, more, value=self.codec.end), F.pad(found.attention_mask, more)
-        return PromptBatch(ids, mask).to(self.device)
-
-    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
-        texts = [self.codec.continuation(prompt, skip) for prompt, skip in zip(self.each, n_skip.tolist(), strict=True)]
-        longest, padding = max(map(len, texts)), (self.codec.end, False, False, False)
-        rows = [[*text, *[padding] * (longest - len(text))] for text in texts]
-        tokens, *masks = (torch.tensor([[place[i] for place in row] for row in rows]) for i in range(4))
-        return Continuation(*(part.to(self.device) for part in (tokens, *masks)))
-
-    def answers(self, written: Tensor) -> Tensor:
-        rows = zip(written.reshape(len(self.each), -1, written.shape[-1]).tolist(), self.each, strict=True)
-        found = [[self.codec.parse(text, prompt).answer for text in texts] for texts, prompt in rows]
-        return torch.tensor(found, device=written.device).reshape(written.shape[:-1])
-
-    def readings(self, k: int) -> list[Reading]:
-        return [self.codec.reading(prompt, k) for prompt in self.each]
-
-
 def as_written(problem: ProsQAProblem) -> TextSample:
     """The problem as its question says it."""
     number = {problem.edge_sentence(edge): i for i, edge in enumerate(problem.edges)}
@@ -399,13 +366,8 @@ def as_written(problem: ProsQAProblem) -> TextSample:
     return TextSample(problem.idx_to_symbol, tuple(range(len(problem.edges))), pair, question=problem.question)
 
 
-def _named(problems: ProblemTensors, rng: np.random.Generator) -> list[ProsQAProblem]:
-    """The problems with names drawn anew: nodes without parents are people."""
-    given = (problems.n_nodes, problems.edges, problems.n_edges, problems.root, problems.target, problems.neg_target)
-    found = []
-    for n, edges, m, root, target, other in zip(*(field.tolist() for field in given), strict=True):
-        people, concepts = rng.permutation(PEOPLE).tolist(), rng.permutation(CONCEPTS).tolist()
-        children = {edge[1] for edge in edges[:m]}
-        names = [(concepts if node in children else people).pop() for node in range(n)]
-        found.append(ProsQAProblem(tuple(names), tuple(map(tuple, edges[:m])), root, target, other))
-    return found
+def _renamed(problem: ProsQAProblem, rng: np.random.Generator) -> ProsQAProblem:
+    """The problem with names drawn anew: nodes without parents are people."""
+    people, concepts = rng.permutation(PEOPLE).tolist(), rng.permutation(CONCEPTS).tolist()
+    names = [(concepts if parents else people).pop() for parents in problem.parents]
+    return ProsQAProblem(tuple(names), problem.edges, problem.root, problem.target, problem.neg_target)

@@ -8,7 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+
+from model.files import write_json, write_text
 
 MERGES = Path(__file__).parent / "vocabulary" / "gpt2.bpe"
 END_OF_TEXT = "<|endoftext|>"
@@ -63,9 +64,9 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer reads."""
-        PreTrainedTokenizerFast(
-            tokenizer_object=self.tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT
-        ).save_pretrained(folder)
+        marks = dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT)
+        write_text(folder / "tokenizer.json", self.tokenizer.to_str())
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **marks})
 
 
 @lru_cache(maxsize=16)

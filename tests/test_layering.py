@@ -17,11 +17,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model.stats", "model.store"),
     ("model.problems", "model.tokenizer"),
     ("model.formats", "model.metrics"),
-    ("model.codec", "model.codec_slots", "model.codec_text", "model.transformer", "model.deferred"),
+    (
+        "model.codec",
+        "model.codec_slots",
+        "model.codec_symbols",
+        "model.codec_text",
+        "model.transformer",
+        "model.deferred",
+    ),
     ("model.coconut",),
     ("model.readout",),
     ("model.evaluate", "model.checkpoint"),
-    ("model.training",),
+    ("model.training", "model.imports"),
     ("model.cli",),
     ("probing.read",),
     ("probing.edit",),
@@ -79,7 +86,11 @@ def test_nothing_private_is_imported() -> None:
 
 def test_the_slot_format_and_its_token_ids_are_known_to_the_registry_of_codecs_alone() -> None:
     """All else goes by ``model.codec``, so a new prompt format is one new codec file."""
-    for codec, name in (("model.codec_slots", "SlotCodec"), ("model.codec_text", "TextCodec")):
+    for codec, name in (
+        ("model.codec_slots", "SlotCodec"),
+        ("model.codec_symbols", "SymbolCodec"),
+        ("model.codec_text", "TextCodec"),
+    ):
         assert {(a, taken) for a in FILES for b, taken in imports(a) if b == codec} == {("model.coconut", name)}
 
 

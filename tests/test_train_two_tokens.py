@@ -9,7 +9,7 @@ import pytest
 import torch
 import two_tokens
 from test_runs import outcome, run_settings
-from two_tokens import TwoTokens, unpacked
+from two_tokens import TwoTokens
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
@@ -44,7 +44,7 @@ def test_what_is_taught_is_what_the_codec_parses(stage: int) -> None:
     batch = make_batch(settings(uniform_prob=0.0), CODEC, PROBLEMS, stage, generator())
     samples = CODEC.samples(PROBLEMS, generator())
     assert torch.equal(samples.prompts.input_ids, batch.prompt.input_ids)
-    for row, (prompt, problem) in enumerate(zip(samples.each, unpacked(PROBLEMS), strict=True)):
+    for row, (prompt, problem) in enumerate(zip(samples.each, PROBLEMS.problems(), strict=True)):
         assert prompt.problem == problem
         taught = CODEC.parse(batch.text.tokens[row][batch.text.scored[row]].tolist(), prompt)
         assert taught.path == problem.shortest_path[1:][stage:]

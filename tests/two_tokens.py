@@ -154,7 +154,7 @@ class TwoTokens:
 
     def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> TwoTokenSamples:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        return TwoTokenSamples(self, tuple(self.prompt(problem, rng) for problem in unpacked(problems)))
+        return TwoTokenSamples(self, tuple(self.prompt(problem, rng) for problem in problems.problems()))
 
     def _names(self, keys: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         tokens = self.key_tokens()
@@ -213,15 +213,6 @@ class TwoTokenSamples:
         answer = names[prompt.keys[prompt.problem.target]]
         text += [(SO, True, not steps, False), *((token, True, False, not steps) for token in answer)]
         return [*text, (EOS, True, False, False)]
-
-
-def unpacked(problems: ProblemTensors) -> list[ProsQAProblem]:
-    """The problems, their nodes named by number."""
-    fields = (problems.n_nodes, problems.edges, problems.n_edges, problems.root, problems.target, problems.neg_target)
-    return [
-        ProsQAProblem(tuple(f"x{i}" for i in range(n)), tuple(map(tuple, edges[:m])), root, target, other)
-        for n, edges, m, root, target, other in zip(*(field.tolist() for field in fields), strict=True)
-    ]
 
 
 CODECS["two"] = TwoTokens

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.problems.generate import PaddedProblems, ProblemArrays
+from model.problems.prosqa import ProsQAProblem
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class ProblemTensors(PaddedProblems[Tensor]):
         """The same problems with room for ``n_edges`` edges, which must hold them all."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return ProblemTensors(**values | {"edges": self.edges[:, :n_edges]})
+
+    def problems(self) -> list[ProsQAProblem]:
+        """One problem each; nodes are named by number."""
+        given = (self.n_nodes, self.edges, self.n_edges, self.root, self.target, self.neg_target)
+        return [
+            ProsQAProblem(tuple(f"x{i}" for i in range(n)), tuple(map(tuple, edges[:m])), root, target, other)
+            for n, edges, m, root, target, other in zip(*(field.tolist() for field in given), strict=True)
+        ]
 
     @property
     def device(self) -> torch.device:

@@ -51,13 +51,17 @@ def to_html(result: DatasetResult, drawn: dict[str, str] | None = None) -> str:
     return frame("Data set report", "\n".join((_summary(result), contents, *sections)), style=_STYLE)
 
 
+def _mixing(uniform_prob: float | None) -> str:
+    return "unknown" if uniform_prob is None else f"{uniform_prob:g}"
+
+
 def _summary(result: DatasetResult) -> str:
     models = table(
         ("model", "what it is", "layers", "width", "thoughts", "stage mixing", "problems taken", "padded", "weights"),
         (
             (
                 m.info.name, "fresh random weights (control)" if m.untrained else f"{m.info.method}, trained",
-                m.info.n_layer, m.info.n_embd, m.n_thoughts, f"{m.info.uniform_prob:g}",
+                m.info.n_layer, m.info.n_embd, m.n_thoughts, _mixing(m.info.uniform_prob),
                 f"{m.n_taken:,} of {m.n_problems:,}", f"{m.n_padded:,}", m.info.fingerprint,
             )
             for m in result.models

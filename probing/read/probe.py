@@ -129,6 +129,8 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, pad
         found.append(f"{n_thoughts} thoughts asked for; this model was trained with {config.n_thoughts}.")
     if config.uniform_prob == 0 and n_thoughts:
         found.append("Trained without stage mixing (uniform_prob 0): read-outs before the last thought are untrained.")
+    if config.uniform_prob is None and n_thoughts:
+        found.append("Stage mixing (uniform_prob) is unknown: read-outs before the last thought may be untrained.")
     return tuple(found)
 
 

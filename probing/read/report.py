@@ -52,8 +52,9 @@ class ModelInfo(Value):
     n_embd: int
     n_thoughts: int
     """Thoughts it was trained to have."""
-    uniform_prob: float
-    """Mixing of earlier stages in training; with 0 the read-outs before the last thought were never trained."""
+    uniform_prob: float | None
+    """Mixing of earlier stages in training; with 0 the read-outs before the last thought were never trained; None:
+    unknown."""
     fingerprint: str
     """SHA-256 of the weights, first 16 hex digits."""
 

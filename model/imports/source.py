@@ -1,0 +1,149 @@
+"""What a SOURCE holds: a file, a folder or a repository of the Hub as named tensors, and what lies beside them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.errors import CheckpointError
+from model.files import read_json
+
+ACCEPTED = (
+    "a file written by torch.save or safetensors, a folder that holds one, or a Hub id (org/repo or org/repo:file)"
+)
+_WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
+_NESTS = ("state_dict", "model_state_dict", "model")
+_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<file>[\w./-]+))?")
+_BUFFERS = (".attn.bias", ".attn.masked_bias")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Named tensors, and what else is known of them."""
+
+    name: str
+    """Of the file or repository, as reports show it."""
+    tensors: Mapping[str, Tensor]
+    """Without what wrappers put before the names."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """From a name in the file to the name here, where a wrapper was taken off."""
+    dropped: tuple[str, ...] = ()
+    """Names of what GPT-2 makes by itself (attention masks)."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """A config.json beside the tensors."""
+    epoch: int | None = None
+    """N of a file called ``checkpoint_N``."""
+
+
+def read(source: str | Path) -> Source:
+    """Open a SOURCE. Raises CheckpointError for what is none, is damaged, or could only be read by running it."""
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path)
+    if path.exists():
+        return _file(path)
+    hub = _HUB.fullmatch(str(source))
+    if hub is None:
+        raise CheckpointError(f"{source}: no such file or folder; expected {ACCEPTED}")
+    return _from_hub(hub["repo"], hub["file"])
+
+
+def _from_hub(repo: str, file: str | None) -> Source:
+    try:
+        if file is None:
+            return _folder(Path(snapshot_download(repo)))
+        return _file(Path(hf_hub_download(repo, file)))
+    except OfflineModeIsEnabled:
+        reason = "Hub access is switched off (HF_HUB_OFFLINE)"
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = f"the Hub does not give it: {first:.160}"
+    raise CheckpointError(
+        f"{repo}{f':{file}' if file else ''}: no such file or folder here, and {reason}; download it elsewhere and "
+        "give its path"
+    )
+
+
+def _folder(path: Path) -> Source:
+    if (path / "pccot_args.json").exists():
+        raise CheckpointError(
+            f"{path}: a PCCoT model, which refines all its thoughts at once by Jacobi iteration; the thought loop here "
+            "feeds one thought after another and cannot run it"
+        )
+    names = ("model.safetensors", "pytorch_model.bin")
+    found = [path / name for name in names if (path / name).is_file()]
+    found = found[:1] or sorted(file for file in path.iterdir() if re.fullmatch(r"checkpoint_\w+", file.name))
+    if not found:
+        found = sorted(file for file in path.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    if len(found) != 1:
+        what = "holds no weights" if not found else f"holds {len(found)} checkpoints ({found[0].name}, ...)"
+        raise CheckpointError(f"{path}: the folder {what}; expected {ACCEPTED}")
+    config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}/config.json: expected an object")
+    return _file(found[0], config)
+
+
+def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
+    values: Any
+    if path.suffix == ".safetensors":
+        try:
+            values = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: damaged or not safetensors ({error})") from None
+    else:
+        values = _unpickled(path)
+    while isinstance(values, dict) and not any(isinstance(value, Tensor) for value in values.values()):
+        nested = next((values[name] for name in _NESTS if isinstance(values.get(name), dict)), None)
+        if nested is None:
+            raise CheckpointError(f"{path}: holds no tensors; expected {ACCEPTED}")
+        values = nested
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: holds a {type(values).__name__}, not a state dict; expected {ACCEPTED}")
+    tensors: dict[str, Tensor] = {}
+    renamed: dict[str, str] = {}
+    dropped = []
+    for name, value in values.items():
+        plain = str(name)
+        for wrapper in _WRAPPERS:
+            plain = plain.replace(wrapper, "")
+        if plain.endswith(_BUFFERS) or not isinstance(value, Tensor):
+            dropped.append(str(name))
+        elif not torch.isfinite(value).all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite")
+        else:
+            tensors[plain] = value.float() if value.is_floating_point() else value
+            if plain != name:
+                renamed[str(name)] = plain
+    epoch = re.fullmatch(r"checkpoint_(\d+)", path.name)
+    return Source(path.name, tensors, renamed, tuple(dropped), config or {}, int(epoch[1]) if epoch else None)
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "WeightsUnpickler" in str(error):
+            raise CheckpointError(
+                f"{path}: holds more than tensors; reading it would run code from the file, so it is refused "
+                "(save its state_dict() alone)"
+            ) from None
+        raise CheckpointError(f"{path}: not a file written by torch.save; expected {ACCEPTED}") from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, cut short or not written by torch.save ({type(error).__name__}); expected {ACCEPTED}"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
