@@ -165,16 +165,18 @@ def forced_answers(
     model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt], *, last_only: bool = False
 ) -> ForcedAnswers:
     """The answers if one is forced after k = 0..K thoughts; ``last_only``: after all of them, ``B 1``."""
-    codec, n_read = model.codec, 1 if last_only else trace.n_thoughts + 1
-    readings = [[codec.answer_reading(prompt)] * n_read for prompt in prompts]
-    pairs = [
-        [Reading(r.prefix, (r.sequences[prompt.problem.target], r.sequences[prompt.problem.neg_target])) for r in row]
-        for prompt, row in zip(prompts, readings, strict=True)
-    ]
+    pairs = _candidates(model, prompts, 1 if last_only else trace.n_thoughts + 1)
     place, found = _read(model, trace, pairs)
     starts = torch.tensor([[[sequence[0] for sequence in reading.sequences] for reading in row] for row in pairs])
     neither = (place.argmax(dim=-1, keepdim=True) != starts.to(place.device)).all(dim=-1)
     return ForcedAnswers(_array(found[..., 0]), _array(found[..., 1]), neither.cpu().numpy())
+
+
+def answer_log_odds(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> Tensor:
+    """``B``: log P(target) - log P(other candidate), nats, forced after all thoughts. Gradients flow."""
+    pairs = _candidates(model, prompts, 1)
+    _, found = _read(model, trace, pairs)
+    return found[:, 0, 0] - found[:, 0, 1]
 
 
 @torch.inference_mode()
@@ -203,6 +205,15 @@ def _node_vectors(model: CoconutGPT2, prompts: Sequence[Prompt]) -> Tensor:
         return model.lm_head.weight.detach()[_padded([[name[0] for name in row] for row in names])].float()
     rows = [torch.stack([_mean_row(model, name) for name in row]) for row in names]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).float()
+
+
+def _candidates(model: CoconutGPT2, prompts: Sequence[Prompt], n_read: int) -> Readings:
+    """The target and the other candidate of every problem, read as the answer."""
+    found = []
+    for prompt in prompts:
+        of, problem = model.codec.answer_reading(prompt), prompt.problem
+        found.append([Reading(of.prefix, (of.sequences[problem.target], of.sequences[problem.neg_target]))] * n_read)
+    return found
 
 
 def _one_token(readings: Readings) -> bool:

@@ -25,6 +25,9 @@ def directions(
     ] = None,
     n_held_out: Annotated[int, typer.Option(min=1, help="Problems at the end of the file kept for the scores.")] = 500,
     ridge_lambda: Annotated[float, typer.Option(min=0, help="Penalty of the ridge regression.")] = 1.0,
+    null_space: Annotated[
+        int, typer.Option(min=0, max=64, help="Rank of the null space fitted for every node, for `erase`; 0: none.")
+    ] = 0,
     untrained: Untrained = False,
     seed: Seed = 0,
     batch_size: BatchSize = 32,
@@ -51,7 +54,7 @@ def directions(
             collect(model, part, seed=sample_seed, batch_size=batch_size, progress=progress, what=what)
             for what, (part, sample_seed) in parts.items()
         ]
-    fitted = fit(model, *samples, seed=seed, ridge_lambda=ridge_lambda)
+    fitted = fit(model, *samples, seed=seed, ridge_lambda=ridge_lambda, n_null=null_space)
     save(fitted, target)
     print(
         f"{'thought':>7} {'estimator':12} {'R2':>6} {'exact frontier':>24} {'counterfactual':>15} "

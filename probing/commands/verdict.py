@@ -39,7 +39,10 @@ def verdict(
     batch_size: BatchSize = 32,
     device: Device = "auto",
 ) -> None:
-    """Judge each thought: decodable, used, necessary, sufficient? Use problems the directions were not fitted on."""
+    """Judge each thought: decodable, used, necessary, sufficient, parallel?
+
+    Use other problems than those the directions were fitted on.
+    """
     check_names(checkpoint_folder, compare)
     problems = load_problems(data)[:n]
     jobs = []

@@ -21,6 +21,7 @@ COIN = (Reference(axis="y", at=0.5),)
 
 def charts(summaries: Sequence[EffectSummary]) -> dict[str, Chart | tuple[Chart, ...]]:
     """File name without ending -> picture: ``effects``, and ``dose`` where an edit was run with enough coefficients."""
+    summaries = [one for one in summaries if not one.stratum]
     doses = dose_response(summaries)
     return {"effects": effects(summaries)} | ({"dose": doses} if doses else {})
 

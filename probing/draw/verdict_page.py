@@ -24,7 +24,7 @@ def summary_sentences(sheet: Sheet) -> list[str]:
         sentences.append(f"Content of {_thoughts(partly)} is used in part of the problems.")
     if not used and not partly:
         sentences.append("No thought is shown to be used: editing branches does no more than the controls do.")
-    others: tuple[Claim, ...] = ("decodable", "necessary", "sufficient")
+    others: tuple[Claim, ...] = ("decodable", "necessary", "sufficient", "parallel")
     for claim in others:
         shown, some = sheet.thoughts(claim, "shown"), sheet.thoughts(claim, "partly")
         found = (_thoughts(shown) if shown else "no thought") + (f"; partly {_thoughts(some)}" if some else "")
@@ -95,11 +95,11 @@ def _cell(found: Finding) -> Markup:
 
 _LOOK = {"shown": ("●", "#1b6ca8"), "partly": ("◐", "#7a5c00"), "not shown": ("○", "#555"), "not tested": ("–", "#777")}
 
-_STYLE = """.lead{font-size:1.2em;font-weight:600} .sheet td{width:24%} small{display:block;margin-top:2px}
+_STYLE = """.lead{font-size:1.2em;font-weight:600} .sheet td{width:19%} small{display:block;margin-top:2px}
 """
 
-_INTRODUCTION = """<p>Are a checkpoint's continuous thoughts decodable, used, necessary, sufficient? Four different
-claims, each against its own control. Square brackets are 95 % intervals: Wilson for shares, Student's t over
+_INTRODUCTION = """<p>Are a checkpoint's continuous thoughts decodable, used, necessary, sufficient, parallel? Five
+different claims, each against its own control. Square brackets are 95 % intervals: Wilson for shares, Student's t over
 problems for means and differences.</p>"""
 
 _LEGEND = f"""<section><h2>How to read this</h2>
@@ -123,6 +123,10 @@ random change of that length. {RULES["necessary"]}.</dd>
 <dt><b>sufficient</b></dt>
 <dd>The thought of the run that asks the counterfactual question, put in alone, flips the right answer. Control: another
 problem's thought. Placebo: the same question's thought, its facts in another order. {RULES["sufficient"]}.</dd>
+<dt><b>parallel</b></dt>
+<dd>Several nodes in the thought at once are needed. Accuracy with the thought collapsed to the one node that stands
+out most in it, in problems where that node does not lead to the target. Control: collapsed to as many of its best nodes
+as there are at distance t. {RULES["parallel"]}.</dd>
 <dt><b>not tested</b></dt>
 <dd>An answer that follows an edit shows that the channel can steer it, not that the model's own thoughts do. So
 {TESTED}; nor where nothing is fed back (pause methods).</dd>

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,30 @@ Row = dict[str, Any]
 Controls = Sequence[str] | Mapping[str, Sequence[str]]
 """Names of CONTROLS to run beside every plan, or those of plans by the kind of their first edit."""
 CLEAN = "clean"
+
+
+def _gap(clean: Row, plan: EditPlan) -> str | None:
+    if clean.get("other_hops") is None:
+        return None
+    gap = clean["other_hops"] - clean["hops"]
+    return "both candidates as deep" if not gap else f"other candidate {abs(gap)} {'deeper' if gap > 0 else 'nearer'}"
+
+
+def _greedy(clean: Row, plan: EditPlan) -> str | None:
+    leads = [clean.get("best_leads", [None] * t)[t - 1] for spec in plan for t in spec.thoughts if t]
+    known = [each for each in leads if each is not None]
+    return None if not known else "a greedy walk arrives" if all(known) else "a greedy walk fails"
+
+
+STRATA: dict[str, Callable[[Row, EditPlan], str | None]] = {
+    "hops": lambda clean, plan: f"{clean['hops']} hops",
+    "other-hops": lambda clean, plan: clean.get("other_hops") and f"other candidate {clean['other_hops']} hops deep",
+    "gap": _gap,
+    "greedy": _greedy,
+}
+"""What problems can be told apart by, from their clean rows and the edit: hops; hops of the counterfactual question,
+alone and against those of the question; whether the nodes that stand out most in the edited thoughts lead to the target
+(``best_leads``). None: not known."""
 
 
 def dataset_rows(
@@ -69,6 +93,7 @@ def _batch_rows(model: CoconutGPT2, prepared: Prepared, runs: Sequence[dict[str,
     decoded = decodability(model, plain.clean, plain.context.run.prompts, plain.context.directions)
     found: list[Row] = [
         {"row": number, "edit": CLEAN, "control": "", "defined": True, "hops": problem.n_hops}
+        | {"other_hops": problem.counterfactual and problem.counterfactual.n_hops}
         | measures
         | {name: _short(values[i]) for name, values in decoded.items()}
         for i, (number, problem, measures) in enumerate(
@@ -119,6 +144,8 @@ class EffectSummary(Value):
     """As text; CLEAN for the unedited runs."""
     control: str
     """Empty for the edit itself."""
+    stratum: str = ""
+    """Which of the problems (STRATA); empty for all."""
     n: int
     """Problems it exists for; the rest of the data set is ``n_undefined``."""
     n_undefined: int
@@ -151,13 +178,23 @@ class EffectSummary(Value):
 ANSWER_EFFECTS = ("follows", "flips", "neither", "escape", "accuracy", "clean_accuracy", "log_odds_change")
 
 
-def summarise(rows: Iterable[Row]) -> list[EffectSummary]:
-    """One summary per edit and control, in the order of first appearance."""
+def summarise(rows: Iterable[Row], by: str = "") -> list[EffectSummary]:
+    """One summary per edit and control, in the order of first appearance; with ``by``, one of STRATA, behind each
+    those of its strata."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["edit"], row["control"]), []).append(row)
-    clean = {row["row"]: row for row in groups.get((CLEAN, ""), [])}
-    return [_summary(edit, control, members, clean) for (edit, control), members in groups.items()]
+    clean, found = {row["row"]: row for row in groups.get((CLEAN, ""), [])}, []
+    for (edit, control), members in groups.items():
+        found.append(_summary(edit, control, members, clean))
+        if by and edit != CLEAN:
+            plan, strata = EditPlan.parse(edit), dict[str, list[Row]]()
+            for row in members:
+                if stratum := STRATA[by](clean[row["row"]], plan):
+                    strata.setdefault(stratum, []).append(row)
+            for stratum, some in sorted(strata.items()) if len(strata) > 1 else ():
+                found.append(_summary(edit, control, some, clean).model_copy(update={"stratum": stratum}))
+    return found
 
 
 def _summary(edit: str, control: str, members: list[Row], clean: dict[int, Row]) -> EffectSummary:
@@ -202,6 +239,7 @@ def run_to_folder(
     directions: Directions | None,
     source: str,
     controls: Controls = tuple(CONTROLS),
+    by: str = "",
     seed: int = 0,
     batch_size: int = 64,
     progress: Progress = silent,
@@ -240,7 +278,7 @@ def run_to_folder(
     ):  # fmt: skip
         kept.append(rows, sum(row["edit"] == CLEAN for row in rows))
         progress(what, kept.done, len(problems))
-    summaries = summarise(kept.read())
+    summaries = summarise(kept.read(), by)
     write_json(out / "summary.json", header | {"summary": [summary.model_dump(mode="json") for summary in summaries]})
     summary_csv(summaries, out / "summary.csv")
     return summaries
@@ -264,5 +302,5 @@ def summary_csv(summaries: Sequence[EffectSummary], path: str | Path | None = No
         found = (getattr(summary, name) for name in ANSWER_EFFECTS)
         cells = [value for each in found for value in (each.cells()[:3] if each else (None,) * 3)]
         numbers = [None if value is None else f"{value:.6g}" for value in cells]
-        rows.append((summary.edit, summary.control, summary.n, summary.n_undefined, *numbers))
-    return write_csv(path, ["edit", "control", "n", "n_undefined", *columns], rows)
+        rows.append((summary.edit, summary.control, summary.stratum, summary.n, summary.n_undefined, *numbers))
+    return write_csv(path, ["edit", "control", "stratum", "n", "n_undefined", *columns], rows)

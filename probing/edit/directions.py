@@ -13,6 +13,9 @@ where the frontier is the set of nodes at distance t from the root. Three estima
 - ``unembedding``: the key's vector (``model.readout.key_vectors``: what the logit lens reads), times one length per
   thought fitted by least squares. No direction is fitted at all.
 
+Beside them, if asked for, the **null space** of every key (``null_space``; INLP, Ravfogel et al. 2020): r orthonormal
+directions, each the least-squares classifier of membership in what the ones before it leave of the thought.
+
 The same directions **read**: with the residual covariance ``C`` (Ledoit-Wolf) the generalised least-squares estimate
 of the coefficients of a thought ``y`` is ``(W C^-1 W^T)^-1 W C^-1 (y - base)``; a node counts as active when its
 coefficient exceeds one threshold per thought. Fit and threshold come from one set of problems, scores from another.
@@ -134,6 +137,8 @@ class Directions:
     base: dict[str, Tensor]
     vectors: dict[str, Tensor]
     readout_vectors: dict[str, Tensor]
+    null_space: Tensor | None = None
+    """``T S r n_embd``, orthonormal over r; None where not fitted."""
 
     @property
     def n_thoughts(self) -> int:
@@ -237,9 +242,16 @@ def collect(
 
 
 def fit(
-    model: CoconutGPT2, sample: Sample, held_out: Sample, *, seed: int, ridge_lambda: float = 1.0, n_bank: int = 64
+    model: CoconutGPT2,
+    sample: Sample,
+    held_out: Sample,
+    *,
+    seed: int,
+    ridge_lambda: float = 1.0,
+    n_bank: int = 64,
+    n_null: int = 0,
 ) -> Directions:
-    """Fit all estimators on ``sample`` and score them on ``held_out``.
+    """Fit all estimators on ``sample`` and score them on ``held_out``; ``n_null``: rank of the null spaces, 0 for none.
 
     Raises InputError if not even thought 1 has MIN_FIT problems with a node at its distance.
     """
@@ -253,6 +265,7 @@ def fit(
         for shape in ((n_thoughts, n_embd), *[(n_thoughts, n_keys, n_embd)] * 2)
     )
     thresholds: dict[str, list[float | None]] = {name: [None] * n_thoughts for name in ESTIMATORS}
+    null_space = torch.full((n_thoughts, n_keys, n_null, n_embd), torch.nan) if n_null else None
     scores, symmetry = [], []
     for t in range(1, n_thoughts + 1):
         some = sample.frontier[:, t - 1].any(axis=1)
@@ -270,6 +283,8 @@ def fit(
                 scores.append(_score(name, t, y, held_out, w, b, readout, threshold))
             if name == "ridge" and np.isfinite(w).all():
                 symmetry.append(_symmetry(t, w, unembedding))
+        if null_space is not None:
+            null_space[t - 1] = _null_spaces(x, y, n_null, ridge_lambda)
     keep = np.random.default_rng([seed, 1]).permutation(n_problems)[:n_bank]
     return Directions(
         about=About(
@@ -287,6 +302,7 @@ def fit(
         base=base,
         vectors=vectors,
         readout_vectors=readout_vectors,
+        null_space=null_space,
     )
 
 
@@ -295,6 +311,8 @@ def save(directions: Directions, path: str | Path) -> None:
     tensors = {"mean": directions.mean, "bank": directions.bank}
     for key, of_name in _TENSORS.items():
         tensors |= {f"{key}.{name}": tensor for name, tensor in getattr(directions, of_name).items()}
+    if directions.null_space is not None:
+        tensors["null_space"] = directions.null_space
     with atomic_path(path) as temporary:
         save_file(
             {name: tensor.half().contiguous() for name, tensor in tensors.items()},
@@ -317,7 +335,9 @@ def load(path: str | Path) -> Directions:
     about = About.parse(metadata, where=str(path))
     try:
         of_name = {field: {name: tensors[f"{key}.{name}"] for name in ESTIMATORS} for key, field in _TENSORS.items()}
-        return Directions(about=about, mean=tensors["mean"], bank=tensors["bank"], **of_name)
+        return Directions(
+            about=about, mean=tensors["mean"], bank=tensors["bank"], **of_name, null_space=tensors.get("null_space")
+        )
     except KeyError as error:
         raise InputError(f"{path}: not node directions (no tensor {error})") from None
 
@@ -351,6 +371,23 @@ def _estimate(
         spread, centred = (x - x.mean(axis=0)) @ unembedding, y - y.mean(axis=0)
         w = unembedding * float((spread * centred).sum() / (spread * spread).sum())
     return w.astype(np.float32), (y.mean(axis=0) - x.mean(axis=0) @ w).astype(np.float32)
+
+
+def _null_spaces(x: np.ndarray, y: np.ndarray, rank: int, ridge_lambda: float) -> Tensor:
+    """``n_keys rank n_embd`` from membership ``N n_keys`` and thoughts ``N n_embd``."""
+    thoughts, members = (torch.from_numpy(each - each.mean(axis=0)).double() for each in (y, x))
+    gram, with_key = thoughts.T @ thoughts, thoughts.T @ members
+    kept = torch.eye(len(gram), dtype=gram.dtype)
+    found = []
+    for key in range(members.shape[1]):
+        left, directions = kept, list[Tensor]()
+        for _ in range(rank):
+            direction = torch.linalg.solve(left @ gram @ left + ridge_lambda * kept, left @ with_key[:, key])
+            direction = left @ direction / (left @ direction).norm().clamp(min=1e-12)
+            left = left - torch.outer(direction, direction)
+            directions.append(direction)
+        found.append(torch.stack(directions))
+    return torch.stack(found).half().float()
 
 
 def _readout_vectors(w: np.ndarray, residual: np.ndarray) -> np.ndarray:

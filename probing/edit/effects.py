@@ -85,12 +85,14 @@ def decodability(
     Frontier nodes (distance t) against the nodes beyond it, scored by the coefficients of ``directions`` (``auroc``)
     and by the logit lens (``lens_auroc``). ``..._root``: head to head against the counterfactual question's frontier
     (``model.metrics.auroc_other_root``). ``depth_auroc``: what the depth reader reaches on the nodes of ``auroc``.
+    ``best_leads``: whether the node that stands out most leads to the target (1 or 0): where it does not, a walk that
+    follows it alone is lost.
     """
     n_thoughts = seen.trace.n_thoughts
     scores = {"lens_auroc": seen.nodes.logit[:, :n_thoughts]}
     if directions is not None:
         scores["auroc"] = directions.of_nodes(model.held(seen.trace), prompts)
-    names = ("auroc", "auroc_root", "lens_auroc", "lens_auroc_root", "depth_auroc")
+    names = ("auroc", "auroc_root", "lens_auroc", "lens_auroc_root", "depth_auroc", "best_leads")
     found = {name: np.full((len(prompts), n_thoughts), np.nan) for name in names}
     for row, prompt in enumerate(prompts):
         groups = problem_groups(prompt.problem, n_thoughts)
@@ -98,6 +100,11 @@ def decodability(
         for name, of_batch in scores.items():
             score = of_batch[row, :, : prompt.problem.n_nodes]
             defined = np.isfinite(score).all(axis=1)
+            if name == "auroc":
+                leads = np.isin(np.arange(score.shape[1]), list(prompt.problem.leads_to(prompt.problem.target)))
+                best = leads[np.argmax(score, axis=1)]
+                some = np.array([bool(prompt.problem.frontier(t)) for t in range(1, n_thoughts + 1)])
+                found["best_leads"][row] = np.where(defined & some, best, np.nan)
             for ending, measure in (("", auroc_beyond), ("_root", auroc_other_root)):
                 found[name + ending][row] = np.where(defined, measure(score, groups), np.nan)
     return found

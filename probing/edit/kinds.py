@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.coconut import CoconutGPT2, fed_back
+from model.coconut import CoconutGPT2, ThoughtTrace, fed_back
 from model.problems.prosqa import ProsQAProblem
+from model.readout import answer_log_odds
 from probing.edit.batch import CleanRun, start_before
 from probing.edit.directions import Directions
 from probing.edit.rewire import rewire
@@ -269,7 +270,7 @@ class Kind:
     start: float = 1.0
     """The steering coefficient that the page begins with."""
     needs: frozenset[str] = frozenset()
-    """"directions" of the thoughts edited, "fitted": any of the fitted values."""
+    """"directions" of the thoughts edited, "null-space" of theirs, "fitted": any of the fitted values."""
     source: str = ""
     """One of SOURCES; empty where thoughts come from the base run alone."""
     chooses: bool = False
@@ -408,19 +409,57 @@ def _fed_back(feed: str) -> Callable[[Site], Change]:
 
 
 def _project(site: Site) -> Change:
-    most = int(site.out.sum(dim=1).max()) if len(site.out) else 0
-    vectors = site.vectors
-    bases = vectors.new_zeros(len(site.out), max(most, 1), vectors.shape[1])  # orthonormal, padded with zeros
+    return _without_span(site, site.vectors[:, None])
+
+
+def _erase(site: Site) -> Change:
+    spaces = site.directions.null_space
+    assert spaces is not None
+    return _without_span(site, spaces[site.at - 1].to(site.out.device), site.directions.mean[site.at - 1])
+
+
+def _without_span(site: Site, spaces: Tensor, origin: Tensor | None = None) -> Change:
+    """Projects what lies in the span of the ``n_keys r n_embd`` spaces of the nodes taken out of thought - origin."""
+    most = int(site.out.sum(dim=1).max()) * spaces.shape[1] if len(site.out) else 0
+    bases = spaces.new_zeros(len(site.out), max(most, 1), spaces.shape[2])  # orthonormal, padded with zeros
     for row, mask in enumerate(site.out.bool()):
         if mask.any():
-            q, _ = torch.linalg.qr(vectors[mask].T)
+            q, _ = torch.linalg.qr(spaces[mask].flatten(0, 1).T)
             bases[row, : q.shape[1]] = q.T
 
     def projected(thought: Tensor) -> Tensor:
-        spanned = bases.to(thought)
-        return thought - site.strength * torch.einsum("brd,be,bre->bd", spanned, thought, spanned)
+        spanned, content = bases.to(thought), thought if origin is None else thought - origin.to(thought)
+        return thought - site.strength * torch.einsum("brd,be,bre->bd", spanned, content, spanned)
 
     return projected
+
+
+def _jacobian(site: Site) -> Change:
+    """Takes out what thought - mean has along the gradient of the answer's log-odds with respect to the thought."""
+    gradient, mean = _gradient(site), site.directions.mean[site.at - 1]
+
+    def changed(thought: Tensor) -> Tensor:
+        along = ((thought - mean.to(thought)) * gradient.to(thought)).sum(dim=-1, keepdim=True)
+        return thought - site.strength * along * gradient.to(thought)
+
+    return changed
+
+
+def _gradient(site: Site) -> Tensor:
+    """``B n_embd``, of length 1: of log P(target) - log P(other) after all thoughts, at thought ``at`` of the run."""
+    model, run = site.context.model, site.context.run
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        before = run.trace.upto(site.at - 1)
+        start = ThoughtTrace(
+            before.states.clone(), before.thoughts.clone(), before.attention_mask.clone(),
+            tuple((keys.clone(), values.clone()) for keys, values in before.cache),
+        )  # fmt: skip
+        leaf = run.trace.thoughts[:, site.at - 1].clone().requires_grad_()
+        trace = model.think(
+            start, run.n_thoughts - site.at + 1, edit=lambda t, thought: leaf if t == site.at else thought
+        )
+        (found,) = torch.autograd.grad(answer_log_odds(model, trace, run.prompts).sum(), leaf)
+    return found / found.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 _DIRECTIONS, _FITTED, _MEASURED = frozenset({"directions"}), frozenset({"fitted"}), frozenset({"t", "coefficient"})
@@ -464,6 +503,10 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("project", "directional ablation: project the span of the nodes' directions out of the thought",
          "projecting {nodes} out of {where}", _project, hand="Directional ablation",
          also=("directional-ablation", "project-out"), nodes="target-branch", needs=_DIRECTIONS),
+    Kind("erase", "project the nodes' iterated null spaces out of the thought (`directions --null-space R`)",
+         "erasing {nodes} from {where}", _erase, nodes="target-branch", needs=_DIRECTIONS | {"null-space"}),
+    Kind("jacobian", "take out what the thought has along the gradient of the answer's log-odds",
+         "taking the answer's gradient out of {where}", _jacobian, needs=_FITTED),
     Kind("zero", "replace by zeros", "setting {where} to zero", _zero, hand="Zero", replaces=True),
     Kind("mean", "replace by the mean of thought t over many problems",
          "putting the mean over many problems in place of {where}", _mean, hand="Mean over many problems",

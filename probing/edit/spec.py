@@ -368,6 +368,8 @@ class EditPlan(tuple[EditSpec, ...]):
                 raise InputError(
                     f"edit {spec} needs what `python -m probing directions` fits for this checkpoint; run it first"
                 )
+            if directions is not None and "null-space" in spec.row.needs and directions.null_space is None:
+                raise InputError(f"edit {spec} needs null spaces: python -m probing directions --null-space 8")
             if directions is not None and "directions" in spec.row.needs:
                 missing = [t for t in spec.thoughts if t not in directions.defined]
                 if missing:

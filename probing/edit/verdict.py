@@ -1,6 +1,6 @@
-"""The verdict sheet: for each thought of a checkpoint, is it decodable, used, necessary, sufficient?
+"""The verdict sheet: for each thought of a checkpoint, is it decodable, used, necessary, sufficient, parallel?
 
-Four different claims that are easily taken for one another. Each is measured on held-out problems against its own
+Five different claims that are easily taken for one another. Each is measured on held-out problems against its own
 control, and each gets one of four words: **shown**, **partly**, **not shown**, **not tested**. "Not shown" is a normal
 outcome and not a proof of absence. The thresholds are printed on every sheet. They are no pre-registration: effects on
 the shipped model were known when they were chosen, and the present ones answer an independent check. A threshold is
@@ -23,10 +23,15 @@ sufficient
     clean answer was right. Control: another problem's thought in its place. Placebo: the same question's thought from a
     prompt whose facts stand in another order.
 
-"Used" and "sufficient" ask whether the answer follows an edit, which is so of any channel that steers the answer,
-whatever the model's own thoughts hold. So they are not tested where the model does not answer clearly better than
-chance, where a control (used) or the placebo (sufficient) turns too many answers over by itself, and where nothing is
-fed back (pause methods): there a patch of the residual stream at that position stands beside the claim instead.
+parallel
+    Several nodes in it at once are needed: where the node that stands out most in the thought does not lead to the
+    target, so that a walk that follows it alone is lost, the answer is at chance once the thought is collapsed to that
+    node. Control: collapsed to as many of its best nodes as there are at distance t; only their number differs.
+
+"Used", "sufficient" and "parallel" ask whether the answer follows an edit, which is so of any channel that steers the
+answer, whatever the model's own thoughts hold. So they are not tested where the model does not answer clearly better
+than chance, where a control (used) or the placebo (sufficient) turns too many answers over by itself, and where nothing
+is fed back (pause methods): there a patch of the residual stream at that position stands beside the claim instead.
 """
 
 from __future__ import annotations
@@ -54,8 +59,8 @@ from probing.edit.kinds import CONTROLS
 from probing.edit.spec import EditPlan, EditSpec
 
 Outcome = Literal["shown", "partly", "not shown", "not tested"]
-Claim = Literal["decodable", "used", "necessary", "sufficient"]
-CLAIMS: tuple[Claim, ...] = ("decodable", "used", "necessary", "sufficient")
+Claim = Literal["decodable", "used", "necessary", "sufficient", "parallel"]
+CLAIMS: tuple[Claim, ...] = ("decodable", "used", "necessary", "sufficient", "parallel")
 
 MIN_N = 100
 """Fewest problems for a claim to be tested at one thought, and for a control to count."""
@@ -70,6 +75,9 @@ THRESHOLDS = {
     "sufficient_rate": 0.90,
     "sufficient_difference": 0.25,
     "partly_sufficient_difference": 0.05,
+    "parallel_accuracy": 0.60,
+    "parallel_difference": 0.25,
+    "partly_parallel_difference": 0.05,
     "tested_accuracy": 0.60,
     "tested_flips": 0.10,
 }
@@ -78,12 +86,16 @@ RULES: dict[Claim, str] = {
     "used": "shown: flips minus the worst control >= 50 points, with a content-matched control; partly: >= 5 points",
     "necessary": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
     "sufficient": "shown: flips >= 90 % and minus control >= 25 points; partly: minus control >= 5 points",
+    "parallel": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
 }
 TESTED = (
-    "used and sufficient are not tested unless clean accuracy > 60 % and the worst control (sufficient: the placebo) "
-    "flips < 10 %"
+    "used, sufficient and parallel are not tested unless clean accuracy > 60 % and (used) the worst control or "
+    "(sufficient) the placebo flips < 10 %"
 )
-BARS = {"decodable": "decodable_auroc", "necessary": "necessary_accuracy", "sufficient": "sufficient_rate"}
+BARS = {
+    "decodable": "decodable_auroc", "necessary": "necessary_accuracy", "sufficient": "sufficient_rate",
+    "parallel": "parallel_accuracy",
+}  # fmt: skip
 """Claim -> the threshold of the value itself, beside that of its difference to the control."""
 CHANCE_READER = "a reader that does not know the root"
 REMOVALS = {"zero": "zeros", "mean": "the mean thought", "resample": "another problem's thought"}
@@ -103,11 +115,11 @@ class Finding(Value):
     n: int
     """Problems it was measured on."""
     value: Estimate | None = None
-    """decodable: AUROC; used, sufficient: share of flips; necessary: accuracy left."""
+    """decodable: AUROC; used, sufficient: share of flips; necessary, parallel: accuracy left."""
     control: Estimate | None = None
     control_name: str = ""
     difference: Estimate | None = None
-    """In favour of the claim: value minus control (necessary: control minus value), paired by problem."""
+    """In favour of the claim: value minus control (necessary, parallel: control minus value), paired by problem."""
     words: str
 
 
@@ -136,7 +148,8 @@ class Sheet(Value):
     """Row t, column k: KL(clean || swapped in thought t) of state h_k, nats."""
 
     def finding(self, claim: Claim, thought: int) -> Finding:
-        return next(f for f in self.findings if f.claim == claim and f.thought == thought)
+        untested = Finding(claim=claim, thought=thought, outcome="not tested", n=0, words="not run by that version")
+        return next((f for f in self.findings if f.claim == claim and f.thought == thought), untested)
 
     def outcomes(self, claim: Claim) -> tuple[Outcome, ...]:
         """The outcome for thoughts 1..K."""
@@ -162,7 +175,9 @@ def plans_for(model: CoconutGPT2, directions: Directions) -> list[EditPlan]:
         if model.config.method in PAUSE_METHODS:
             plans += [_patch(t, layer) for layer in range(1, model.config.n_layer + 1)]
         if t in directions.defined:
-            plans.append(_swap(t))
+            plans += [_swap(t), _collapsed(1, t), _collapsed(0, t)]
+    held = [t for t in everything if t in directions.defined]
+    plans += [_collapsed(top, *held) for top in (1, 0) if len(held) > 1]
     return [*plans, *(_plan(kind, *everything) for kind in REMOVALS), _NO_THOUGHTS]
 
 
@@ -219,6 +234,11 @@ def judge(
     everything = tuple(range(1, n_thoughts + 1))
     names = zip(REMOVALS, ("all zeros", "all their mean", "all another problem's"), strict=True)
     without = {"no thoughts": _NO_THOUGHTS} | {words: _plan(kind, *everything) for kind, words in names}
+    swapped = [t for t in everything if runs.of(_collapsed(1, t))]
+    if len(swapped) > 1:
+        words = f"thoughts {', '.join(map(str, swapped))} collapsed to the best"
+        without |= {f"{words} node of each": _collapsed(1, *swapped)}
+        without |= {f"{words} nodes, as many as are at distance t": _collapsed(0, *swapped)}
     return Sheet(
         name=name,
         checkpoint=checkpoint,
@@ -230,7 +250,9 @@ def judge(
         accuracy=runs.accuracy(CLEAN),
         without={words: runs.accuracy(plan) for words, plan in without.items()},
         findings=tuple(
-            judged(t, runs, method) for t in everything for judged in (_decodable, _used, _necessary, _sufficient)
+            judged(t, runs, method)
+            for t in everything
+            for judged in (_decodable, _used, _necessary, _sufficient, _parallel)
         ),
         thresholds=dict(THRESHOLDS),
         lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values()), within=(0, 1)) for t in everything),
@@ -286,6 +308,10 @@ def _swap(t: int) -> EditPlan:
 
 def _patch(t: int, layer: int) -> EditPlan:
     return EditPlan([EditSpec("patch", (t,), layer=layer)])
+
+
+def _collapsed(top: int, *thoughts: int) -> EditPlan:
+    return EditPlan([EditSpec("collapse", thoughts, top=top)])
 
 
 _NO_THOUGHTS = EditPlan([EditSpec("truncate", k=0)])
@@ -350,6 +376,25 @@ def _sufficient(t: int, runs: _Runs, method: str) -> Finding:
     return _tested(_judged("sufficient", t, pair, "another problem's thought", words, what), runs, method, placebo)
 
 
+def _parallel(t: int, runs: _Runs, method: str) -> Finding:
+    ours, theirs = (runs.right(_collapsed(top, t)) for top in (1, 0))
+    lost = {number for number in ours if runs.clean[number]["best_leads"][t - 1] == 0}
+    few = len(lost) < MIN_N
+    pair = _both({number: right for number, right in ours.items() if few or number in lost}, theirs)
+    every = text(share(list(ours.values())), "percent")
+    words = (
+        "collapsed to the node that stands out most, {value} are right"
+        + ("" if few else " where that node does not lead to the target")
+        + f" (all problems: {every}); collapsed to as many best nodes as there are at distance {t}, {{control}}"
+        + (f"; in only {len(lost)} problems that node does not lead there, so at most partly" if few else "")
+    )
+    what = "problems where the thought can be collapsed"
+    found = _judged("parallel", t, pair, "as many nodes as at distance t", words, what)
+    if few and found.outcome == "shown":
+        found = found.model_copy(update={"outcome": "partly"})
+    return _tested(found, runs, method, None)
+
+
 def _tested(found: Finding, runs: _Runs, method: str, control: Estimate | None) -> Finding:
     """The finding, or why the answer's following an edit says nothing about the model's own thoughts."""
     accuracy, why = runs.accuracy(CLEAN), ""
@@ -380,9 +425,10 @@ def _judged(
         said = f"only {len(every)} {what}; at least {MIN_N} are needed"
         return Finding(claim=claim, thought=t, outcome="not tested", n=len(every), words=said)
     value, control = (mean(each, within=(0, 1)) if claim == "decodable" else share(each) for each in (every, theirs))
-    gap = paired(theirs, ours) if claim == "necessary" else paired(ours, theirs)
+    fewer = claim in ("necessary", "parallel")
+    gap = paired(theirs, ours) if fewer else paired(ours, theirs)
     bar, (low, high) = THRESHOLDS.get(BARS.get(claim, "")), _ends(value)
-    enough = bar is None or (high <= bar if claim == "necessary" else low >= bar)
+    enough = bar is None or (high <= bar if fewer else low >= bar)
     outcome: Outcome = "not shown"
     if claim == "decodable":
         outcome = "shown" if enough else "partly" if low >= THRESHOLDS["partly_decodable_auroc"] else outcome
