@@ -48,6 +48,8 @@ def test_a_model_that_reads_thought_2_only(second_only: Sheet) -> None:
     assert second_only.outcomes("decodable") == ("shown", "shown", "shown")
     for claim in ("used", "necessary", "sufficient"):
         assert second_only.outcomes(claim) == ("not shown", "shown", "not shown"), claim
+    # A dead end stands out in fewer than MIN_N of these problems, so more than partly is never said.
+    assert second_only.outcomes("parallel") == ("not shown", "partly", "not shown")
     sentences = summary_sentences(second_only)
     assert sentences[0] == "Content of thought 2 is used: editing one branch inside it turns the answer."
     assert "Necessary: thought 2." in sentences
@@ -61,7 +63,7 @@ def test_a_model_that_ignores_its_thoughts(none_used: Sheet) -> None:
     """Decodable to the last node and not used: the case this sheet exists for."""
     assert none_used.accuracy.value == 1
     assert none_used.outcomes("decodable") == ("shown", "shown", "shown")
-    for claim in ("used", "necessary", "sufficient"):
+    for claim in ("used", "necessary", "sufficient", "parallel"):
         assert none_used.outcomes(claim) == ("not shown",) * 3, claim
     sentences = summary_sentences(none_used)
     assert sentences[0] == "No thought is shown to be used: editing branches does no more than the controls do."
@@ -108,7 +110,7 @@ def test_thoughts_that_hold_nothing_are_never_said_to_do_anything(
         shipped = d.fit(model, *samples, seed=0)
     sheet = make_sheet(model.eval(), many[:130], tmp_path, directions=shipped, name="mean fed", source="balanced")
     assert sheet.accuracy.value < 0.65
-    for claim in ("used", "necessary", "sufficient"):
+    for claim in ("used", "necessary", "sufficient", "parallel"):
         assert set(sheet.outcomes(claim)) <= {"not shown", "not tested"}, claim
     assert sheet.outcomes("used") == ("not tested",) * 2
     assert "not clearly above 60 %" in sheet.finding("used", 1).words
@@ -118,7 +120,7 @@ def test_a_pause_model_is_asked_where_nothing_is_fed_back(tmp_path: Path) -> Non
     folder = checkpoint.CHECKPOINTS / "prosqa-tiny-pause"
     model, many = checkpoint.load(folder), list(generate("balanced", 160, 9, nodes=(6, 8), hops=(2, 2)))
     sheet = make_sheet(model, many, tmp_path, directions=d.load(folder / d.FILE_NAME), name="pause", source="balanced")
-    for claim in ("used", "sufficient"):
+    for claim in ("used", "sufficient", "parallel"):
         assert set(sheet.outcomes(claim)) == {"not tested"}
         for t in (1, 2):
             words = sheet.finding(claim, t).words

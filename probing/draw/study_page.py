@@ -18,6 +18,8 @@ def study_rows(summaries: Sequence[EffectSummary]) -> list[tuple[str, ...]]:
     """A row per edit, stratum and control, as COLUMNS."""
     found: list[tuple[str, ...]] = []
     for one in summaries:
+        if not one.n and one.stratum:
+            continue
         words = "nothing edited" if one.edit == CLEAN else one.plan.describe() if one.plan else ""
         if one.control:
             words = f"control: {CONTROLS[one.control].label}"
