@@ -35,6 +35,7 @@ def study(
     checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
     directions: Fitted = None,
     n: First = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Only thoughts up to this one.")] = None,
     untrained: Untrained = False,
     seed: Seed = 0,
     batch_size: BatchSize = 32,
@@ -51,7 +52,7 @@ def study(
     name = checkpoint_folder.resolve().name + (", untrained (random weights)" if untrained else "")
     with bars() as progress:
         summaries = run_to_folder(
-            model, problems, asked.plans(model, fitted), out, directions=fitted, source=data.name,
+            model, problems, asked.plans(model, fitted, last), out, directions=fitted, source=data.name,
             controls=asked.controls, by=asked.by, seed=seed, batch_size=batch_size, progress=progress,
             what=f"study {question}, {name}",
         )  # fmt: skip

@@ -19,6 +19,10 @@ from probing.edit.directions import Directions
 from probing.edit.spec import EditPlan
 
 
+ALL = 1_000
+"""More thoughts than any model has."""
+
+
 @dataclass(frozen=True)
 class Study:
     """One question."""
@@ -34,9 +38,9 @@ class Study:
     by: str = ""
     """One of ``probing.edit.data_set.STRATA``."""
 
-    def plans(self, model: CoconutGPT2, directions: Directions | None) -> list[EditPlan]:
-        """Its edits for a checkpoint. Raises InputError where none of them exists."""
-        thoughts = range(1, n_thoughts_of(model) + 1)
+    def plans(self, model: CoconutGPT2, directions: Directions | None, last: int | None = None) -> list[EditPlan]:
+        """Its edits for a checkpoint, of thoughts up to ``last``. Raises InputError where none of them exists."""
+        thoughts = range(1, min(n_thoughts_of(model), last or ALL) + 1)
         held = [t for t in thoughts if directions is not None and t in directions.defined]
         found = []
         for text in self.edits:
@@ -79,7 +83,7 @@ STUDIES: dict[str, Study] = {row.name: row for row in (
           "Subtracting the target's branch in five bases (embedding, ridge, difference of means, iterated null space, "
           "gradient of the answer), beside the swap, whole-thought transplants, a donor with the same answer and the "
           "placebo (the same question with its facts in another order). Escape is probability on neither candidate.",
-          controls=("random", "manifold"), by="gap"),
+          controls=("manifold",), by="gap"),
 )}
 # fmt: on
 
