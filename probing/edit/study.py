@@ -18,7 +18,6 @@ from probing.edit.data_set import EffectSummary
 from probing.edit.directions import Directions
 from probing.edit.spec import EditPlan
 
-
 ALL = 1_000
 """More thoughts than any model has."""
 
