@@ -27,7 +27,7 @@ from probing.dataset.analyses.entropy import entropy
 from probing.dataset.analyses.frontier import FRONTIER_METRICS, frontier, frontier_values
 from probing.dataset.analyses.geometry import frontier_keys, geometry, rsa
 from probing.dataset.analyses.height import height, heights
-from probing.dataset.analyses.kswitch import kswitch
+from probing.dataset.analyses.kswitch import AS_HOPS, kswitch
 from probing.dataset.analyses.parallelism import cumulative_top, parallelism
 from probing.dataset.analyses.probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
 from probing.dataset.analyses.superposition import superposition
@@ -297,6 +297,16 @@ def test_kswitch_shares_add_up_and_the_blind_rule_is_beside() -> None:
         assert sum(shares) == pytest.approx(1)
     assert section.cell("accuracy", step=2).value == 1
     assert section.cell("accuracy", source="shortcut baseline").value == 0.5  # all ties
+
+
+def test_the_answer_after_as_many_thoughts_as_hops_is_read_where_each_problem_has_them() -> None:
+    """Right at k = hops alone: the share there is 1, whatever the other columns say."""
+    answers = [[p.target if k == p.n_hops else p.neg_target for k in range(K + 1)] for p in PROBLEMS]
+    section = kswitch(runs_of(made(noise, answers=answers)))
+    enough = [p for p in PROBLEMS if p.n_hops <= K]
+    found = section.cell(AS_HOPS, group="free")
+    assert (found.value, found.n) == (1, len(enough))
+    assert section.cell(AS_HOPS, group="forced").value == 0  # all ties
 
 
 def test_mcnemar_is_the_sign_test_on_disagreements() -> None:

@@ -206,7 +206,15 @@ def test_the_command_and_its_refusals(folders, tmp_path) -> None:
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (written["data"], written["n_problems"]) == ("data.json", 3)
     assert "number 2" in written["sections"][1]["title"]
+    hops = [*base[:-4], "--out", str(tmp_path / "hops"), *base[-2:], "--analyses", "kswitch", "--thoughts", "hops+1"]
+    assert runner.invoke(app, hops).exit_code == 0
+    cells = json.loads((tmp_path / "hops" / "result.json").read_text())["sections"][0]["cells"]
+    deepest = max(problem.n_hops for problem in PROBLEMS[:4])
+    assert (
+        max(cell["step"] for cell in cells if cell["metric"] == "accuracy" and cell["step"] is not None) == deepest + 1
+    )
     for extra, message in (
+        (["--thoughts", "many"], "give a number, hops, or hops[+]1"),
         (["--first", "5"], "asks for more"),
         (["--analyses", "x"], "not known"),
         (["--device", "tpu"], "device"),
@@ -214,7 +222,7 @@ def test_the_command_and_its_refusals(folders, tmp_path) -> None:
     ):
         bad = runner.invoke(app, [*base, *extra])
         assert isinstance(bad.exception, InputError), (extra, bad.output)
-        assert message in str(bad.exception)
+        assert re.search(message, str(bad.exception))
 
 
 def test_a_damaged_result_is_refused(run, tmp_path) -> None:

@@ -25,7 +25,11 @@ def dataset(
     ] = "all",
     first: Annotated[int | None, typer.Option(min=1, help="Only so many problems, from the start.")] = None,
     thoughts: Annotated[
-        int | None, typer.Option(min=0, help="Thoughts to give; default: as many as the model was trained for.")
+        str | None,
+        typer.Option(
+            help="Thoughts to give: a number, or hops (hops+1) for as many as the deepest problem has hops (and one "
+            "more), with the answer after as many as each has; default: as many as the model was trained for."
+        ),
     ] = None,
     untrained: Annotated[bool, typer.Option(help="Run fresh random weights of the same config as a control.")] = True,
     n_control: Annotated[int, typer.Option(min=1, help="Problems, from the start, the control is run on.")] = 500,
@@ -51,6 +55,7 @@ def dataset(
     An interrupted run continues where it stopped when the command is given again. Under torchrun the ranks share the
     recording.
     """
+    from model.evaluate import after_hops
     from model.formats.graph import load_problems
     from probing.dataset.record import Settings, make_sources
     from probing.dataset.run import choose_analyses, run_dataset
@@ -59,6 +64,10 @@ def dataset(
     problems = load_problems(data)
     if first is not None and first > len(problems):
         raise InputError(f"{data}: {len(problems):,} problems; --first {first:,} asks for more")
+    more = None if thoughts is None else after_hops(thoughts)
+    if thoughts is not None and more is None and not (thoughts.isascii() and thoughts.isdigit()):
+        raise InputError(f"--thoughts {thoughts!r}: give a number, hops, or hops+1")
+    deepest = max((problem.n_hops for problem in problems[:first]), default=0)
     with bars() as progress:
         result = run_dataset(
             make_sources(checkpoint_folder, compare or (), untrained=untrained),
@@ -67,7 +76,7 @@ def dataset(
             data=data.name,
             settings=Settings(
                 seed=seed,
-                n_thoughts=thoughts,
+                n_thoughts=deepest + more if more is not None else None if thoughts is None else int(thoughts),
                 pad=pad,
                 n_states=n_states,
                 n_control=n_control,

@@ -29,7 +29,7 @@ from probing.commands.options import (
 )
 from probing.draw import of_effects
 from probing.draw.export import export
-from probing.edit.data_set import EffectSummary, run_to_folder
+from probing.edit.data_set import STRATA, EffectSummary, run_to_folder
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS
 from probing.edit.one_problem import intervene as intervene_once
@@ -55,6 +55,9 @@ def intervene(
     controls: Annotated[
         str, typer.Option(help="Matched controls to run beside each edit: all, none, or names joined by commas.")
     ] = "all",
+    by: Annotated[
+        str, typer.Option(help=f"Tell problems apart in the summary: {', '.join(STRATA)} (other candidate's depth).")
+    ] = "",
     untrained: Untrained = False,
     seed: Seed = 0,
     batch_size: BatchSize = 32,
@@ -65,6 +68,8 @@ def intervene(
     if len(set(plans)) < len(plans):
         raise InputError("the same edit is given twice")
     wanted = _controls(controls)
+    if by and by not in STRATA:
+        raise InputError(f"--by {by!r} is unknown; known are {', '.join(STRATA)}")
     if compare and row is not None:
         raise InputError("--compare is for data sets; leave out --row")
     check_names(checkpoint_folder, compare)
@@ -107,6 +112,7 @@ def intervene(
                 directions=job_directions,
                 source=data.name,
                 controls=wanted,
+                by=by,
                 seed=seed,
                 batch_size=batch_size,
                 progress=progress,
@@ -148,8 +154,10 @@ def _controls(names: str) -> tuple[str, ...]:
 
 
 def _print_summaries(summaries: list[EffectSummary]) -> None:
-    width = max(len(summary.edit) for summary in summaries)
-    print(f"{'edit':{width}} {'control':11} {'n':>6}  {'answers the other candidate':28} {'neither':22}")
+    width, strata = (max(len(getattr(one, name)) for one in summaries) for name in ("edit", "stratum"))
+    head = f"{'edit':{width}} {'control':11} {'':{strata}} {'n':>6}"
+    print(f"{head}  {'answers the other candidate':28} {'neither':22} escape")
     for one in summaries:
         follows, neither = text(one.follows, "percent"), text(one.neither, "percent")
-        print(f"{one.edit:{width}} {one.control:11} {one.n:6}  {follows:28} {neither:22}")
+        start = f"{one.edit:{width}} {one.control:11} {one.stratum:{strata}} {one.n:6}"
+        print(f"{start}  {follows:28} {neither:22} {text(one.escape)}")

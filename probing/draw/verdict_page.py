@@ -22,7 +22,9 @@ def summary_sentences(sheet: Sheet) -> list[str]:
         sentences.append(f"Content of {_thoughts(used)} is used: editing one branch inside it turns the answer.")
     if partly:
         sentences.append(f"Content of {_thoughts(partly)} is used in part of the problems.")
-    if not used and not partly:
+    if set(sheet.outcomes("used")) == {"not tested"}:
+        sentences.append("Whether thoughts are used is not tested; the cells say why.")
+    elif not used and not partly:
         sentences.append("No thought is shown to be used: editing branches does no more than the controls do.")
     others: tuple[Claim, ...] = ("decodable", "necessary", "sufficient", "parallel")
     for claim in others:

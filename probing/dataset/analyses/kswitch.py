@@ -11,6 +11,7 @@ from probing.draw.values import Chart, Series
 from probing.read.categories import CATEGORIES, DEFINITIONS
 
 BASELINE = "shortcut baseline"
+AS_HOPS = "accuracy, as many thoughts as hops"
 
 
 def kswitch(runs: Runs) -> Section:
@@ -18,6 +19,9 @@ def kswitch(runs: Runs) -> Section:
     cells, main = Cells("kswitch"), runs.main
     for r in runs.recordings:
         cells.shares(r.correct, metric="accuracy", source=r.name, unit="share")
+        for name, right in (("free", r.correct), ("forced", r.p_target > r.p_neg_target)) if r.n_thoughts else ():
+            rows = np.flatnonzero(r.n_hops <= r.n_thoughts)
+            cells.share(right[rows, r.n_hops[rows]], metric=AS_HOPS, source=r.name, group=name, unit="share")
         for k in range(r.n_thoughts + 1):
             paths = [(paths[k], answers[k]) for paths, answers in zip(r.columns["path"], r.answer, strict=True)]
             against = np.array([path[-1] != answer for path, answer in paths if len(path)], dtype=bool)
@@ -34,6 +38,11 @@ def kswitch(runs: Runs) -> Section:
         f"(n = {final.n:,})."
     ]
     if last:
+        free, forced = (cells.of(AS_HOPS, main.name, group)[0] for group in ("free", "forced"))
+        says.append(
+            f"After as many thoughts as the target is hops away, {free.text('percent')} in free generation and "
+            f"{forced.text('percent')} when an answer is forced (n = {free.n:,})."
+        )
         says.append(f"Without a thought, the same weights answer {accuracy[0].text('percent')} right.")
     says.append(
         f"The shortcut baseline, which never looks at the queried entity, is right in {baseline.text('percent')}; "
