@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.cli import make_app, run
-from probing.commands import dataset, directions, intervene, plot, report, study, verdict
+from probing.commands import dataset, directions, intervene, plot, report, residual, study, verdict
 
 app = make_app("Open up continuous thoughts: decode, score against the frontier, draw, intervene.")
 app.command()(report.report)
@@ -12,6 +12,7 @@ app.command()(directions.directions)
 intervene.register(app)
 app.command()(verdict.verdict)
 app.command()(study.study)
+app.command()(residual.residual)
 plot.register(app)
 
 if __name__ == "__main__":

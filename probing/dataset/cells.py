@@ -92,6 +92,8 @@ def _bounds(*, metric: str, unit: str = "", **_: Any) -> stats.Range:
     """Least and greatest value of what a cell holds, where they are known."""
     if metric in METRICS:
         return METRICS[metric].bounds
+    if metric == "attention":
+        return (0, None)
     if metric.startswith(("cosine", "RSA", "selectivity")) or "difference" in metric:
         return (-1, 1)
     of_one = unit in ("probability", "share") or metric.startswith(
