@@ -31,11 +31,14 @@ def figure(
     height: int | None = None,
     selected: int | None = None,
     on_hit: Callable[[int, int], None] | None = None,
+    moving: bool = False,
+    small: bool = False,
 ) -> None:
     """Draw a figure, with its caption (markdown) and its files below it.
 
     ``name`` is its files' (default: a chart's own name). ``selected`` is the node that is emphasised. ``on_hit`` is
-    called with what a click means: (state, node) in a graph or heatmap, (series, point) in a chart.
+    called with what a click means: (state, node) in a graph or heatmap, (series, point) in a chart. ``moving``: dots
+    run into the frontier of a graph; ``small``: its nodes are small.
     """
 
     def clicked() -> None:
@@ -46,8 +49,8 @@ def figure(
     words = value.about() if isinstance(value, Chart) else value.words
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
     st.echarts_chart(
-        echarts.option(value, theme(), selected=selected), key=key, height=height or echarts.height(value),
-        renderer="svg", alt=words.alt, **options,
+        echarts.option(value, theme(), selected=selected, moving=moving, small=small), key=key,
+        height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):

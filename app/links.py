@@ -79,10 +79,12 @@ T = TypeVar("T", bound=int)
 
 
 def opened(kind: type[L], page: str) -> L | None:
-    """What the link asks for, once a session; where it is damaged, the page as it opens, with a sentence why. None
-    from then on."""
+    """What the link asks for: once a session, and whenever the address is another than the page wrote, as after Back.
+    Where it is damaged, the page as it opens, with a sentence why. None else."""
     state, asked = st.session_state, None
-    if f"{page}_opened" not in state:
+    here, state.link_page = state.get("link_page") == page, page
+    turned = here and st.query_params.to_dict() != state.get(f"{page}_written", st.query_params.to_dict())
+    if f"{page}_opened" not in state or turned:
         state.update({f"{page}_opened": True, f"{page}_link_error": None})
         try:
             asked = kind.decode(st.query_params.to_dict())
@@ -92,6 +94,21 @@ def opened(kind: type[L], page: str) -> L | None:
     if state.get(f"{page}_link_error"):
         wrong(state[f"{page}_link_error"], icon=":material/link_off:")
     return asked
+
+
+def write(shown: Link, page: str) -> None:
+    """Keep the address bar at what the page shows; as it was where no link can hold that. Parameters of other names
+    stay."""
+    try:
+        wanted = shown.encode()
+    except InputError:
+        return
+    fields = {field.alias or name for name, field in type(shown).model_fields.items()} | {"graph"}
+    found = st.query_params.to_dict()
+    wanted |= {name: value for name, value in found.items() if name not in fields}
+    if wanted != found:
+        st.query_params.from_dict(wanted)
+    st.session_state[f"{page}_written"] = wanted
 
 
 def share(shown: Link, caption: str) -> None:
@@ -140,6 +157,7 @@ Folder = Annotated[
     AfterValidator(_path),
     Field(description=f"the name of a checkpoint in {CHECKPOINTS.name}/ or the path of a folder"),
 ]
+Flag = Annotated[bool, PlainSerializer(int), Field(description="0 or 1")]
 Range = Annotated[tuple[T, T], BeforeValidator(_ends), AfterValidator(_in_order), PlainSerializer(_dashed)]
 """Two whole numbers, written 3-6 in links, or 3 for 3-3."""
 Hops = Annotated[int, Field(ge=1, le=MAX_HOPS)]
@@ -172,7 +190,7 @@ class Setup(Link):
     """Root of a custom graph; None to take the graph's own, or the first that fits."""
     candidates: Annotated[tuple[str, str] | None, Field(exclude=True)] = None
     """Candidates of a custom graph; None as for ``root``."""
-    pad: Annotated[bool, PlainSerializer(int), Field(alias="fill", description="0 or 1")] = True
+    pad: Annotated[Flag, Field(alias="fill", description="0 or 1")] = True
     """Whether a small graph is padded with distractor facts."""
     checkpoint: Folder = DEFAULT_CHECKPOINT.name
     samples: Samples = 16

@@ -19,8 +19,14 @@ T = TypeVar("T")
 STYLE = """\
 [data-testid=stMainBlockContainer] { padding-inline: clamp(1rem, 2.5vw, 3rem); }
 .st-key-x_pair > div { min-width: min(440px, 100%); }
+.st-key-x_keys, .st-key-x_autoplay { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
+.st-key-x_said { min-height: 3.2rem; }
 """
-"""Less margin, and graphs that wrap rather than shrink beyond reading."""
+"""Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, and room for two lines."""
+PRESENTING = """\
+html { font-size: 19px; }
+[data-testid=stSidebar], [data-testid=stExpandSidebarButton] { display: none; }
+"""
 DARK_STYLE = """\
 button[kind=primary], button[kind=primary] *, [data-baseweb=tag], [data-baseweb=tag] * { color: #0e1117; }
 """
@@ -30,7 +36,8 @@ button[kind=primary], button[kind=primary] *, [data-baseweb=tag], [data-baseweb=
 def style() -> None:
     """What the theme cannot say."""
     dark = DARK_STYLE if st.context.theme.type == "dark" else ""
-    st.html(f"<style>{STYLE}{dark}</style>")
+    presenting = PRESENTING if st.session_state.get("x_present") else ""
+    st.html(f"<style>{STYLE}{dark}{presenting}</style>")
 
 
 def literal(text: str) -> str:

@@ -62,8 +62,8 @@ def test_opens_on_the_finished_example() -> None:
     assert f"Is **{root}** a" in texts(page)
     assert f"answers **{target}** :green-badge" in texts(page)
     assert "16 of 16 prompt samples" in texts(page)
-    assert "shortcut baseline" in texts(page)
-    assert "**Thought 2** (state h₁) should hold what is 2 hops from" in texts(page)
+    assert "Shortcut baseline (ignores Carol): tie" in texts(page)
+    assert "**Thought 2: 97.6 %" in texts(page)
     assert "controls: shuffled labels" in texts(page)
     assert len(page.get("echarts_chart")) == 7
     assert len(graph(page)["series"][0]["data"]) == problem.n_nodes
@@ -73,21 +73,21 @@ def test_opens_on_the_finished_example() -> None:
 
 def test_moving_the_slider_recolours_and_moves_nothing(opened: AppTest) -> None:
     before = graph(opened)["series"][0]["data"]
-    after = graph(opened.slider(key="x_k").set_value(3).run())["series"][0]["data"]
+    after = graph(opened.select_slider(key="x_k").set_value(3).run())["series"][0]["data"]
     assert [node["value"] for node in before] == [node["value"] for node in after]
     assert [node["itemStyle"]["color"] for node in before] != [node["itemStyle"]["color"] for node in after]
     assert "Thought 4" in texts(opened)
     opened.button(key="x_step").click().run()
-    assert opened.slider(key="x_k").value == 4
+    assert opened.select_slider(key="x_k").value == 4
     opened.button(key="x_back").click().run()
-    assert opened.slider(key="x_k").value == 3
+    assert opened.select_slider(key="x_k").value == 3
 
 
 def test_states_after_the_search_read_as_finished(opened: AppTest) -> None:
-    opened.slider(key="x_k").set_value(5).run()
+    opened.select_slider(key="x_k").set_value(5).run()
     assert "done: > 99.9 % on the answer marker" in texts(opened)
-    assert "comes after the search" in texts(opened)
-    assert opened.slider(key="x_k").set_value(6).run().button(key="x_step").disabled
+    assert "the search finished" in texts(opened)
+    assert opened.select_slider(key="x_k").set_value(6).run().button(key="x_step").disabled
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -156,7 +156,7 @@ def test_the_verdict_says_what_was_written(written: tuple[float, float], said: s
 def test_another_problem_shows_its_own_target() -> None:
     page = start(source="generated", seed="1", node="0", **FEW)
     assert page.session_state.x_node == 0
-    page.slider(key="x_k").set_value(3).run()
+    page.select_slider(key="x_k").set_value(3).run()
     assert page.session_state.x_node == 0
     page.number_input(key="x_seed").set_value(2).run()
     assert page.session_state.x_node == next(iter(generate("balanced", 1, 2))).target
@@ -221,9 +221,9 @@ def test_a_small_graph_is_padded_and_says_so() -> None:
     page = start(**custom(EIGHT, root="Tom", candidates=("c", "f")))
     assert errors(page) == ""
     assert "answers **c** :green-badge" in texts(page)
-    assert any("distractor facts" in item.value for item in page.info)
+    assert any("distractor facts" in item.value for item in page.caption)
     page.toggle(key="x_pad").set_value(False).run()
-    assert not any("distractor facts" in item.value for item in page.info)
+    assert not any("distractor facts" in item.value for item in page.caption)
     assert any("may guess" in item.value for item in page.warning)
 
 
@@ -265,7 +265,7 @@ def test_bad_graphs_are_one_sentence_and_the_last_good_one_stays(text: str, said
     assert said in errors(page)
     assert len(page.error) == 1
     assert "Is **Tom** a" in texts(page)
-    assert any("problem from before" in item.value for item in page.info)
+    assert any("previous problem" in item.value for item in page.info)
     page.text_area(key="x_text").set_value(EIGHT).run()
     assert errors(page) == ""
 
@@ -379,7 +379,7 @@ def test_a_link_restores_the_whole_view() -> None:
     link = next(item.value for item in page.code)
     assert link.partition("?")[2].split("&") == [f"{k}={v}" for k, v in view.encode().items()]
     assert "Is **Ada** a" in texts(page)
-    assert page.slider(key="x_k").value == 2
+    assert page.select_slider(key="x_k").value == 2
     assert page.segmented_control(key="x_value").value == "cosine"
 
 
@@ -395,7 +395,7 @@ def test_a_damaged_link_is_one_sentence_and_the_example(params: dict[str, str]) 
 def test_a_link_beyond_the_model_is_brought_into_range() -> None:
     page = start(k="50", node="600", **FEW)
     assert errors(page) == ""
-    assert page.slider(key="x_k").value == 6
+    assert page.select_slider(key="x_k").value == 6
 
 
 def test_every_format_is_offered(opened: AppTest) -> None:
@@ -414,7 +414,7 @@ def test_the_view_is_still_there_after_a_visit_to_another_page() -> None:
     page.switch_page("explore/explore.py").run()
     assert errors(page) == ""
     assert "Is **Tom** a" in texts(page)
-    assert page.slider(key="x_k").value == 2
+    assert page.select_slider(key="x_k").value == 2
     assert page.segmented_control(key="x_value").value == "logit"
     assert page.session_state.x_node == 4
 
@@ -431,7 +431,7 @@ def test_the_view_is_kept_from_page_to_page(opened: AppTest) -> None:
     page = opened
     page.segmented_control(key="x_source").set_value("generated").run()
     page.number_input(key="x_seed").set_value(7).run()
-    page.slider(key="x_k").set_value(3).run()
+    page.select_slider(key="x_k").set_value(3).run()
     asked = next(text for text in texts(page).splitlines() if "Is **" in text)
     page.switch_page("intervene/intervene.py").run()
     assert errors(page) == ""
@@ -440,18 +440,18 @@ def test_the_view_is_kept_from_page_to_page(opened: AppTest) -> None:
     assert page.number_input(key="x_seed").value == 7
     page.switch_page("explore/explore.py").run()
     assert not page.exception
-    assert page.slider(key="x_k").value == 3
+    assert page.select_slider(key="x_k").value == 3
     assert asked in texts(page)
 
 
 def test_thoughts_can_follow_the_problem() -> None:
     """As many thoughts as hops, by a link and by the sidebar; the link holds it."""
     page = start(thoughts="hops", source="generated", hops="4", seed="3", **FEW)
-    assert page.slider(key="x_k").max == 4
+    assert page.select_slider(key="x_k").max == 4
     page.selectbox(key="x_thoughts").set_value("hops+1").run()
-    assert page.slider(key="x_k").max == 5
+    assert page.select_slider(key="x_k").max == 5
     page.selectbox(key="x_thoughts").set_value("2").run()
-    assert page.slider(key="x_k").max == 2
+    assert page.select_slider(key="x_k").max == 2
     assert View.decode(View(thoughts="hops+1").encode()).thoughts == "hops+1"
     with pytest.raises(InputError, match="trained, hops, hops"):
         View.decode({"thoughts": "hops+9"})

@@ -46,8 +46,12 @@ def test_the_graph_shows_each_value_at_a_place_that_never_moves(report, value, m
         places.append([node["value"] for node in nodes])
         for v, node in enumerate(nodes):
             assert node["id"] == str(v)
-            expected = theme.colour(report.values(value).mean[k][v], scene.scale.low, scene.scale.high)
-            assert node["itemStyle"]["color"] == expected
+            shown = report.values(value).mean[k][v]
+            if k == report.n_thoughts and value in ("probability", "normalised"):  # the answer is drawn
+                last = report.answers[-1]
+                of = {report.problem.target: last.p_target.value, report.problem.neg_target: last.p_neg_target.value}
+                shown = of.get(v, 0)
+            assert node["itemStyle"]["color"] == theme.colour(shown, scene.scale.low, scene.scale.high)
             in_frontier = report.problem.distance[v] == k + 1 and k < report.n_thoughts
             assert (node["itemStyle"]["borderColor"] == theme.frontier) == in_frontier
         links = option["series"][0]["links"]

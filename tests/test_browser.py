@@ -44,7 +44,7 @@ def show(browser, address):
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         pages.append(page)
         page.goto(view.url(address))
-        page.get_by_role("slider", name="after k thoughts").wait_for()
+        page.get_by_role("slider", name="Thought").wait_for()
         page.locator(".st-key-x_dag svg text").first.wait_for()
         settled(page)
         return page
@@ -88,7 +88,7 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
     box = place(page, page.locator(".st-key-x_dag svg text", has_text=name))
     click(page, box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
     chosen(page, name)
-    page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
+    page.get_by_role("slider", name="Thought").press("ArrowRight")
     page.get_by_text("Thought 3", exact=True).wait_for()
     settled(page)
     chosen(page, name)
@@ -98,10 +98,10 @@ def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
     page = show(View(samples=2, k=0))
     before = words(page, "x_dag")
     for k in range(1, 6):
-        page.get_by_role("slider", name="after k thoughts").press("ArrowRight")
+        page.get_by_role("slider", name="Thought").press("ArrowRight")
         page.get_by_text(f"Thought {k + 1}", exact=True).first.wait_for()
     settled(page)
-    page.get_by_text("comes after the search").wait_for()
+    page.get_by_text("the search finished").wait_for()
     page.wait_for_timeout(600)
     after = words(page, "x_dag")
     assert before != after

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import compute
 from app.figures import cards, figure, files, theme
-from app.words import bold, capital, kept, literal
+from app.words import bold, capital, choice, kept, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning, text
@@ -24,94 +24,170 @@ from probing.read.report import VALUES, ProbeReport
 SMALL = 230
 
 
-def verdict(report: ProbeReport) -> None:
-    """What the model answers and whether it is true, beside the shortcut baseline's answer; then any warnings."""
-    problem, last = report.problem, report.answers[-1]
-    root, target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.root, problem.target, problem.neg_target))
-    right, wrong = (round(share * report.n_samples) for share in (last.written_target, last.written_neg_target))
-    neither = report.n_samples - right - wrong
-    side, n = {name: leaning(k, report.n_samples) for name, k in (("t", right), ("o", wrong))}, right
-    if neither > max(right, wrong):
-        badge, answer, n = ":orange-badge[no answer]", "names neither candidate", neither
-    elif side["t"] > 0:
-        badge, answer = ":green-badge[:material/check: correct]", f"answers {target}"
-    elif side["o"] > 0:
-        badge, answer, n = ":red-badge[:material/close: incorrect]", f"answers {other}", wrong
-    else:
-        badge, answer = ":orange-badge[at chance]", f"answers {target}"
-    single = " (a single prompt sample)" if report.n_samples == 1 else ""
-    baseline = {
-        "target": f"picks {target} (correct)",
-        "neg_target": f"picks {other} (incorrect)",
-        "tie": "cannot tell (a tie)",
-    }[report.shortcut_baseline]
+def hero() -> None:
+    """What this is, in one sentence."""
     st.markdown(
-        f"After {thoughts(last.k)} the model {answer} {badge} in {n} of {report.n_samples} prompt samples; "
-        f"P({target}) = {last.p_target.text(bounds=(0, 1))}{single}. "
-        f":gray[Beside it, the shortcut baseline, which never looks at {root}, {baseline}.]",
+        "**Coconut explorer** · Watch a language model search a graph without words: each of its *continuous thoughts* "
+        "holds the next step."
+    )
+
+
+AUTOPLAY = """\
+export default function ({ data, setTriggerValue }) {
+  const stop = (event) => { if (event.isTrusted) { off(); setTriggerValue('stop', true) } }
+  const off = () => ['pointerdown', 'keydown'].forEach((kind) => removeEventListener(kind, stop, true))
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches
+  if (data.greeting && !still) setTriggerValue('play', true)
+  if (data.playing) ['pointerdown', 'keydown'].forEach((kind) => addEventListener(kind, stop, true))
+  return off
+}
+"""
+"""Tells whether the reader likes motion, and of the first key or click while the picture plays."""
+
+
+def autoplay() -> None:
+    """Let the example play once, on a first visit; any key or click stops it."""
+    state = st.session_state
+    greeting, state.x_greeting = state.get("x_greeting", False), False
+
+    def play() -> None:
+        state.update(x_playing=True, x_auto=True, x_k=0)
+
+    def stop() -> None:
+        if state.get("x_auto"):  # else the same click has begun something else
+            state.update(x_playing=False, x_auto=False)
+
+    st.components.v2.component("coconut_autoplay", js=AUTOPLAY)(
+        key="x_autoplay", data={"greeting": greeting, "playing": bool(state.get("x_auto"))},
+        on_play_change=play, on_stop_change=stop, height=1,
+    )  # fmt: skip
+
+
+def verdict(report: ProbeReport) -> None:
+    """What the model answers and whether it is correct, beside the shortcut baseline's answer; then any warnings."""
+    problem = report.problem
+    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    baseline = {"target": f"{target} (correct)", "neg_target": f"{other} (incorrect)", "tie": "tie"}
+    st.markdown(
+        f"{answer(report)} :gray[Shortcut baseline (ignores "
+        f"{literal(display_name(problem.idx_to_symbol[problem.root], 40))}): {baseline[report.shortcut_baseline]}.]",
         help="Shortcut baseline: choose the candidate with the deeper backward search. It is right on 9 of 10 problems "
         "of the public ProsQA file without knowing the queried entity, and half of the time on balanced ones.",
     )
     if report.warnings:
         st.warning("  \n".join(map(literal, report.warnings)), icon=":material/warning:")
     if report.n_distractors:
-        st.info(
-            f"This graph is smaller than any the model was trained on, where it would only guess. So each prompt was "
-            f"padded with {report.n_distractors} distractor facts about other things; the question and all distances "
-            "stay as they are. Switch this off under *Prompt samples* to see the guess.",
-            icon=":material/library_add:",
+        st.caption(
+            f":material/library_add: Padded with {report.n_distractors} distractor facts: smaller than any graph in "
+            "training. Distances stay; switch it off under *Prompt samples* to see the model guess."
         )
 
 
-def thoughts(k: int) -> str:
-    return "no thought" if k == 0 else "1 thought" if k == 1 else f"{k} thoughts"
+def answer(report: ProbeReport) -> str:
+    """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct."""
+    problem, last = report.problem, report.answers[-1]
+    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    right, wrong = (round(share * report.n_samples) for share in (last.written_target, last.written_neg_target))
+    neither, n = report.n_samples - right - wrong, right
+    if neither > max(right, wrong):
+        badge, said, n = ":orange-badge[no answer]", "names neither candidate", neither
+    elif leaning(right, report.n_samples) > 0:
+        badge, said = ":green-badge[:material/check: correct]", f"answers {target}"
+    elif leaning(wrong, report.n_samples) > 0:
+        badge, said, n = ":red-badge[:material/close: incorrect]", f"answers {other}", wrong
+    else:
+        badge, said = ":orange-badge[at chance]", f"answers {target}"
+    single = " (a single prompt sample)" if report.n_samples == 1 else ""
+    return (
+        f"After {thoughts(last.k, report.model.method)} the model {said} {badge} in {n} of {report.n_samples} prompt "
+        f"samples; P({target}) = {last.p_target.text(bounds=(0, 1))}{single}."
+    )
+
+
+def thoughts(k: int, method: str = "") -> str:
+    """So many thoughts, in words; a pause model has tokens in their place."""
+    what = "pause token" if method == "pause" else "thought"
+    return f"no {what}" if k == 0 else f"1 {what}" if k == 1 else f"{k} {what}s"
 
 
 def sentence(report: ProbeReport, drawn: Graph) -> None:
-    """What the state drawn should hold and what it does, beside the controls."""
-    problem, k = report.problem, drawn.state
-    root = literal(display_name(problem.idx_to_symbol[problem.root], 40))
+    """What the state drawn holds, beside the controls."""
     first, *rest = map(literal, drawn.subtitle)
-    if drawn.thought is None:
-        should = f"**The answer state** h{_sub(k)} is where the model answers"
-    elif problem.frontier(k + 1):
-        hops = "1 hop" if k == 0 else f"{k + 1} hops"
-        should = f"**Thought {k + 1}** (state h{_sub(k)}) should hold what is {hops} from {root}"
-    else:
-        should = f"**Thought {k + 1}** (state h{_sub(k)}) comes after the search"
-    st.markdown(f"{should}: **{first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]")
+    name = "Answer" if drawn.thought is None else f"Thought {drawn.thought}"
+    if drawn.thought is not None and not report.problem.frontier(drawn.thought):
+        name += ", the search finished"
+    st.markdown(f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]")
 
 
-def steps(report: ProbeReport, *, playing: bool) -> int:
-    """The thought slider with its step buttons; gives k."""
+def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
+    """The thought slider, its buttons and keys; gives the state k. ``blocked`` says why no thought can be swapped."""
     state, last = st.session_state, report.n_thoughts
     state.x_k = min(max(int(state.get("x_k", 0)), 0), last)
 
-    def move(by: int) -> None:
-        state.x_k = min(max(state.x_k + by, 0), last)
+    def go(k: int) -> None:
+        state.update(x_k=min(max(k, 0), last), x_playing=False)
 
     def play() -> None:
-        state.x_playing = not playing
+        state.update(x_playing=not playing, x_auto=False)
         if state.x_playing and state.x_k == last:
             state.x_k = 0
-        st.rerun()
+
+    def change() -> None:
+        state.x_mind = not state.x_mind
+        state.update(x_k=0, x_playing=state.x_mind, x_auto=False)
 
     if last == 0:
         st.caption("This model has no thoughts: what follows is its state after the prompt.")
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        icon = ":material/pause:" if playing else ":material/play_arrow:"
+        if st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100):
+            st.rerun()
         st.button(
-            "Pause" if playing else "Play", icon=":material/pause:" if playing else ":material/play_arrow:",
-            on_click=play, key="x_play", type="primary",
+            "Back", icon=":material/chevron_left:", on_click=go, args=(state.x_k - 1,), key="x_back",
+            disabled=state.x_k == 0,
+        )  # fmt: skip
+        st.select_slider(
+            "Thought", range(last + 1), format_func=lambda k: str(k + 1) if k < last else "answer", **kept("x_k"),
+            help="Thought t should hold the nodes t hops away. Keys: Space plays, ← and → step, 1 to 9 and 0 (answer).",
         )  # fmt: skip
         st.button(
-            "Back", icon=":material/chevron_left:", on_click=move, args=(-1,), key="x_back", disabled=state.x_k == 0
-        )
-        st.slider("after k thoughts (thought k+1, should hold distance k+1)", 0, last, **kept("x_k"))
-        st.button(
-            "Step", icon=":material/chevron_right:", on_click=move, args=(1,), key="x_step", disabled=state.x_k == last
-        )
+            "Step", icon=":material/chevron_right:", on_click=go, args=(state.x_k + 1,), key="x_step",
+            disabled=state.x_k == last,
+        )  # fmt: skip
+        label = "Back to one search" if state.x_mind else "Change its mind"
+        help_text = blocked or "Swap the branches in thought 1, and replay both searches side by side."
+        if st.button(
+            label, icon=":material/psychology_alt:", on_click=change, key="x_change", help=help_text,
+            disabled=bool(blocked) and not state.x_mind,
+        ):  # fmt: skip
+            st.rerun()
+    with st.container(horizontal=True, key="x_keys"):
+        keys = [(str(k + 1), k) for k in range(min(last, 9))] + [("0", last)]
+        keys += [("Left", state.x_k - 1), ("Right", state.x_k + 1)]
+        for key, k in keys:
+            st.button(key, key=f"x_key_{key}", on_click=go, args=(k,), shortcut=key)
+        if st.button("P", key="x_key_P", on_click=lambda: state.update(x_present=not state.x_present), shortcut="P"):
+            st.rerun()
+        if st.button("Space", key="x_key_Space", on_click=play, shortcut="Space"):
+            st.rerun()
     return int(state.x_k)
+
+
+def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, value: str, *, playing: bool) -> None:
+    """Two models on one problem, at the same thought, as far as each has thoughts."""
+    other = of_report.graph(rival, min(k, rival.n_thoughts), value=value)
+    for column, one, graph in zip(st.columns(2, gap="medium"), (report, rival), (drawn, other), strict=True):
+        with column:
+            st.markdown(f"**{literal(one.model.name)}** :gray[{literal(graph.heading)}]  \n{answer(one)}")
+            side = "x_dag" if one is report else "x_rival_dag"
+            figure(graph, side, name=f"coconut-{side}-h{graph.state}", height=440, caption=LEGEND, moving=playing)
+
+
+LEGEND = (
+    "⌂ root · ◻ target · ◇ distractor · **orange**: the true frontier, which this thought should hold · colour: its "
+    "value · thick: shortest path · thick ring: the answer"
+)
 
 
 def colours() -> None:
@@ -122,14 +198,16 @@ def colours() -> None:
     )  # fmt: skip
 
 
-def graph(drawn: Graph, height: int, node: int) -> None:
+def graph(drawn: Graph, height: int, node: int, *, playing: bool) -> None:
     """The DAG; a click chooses the node whose trajectory is shown."""
 
     def clicked(_: int, node: int) -> None:
         st.session_state.x_node = node
 
-    caption, name = "Orange: the frontier. Click a node to follow it below.", f"coconut-graph-h{drawn.state}"
-    figure(drawn, "x_dag", name=name, height=height, selected=node, caption=caption, on_hit=clicked)
+    name, caption = f"coconut-graph-h{drawn.state}", f"{LEGEND}. Click a node to follow it below."
+    figure(
+        drawn, "x_dag", name=name, height=height, selected=node, caption=caption, on_hit=clicked, moving=playing
+    )  # fmt: skip
 
 
 def staircase(drawn: Heatmap, node: int) -> None:
@@ -155,27 +233,31 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     )
     colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."
     chart = partial(figure, height=SMALL)
-    measured = f"Thought {min(k + 1, last)} beside its controls" if last else "No thoughts to measure"
+    measured = f"Thought {min(k + 1, last)} and its controls" if last else "No thoughts to measure"
     cards(3, 310, {
-        "Is it the frontier?": lambda: metrics(report, k),
-        "Where its probability is": lambda: chart(
+        "Frontier decoding": lambda: metrics(report, k),
+        "Probability mass": lambda: chart(
             of_report.parts(report, state=k), "x_parts", caption=f"Mean, n = {n}{beside}."),
         "Answer by number of thoughts": lambda: chart(
             of_report.answers(report, state=k), "x_answers", caption=generated),
-        "One node through the thoughts": lambda: one_node(report, value, k, node),
+        "Node across thoughts": lambda: one_node(report, value, k, node),
         f"Next token after {thoughts(k)}": lambda: chart(of_report.tokens(report, k), "x_tokens", caption=colours),
         measured: lambda: numbers(report, k),
     }.items())  # fmt: skip
 
 
-def how_many_thoughts() -> None:
-    """The sidebar's choice of how many thoughts the model is given."""
+def options(checkpoint: str) -> None:
+    """The sidebar's choice of how many thoughts the model is given, of a second model, and of presenting."""
     names = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}
     st.selectbox(
         "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
         help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops away, "
         "it answers deeper ones too.",
     )  # fmt: skip
+    rivals = {"": "nothing", compute.UNTRAINED: "its untrained control"}
+    listed = [*rivals, *(name for name in compute.shipped() if name != checkpoint)]
+    st.selectbox("Compare with", **choice("x_rival", listed), format_func=lambda name: rivals.get(name, name))
+    st.toggle("Presenting mode", **kept("x_present"), help="Big type and no sidebar; key P.")
 
 
 def metrics(report: ProbeReport, k: int) -> None:

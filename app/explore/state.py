@@ -8,8 +8,9 @@ from typing import Annotated
 import streamlit as st
 from pydantic import Field
 
+from app import compute
 from app import problem_picker as picker
-from app.links import Setup, opened, whole
+from app.links import Flag, Folder, Setup, opened, whole
 from model.checkpoint import CHECKPOINTS
 from model.evaluate import after_hops
 from model.problems.prosqa import ProsQAProblem
@@ -31,19 +32,31 @@ class View(Setup):
     """The state shown: h_k."""
     node: Annotated[int | None, Field(ge=0, le=999, description="a whole number from 0 to 999")] = None
     """The node whose trajectory is shown; None for the target."""
+    against: Folder = ""
+    """A second model on the same problem: a shipped checkpoint's name, "untrained", or empty for none."""
+    mind: Flag = False
+    """Whether the search is replayed beside one with an edited thought."""
+    present: Flag = False
+    """Whether the page is for an audience: no sidebar, big type."""
 
 
 def open_link() -> None:
-    """Once a session: set every widget to what the link asks for."""
+    """Set every widget to what the link asks for; a first visit without one sees the example play."""
+    first = "x_opened" not in st.session_state
     view = opened(View, "x")
     if view is not None:
         put(view)
+        st.session_state.x_greeting = first and not st.query_params.to_dict()
 
 
 def put(view: View) -> None:
     """Set every widget to a view; before the widgets are drawn."""
     picker.put(view)
-    st.session_state.update(x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts)
+    rivals = ("", compute.UNTRAINED, *compute.shipped())
+    st.session_state.update(
+        x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts, x_mind=view.mind,
+        x_present=view.present, x_rival=view.against if view.against in rivals else "", x_playing=False,
+    )  # fmt: skip
 
 
 def open_in_explore(view: View) -> None:
@@ -73,7 +86,7 @@ def settle(report: ProbeReport) -> tuple[int, bool]:
         if state.x_k < report.n_thoughts:
             state.x_k += 1
         else:
-            state.x_playing = False
+            state.update(x_playing=False, x_auto=False)
             st.rerun()
     state.x_tick = playing
     another = state.get("x_shown", report.problem_row) != report.problem_row

@@ -76,18 +76,33 @@ class Lab(Setup):
 
 
 def open_link() -> None:
-    """Once a session: set everything to what the link asks for."""
-    state, lab = st.session_state, opened(Lab, "i")
-    if lab is None:
-        return
-    if "x_opened" not in state:  # else the problem chosen on Explore stays
+    """Set everything to what the link asks for."""
+    state = st.session_state
+    # On the first visit the problem chosen on Explore stays; an address gone back to has its own.
+    problem = "i_opened" in state or "x_opened" not in state
+    lab = opened(Lab, "i")
+    if lab is not None:
+        put(lab, problem=problem)
+
+
+def put(lab: Lab, *, problem: bool = True) -> None:
+    """Set everything to what is shown, the problem too unless another is there."""
+    state = st.session_state
+    if problem:
         state.x_opened = True
         explore.put(lab.on(explore.View))
     state.update(
         i_samples=lab.samples, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
-        i_value=lab.value,
+        i_value=lab.value, i_problem=None,
     )  # fmt: skip
     picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.shipped()))
+
+
+def open_in_intervene(lab: Lab) -> None:
+    """Go to Intervene, from another page, with an edit."""
+    put(lab)
+    st.session_state.update(i_opened=True, i_link_error=None)
+    st.switch_page("intervene/intervene.py")
 
 
 # --- the edit ---------------------------------------------------------------------------------------------------------

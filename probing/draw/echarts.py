@@ -50,10 +50,19 @@ UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip
 _TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
 
 
-def option(value: Graph | Heatmap | Chart, theme: Theme, *, selected: int | None = None) -> Option:
-    """What ECharts draws. ``selected`` is a node that stands out."""
+def option(
+    value: Graph | Heatmap | Chart,
+    theme: Theme,
+    *,
+    selected: int | None = None,
+    moving: bool = False,
+    small: bool = False,
+) -> Option:
+    """What ECharts draws. ``selected`` is a node that stands out; ``moving`` sends a dot along each edge into the
+    frontier of a graph, and ``small`` draws its nodes small."""
     if isinstance(value, Graph):
-        found = _graph(value, theme, selected)
+        found = _graph(value, theme, selected, small=small)
+        found["series"].append(_steps(value, theme, moving=moving))
     else:
         found = _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
     return _spelled(found)
@@ -105,9 +114,17 @@ def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
+def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool) -> Option:
     """A column each distance, colour = value, orange outline = true frontier."""
-    size = 34 if value.height <= 12 and value.width <= 8 else 28 if value.height <= 18 and value.width <= 11 else 22
+    size = (
+        20
+        if small
+        else 34
+        if value.height <= 12 and value.width <= 8
+        else 28
+        if value.height <= 18 and value.width <= 11
+        else 22
+    )
     (left, right), (low, high) = _box(value)
     top, bottom = max(value.height + 0.8, high + 0.1), min(-0.8, low - 0.1)
     floor = bottom if value.divider is None else value.divider + 0.12
@@ -134,7 +151,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
             {
                 **UNSEEN, "id": "names", "z": 5,
                 "data": [_name(node, theme, size) for node in value.nodes],
-                "label": {**label, "position": "bottom", "fontSize": 12},
+                "label": {**label, "position": "bottom", "fontSize": 11 if small else 12},
                 "markArea": {
                     "silent": True, "itemStyle": {"color": theme.frontier, "opacity": 0.1}, "data": band,
                 },
@@ -168,6 +185,25 @@ def _graph(value: Graph, theme: Theme, selected: int | None) -> Option:
     }  # fmt: skip
 
 
+def _steps(value: Graph, theme: Theme, *, moving: bool) -> Option:
+    """Dots on their way into the frontier."""
+    into = [edge for edge in value.edges if moving and value.nodes[edge.target].frontier and _ahead(edge)]
+    return {
+        "id": "steps", "type": "lines", "coordinateSystem": "cartesian2d", "silent": True, "z": 8,
+        "lineStyle": {"opacity": 0}, "tooltip": NOTHING,
+        "effect": {"show": bool(into), "period": 0.9, "symbol": "circle", "symbolSize": 9, "color": theme.frontier},
+        "data": [
+            {"coords": [list(edge.start), list(edge.end)], "lineStyle": {"curveness": -round(_curveness(edge), 4)}}
+            for edge in into
+        ],
+    }  # fmt: skip
+
+
+def _ahead(edge: Edge) -> bool:
+    """Whether an edge leads one column forward."""
+    return edge.reachable and edge.end[0] - edge.start[0] == 1
+
+
 def _box(value: Graph) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and greatest x, and y, that an edge's curve comes to. ECharts bends edges in pixels, so how far depends on
     how much wider a column is than a row is high: on a page at most 3.6 times, and at least as wide."""
@@ -194,8 +230,8 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
     fill = theme.colour(node.value, value.scale.low, value.scale.high)
     style: Option = {
         "color": fill,
-        "borderColor": theme.frontier if node.frontier else theme.outline_of(node),
-        "borderWidth": 3.5 if node.frontier else 2.2 if node.role != "node" else 1.2,
+        "borderColor": theme.ring_of(node) or theme.outline_of(node),
+        "borderWidth": 5 if node.answered else 3.5 if node.frontier else 2.2 if node.role != "node" else 1.2,
         "borderType": "solid" if node.reachable else "dashed",
     }
     if chosen and node.role != "target":  # the target is the one shown unless another is chosen

@@ -261,6 +261,10 @@ class Theme:
             return self.text
         return self.outline if node.reachable else self.away
 
+    def ring_of(self, node: Node) -> str:
+        """The outline of a node that stands out: in the frontier, or answered with; "" for any other."""
+        return self.frontier if node.frontier else self.text if node.answered else ""
+
     def edge_of(self, edge: Edge) -> str:
         return self.path if edge.on_path else self.edge if edge.reachable else self.away
 

@@ -17,9 +17,9 @@ from model.files import write_csv
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, Floats, leaning, mean, percent
 from probing.draw import export as draw
-from probing.draw import html
+from probing.draw import html, of_report
 from probing.draw.marks import theme_of
-from probing.draw.of_report import by_state, graph_of, heatmap_of, question
+from probing.draw.of_report import answer_line, answer_values, answered, by_state, graph_of, heatmap_of, question
 from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words, display_name, unique
 from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, Side
@@ -30,7 +30,7 @@ VALUES = {
 }
 """What nodes can be coloured by, as links say it."""
 VALUE_NAMES = {"probability": "probability", "weight": "coefficient"}
-BEFORE, AFTER = "before", "after"
+BEFORE, AFTER, CONTROL = "before", "after", "random"
 BY_THOUGHT = "thought, as the model made it"
 LABELS = {BEFORE: "before", AFTER: "the edit"} | {row.name: row.label for row in CONTROLS.values()}
 """Runs in the order they are shown."""
@@ -145,31 +145,47 @@ def pair(
     value: str = "probability",
     out: Collection[int] = (),
     put: Collection[int] = (),
-) -> tuple[Graph, Graph]:
-    """The graph before and after, at one thought as it was fed, or at the answer state (None), on one scale.
+    beside: Collection[str] = (),
+) -> tuple[Graph, ...]:
+    """The graph before and after, then under each control of ``beside`` that exists, at one thought as it was fed, or
+    at the answer state (None), on one scale.
 
-    Nodes of ``out`` and ``put`` wear a badge: what the edit takes out and puts in.
+    Nodes of ``out`` and ``put`` wear a badge: what the edit takes out and puts in. The answer state shows each
+    candidate's probability as the answer, of the two.
     """
     sides = {BEFORE: result.clean, AFTER: result.edited}
+    sides |= {name: result.controls[name] for name in beside if name in result.controls}
     found = {run: _columns(values_of(result, side, thought, value)) for run, side in sides.items()}
     low, high, bounds = 0.0, 1.0, (0.0, 1.0)
-    if value == "weight":
+    answers: dict[str, int | None] = dict.fromkeys(sides)
+    label, problem = VALUES[value], result.problem
+    if thought is None:
+        label = of_report.ANSWER.label
+        for run, side in sides.items():
+            ran = run_of(side, run, run)
+            written = {problem.target: 1 - ran.follows / ran.n, problem.neg_target: ran.follows / ran.n}
+            answers[run] = answered(written, ran.n)
+            found[run] = list(answer_values(problem, _sure(side.p_target[:, -1]), ran.p_other))
+    elif value == "weight":
         # Wide enough for any direction written or subtracted as fitted; wider only where an edit goes beyond.
         means = [e.value for estimates in found.values() for e in estimates]
         low, high, bounds = min(-1.0, *means), max(1.5, *means), (-math.inf, math.inf)
-    words = _words(result, f"Colour: {VALUES[value]}; ")
+    words = _words(result, f"Colour: {label}; ")
     badges = dict.fromkeys(out, "−") | dict.fromkeys(put, "+")
-    before, after = (
+    return tuple(
         graph_of(
-            result.problem, found[run], state=state, thought=thought,
-            scale=Scale(value=value, label=VALUES[value], low=low, high=high),
-            heading=f"{run.capitalize()}: {_state_words(result, run, thought)}",
-            subtitle=_masses(result, side, thought), words=words, badges=badges,
-            tips=[((VALUE_NAMES[value], e.text(bounds=bounds)),) for e in found[run]],
+            problem, found[run], state=state, thought=thought,
+            scale=Scale(value="answer" if thought is None else value, label=label, low=low, high=high),
+            heading=f"{LABELS[run] if run in beside else run.capitalize()}: {_state_words(result, run, thought)}",
+            subtitle=(
+                (answer_line(problem, answers[run], found[run]),) if thought is None else _masses(result, side, thought)
+            ),
+            words=words, badges={} if run in (BEFORE, *beside) else badges, answer=answers[run],
+            tips=[(("P(answer)" if thought is None else VALUE_NAMES[value], e.text(bounds=bounds)),)
+                  for e in found[run]],
         )
         for state, (run, side) in enumerate(sides.items())
     )  # fmt: skip
-    return before, after
 
 
 def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:

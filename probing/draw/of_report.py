@@ -6,7 +6,7 @@ The page, the files and the tables are all made from these.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -82,14 +82,44 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     """The graph at state h_``state``. Raises InputError for an unknown value or a state out of range."""
     scale = scale_of(report, value)
     check_state(report, state)
-    thought = thought_of(report, state)
-    tips = ([(v, e.text(bounds=BOUNDS.get(v))) for e in _values(report, state, v)] for v in VALUES)
+    thought, problem, found = thought_of(report, state), report.problem, _values(report, state, value)
+    tips = [tuple((v, e.text(bounds=BOUNDS.get(v))) for e in _values(report, state, v)) for v in VALUES]
     heading = f"Thought {thought}" if thought else f"Answer state (after {state} thought{'s' * (state != 1)})"
+    subtitle, node = _mass_lines(report, state), None
+    if thought is None:
+        last = report.answers[-1]
+        written = {problem.target: last.written_target, problem.neg_target: last.written_neg_target}
+        node = answered(written, report.n_samples)
+        if scale.high == 1 and value != "logit":
+            scale, found = ANSWER, answer_values(problem, last.p_target, last.p_neg_target)
+            tips.append(tuple(("P(answer)", e.text(bounds=(0, 1))) for e in found))
+            subtitle = (answer_line(problem, node, found), *subtitle)
     return graph_of(
-        report.problem, _values(report, state, value), state=state, thought=thought, scale=scale,
-        heading=heading, subtitle=_mass_lines(report, state), words=_words(report, value),
-        tips=list(zip(*tips, strict=True)),
+        problem, found, state=state, thought=thought, scale=scale, heading=heading, subtitle=subtitle,
+        words=_words(report, value), tips=list(zip(*tips, strict=True)), answer=node,
     )  # fmt: skip
+
+
+ANSWER = Scale(value="answer", label="probability of each candidate as the answer", low=0, high=1)
+
+
+def answered(written: Mapping[int, float], n: int) -> int | None:
+    """The candidate that n samples answer with, by the share of each; None where they are at chance."""
+    return next((node for node, share in written.items() if leaning(round(share * n), n) > 0), None)
+
+
+def answer_values(problem: ProsQAProblem, target: Estimate, other: Estimate) -> tuple[Estimate, ...]:
+    """The probability of each node as the answer: nothing but on the candidates."""
+    found = [Estimate(value=0, n=target.n)] * problem.n_nodes
+    found[problem.target], found[problem.neg_target] = target, other
+    return tuple(found)
+
+
+def answer_line(problem: ProsQAProblem, node: int | None, found: Sequence[Estimate]) -> str:
+    """Which candidate is answered with, and its probability."""
+    if node is None:
+        return "at chance between the candidates"
+    return f"answers {display_name(problem.idx_to_symbol[node])}, {percent(found[node].value)}"
 
 
 def graphs(
@@ -114,8 +144,10 @@ def graph_of(
     words: Words,
     tips: Sequence[Lines],
     badges: dict[int, str] | None = None,
+    answer: int | None = None,
 ) -> Graph:
-    """A problem where its layout puts it, with a value per node, as thought ``thought`` (None: the answer state)."""
+    """A problem where its layout puts it, with a value per node, as thought ``thought`` (None: the answer state, with
+    the node that is answered)."""
     where, on_path = layout(problem), problem.shortest_path_nodes
     nodes = []
     for node, name in enumerate(problem.idx_to_symbol):
@@ -128,7 +160,7 @@ def graph_of(
                 found=found[node], frontier=in_frontier, optimal=in_frontier and node in on_path,
                 passed=math.isfinite(distance) and (thought is None or distance < thought),
                 badge=(badges or {}).get(node, ""),  # type: ignore[arg-type]  # checked by Node
-                tip=tips[node],
+                tip=tips[node], answered=node == answer,
             )
         )  # fmt: skip
     edges = tuple(

@@ -186,9 +186,9 @@ def _nodes(value: Graph, theme: Theme) -> list[go.Scatter]:
                 "size": [27 * SHAPE[node.role].size for node in nodes], "color": fills, "opacity": 1,
                 "line": {
                     "color": [
-                        theme.frontier if node.frontier else theme.outline_of(node) for node in nodes
+                        theme.ring_of(node) or theme.outline_of(node) for node in nodes
                     ],
-                    "width": [4 if node.frontier else 2 if node.role != "node" else 1.3 for node in nodes],
+                    "width": [4 if theme.ring_of(node) else 2 if node.role != "node" else 1.3 for node in nodes],
                 },
             },
             text=texts, textposition="middle center", textfont={"size": 11},

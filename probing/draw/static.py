@@ -368,8 +368,8 @@ def _node(page: _Page, node: Node, value: Graph, x: float, y: float) -> None:
     theme = page.theme
     fill = theme.colour(node.value, value.scale.low, value.scale.high)
     width = 1.0 if node.role == "node" else 1.3 if node.reachable else 1.1
-    if node.frontier:
-        page.axes.add_patch(_shape(node.role, x, y, RADIUS + 1.6, fc=theme.frontier, ec="none", zorder=3))
+    if ring := theme.ring_of(node):
+        page.axes.add_patch(_shape(node.role, x, y, RADIUS + 1.6, fc=ring, ec="none", zorder=3))
         shape = _shape(node.role, x, y, RADIUS - 0.9, fc=fill, ec="none", zorder=3.1)
     else:
         shape = _shape(node.role, x, y, RADIUS, fc=fill, ec=theme.outline_of(node), lw=width, zorder=3)

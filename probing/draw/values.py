@@ -69,6 +69,8 @@ class Node(Value):
     """Nearer than t."""
     badge: Literal["", "+", "−"] = ""
     """Whether an edit puts it into the thought or takes it out."""
+    answered: bool = False
+    """In the answering state, the candidate that is answered with."""
     tip: Lines = ()
 
     @property
@@ -89,7 +91,8 @@ class Node(Value):
             "node": "reachable from the root" if self.reachable else "not reachable from the root",
         }[self.role]
         path = ", on a shortest path" if self.optimal else ""
-        return f"{said}; in the true frontier{path}" if self.frontier else said
+        answered = "; the model's answer" if self.answered else ""
+        return f"{said}; in the true frontier{path}" if self.frontier else said + answered
 
 
 class Edge(Value):

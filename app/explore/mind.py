@@ -1,0 +1,64 @@
+"""Change its mind: one thought edited, and both searches replayed side by side, with a control."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import compute
+from app.figures import figure
+from app.intervene.state import Lab, open_in_intervene, preset
+from app.links import Samples
+from app.problem_picker import Choice
+from app.words import literal
+from model.errors import InputError
+from model.problems.prosqa import ProsQAProblem
+from probing.draw import of_intervention
+from probing.draw.of_intervention import CONTROL
+
+N_SAMPLES: Samples = 4
+"""As on Intervene: an edit with its controls then takes about a second."""
+
+
+def why_not(problem: ProsQAProblem, loaded: compute.Loaded) -> str:
+    """Why the branches cannot be swapped here; empty where they can."""
+    if problem.counterfactual is None:
+        return "No other root of this graph makes the other candidate right, so there is no branch to swap in."
+    try:
+        found = compute.directions(loaded)
+        return "" if found else "No node directions are stored for this model; fit them on Intervene."
+    except InputError as error:
+        return str(error)
+
+
+def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> None:
+    """The search before, after one thought is edited, and after a random change of the same size."""
+    setup, plan = choice.setup, preset("swap")
+    result = compute.intervention(
+        loaded, compute.directions(loaded), choice.problem, plan,
+        samples=N_SAMPLES, seed=setup.sample_seed, pad=setup.pad,
+    )  # fmt: skip
+    thought = k + 1 if k < result.n_thoughts else None
+    touched = [each for each in result.touched if each.t == thought]
+    out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
+    graphs = of_intervention.pair(result, thought, out=out, put=put, beside=(CONTROL,))
+    titles = ("As it thinks", "Thought 1: branches swapped", "Control: a random change as large")
+    for column, title, graph in zip(st.columns([3, 3, 2][: len(graphs)], gap="small"), titles, graphs, strict=False):
+        with column:
+            st.markdown(f"**{title}**  \n{literal(graph.subtitle[0])}")
+            figure(
+                graph,
+                f"x_mind_{graph.state}",
+                name=f"coconut-mind-{graph.state}",
+                height=430,
+                moving=playing,
+                small=True,
+            )
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(
+            f"Mean of n = {result.n_samples} prompt samples. − removed from thought 1, + added; the model continues "
+            "from there. Ringed: its answer.",
+            width=700,
+        )
+        if st.button("Open in Intervene, with every control", icon=":material/science:", key="x_mind_open"):
+            lab = setup.on(Lab, edit=str(plan), samples=N_SAMPLES)
+            open_in_intervene(lab.of(choice.problem))
