@@ -29,9 +29,9 @@ def server_times(pid: int) -> tuple[float, float]:
 
 def slide(page: Page, pid: int) -> tuple[list[float], list[float]]:
     """Milliseconds from key press to the new picture, and processor milliseconds of the server, for each move."""
-    slider = page.get_by_role("slider", name="after k thoughts")
+    slider = page.get_by_role("slider", name="Thought")
     slider.press("Home")
-    page.get_by_text("Thought 1", exact=True).first.wait_for()
+    page.get_by_text("Thought 1: ").first.wait_for()
     shown, server = [], []
     for key, stops in (("ArrowRight", range(2, 6)), ("ArrowLeft", range(4, 0, -1))) * 2:
         for thought in stops:
@@ -50,7 +50,7 @@ e.textContent === '{thought}' && getComputedStyle(e).fontWeight >= 600)"
 def edits(page: Page, pid: int) -> tuple[list[float], list[float]]:
     """The same for edits that were not made before, each with its controls over 4 prompt samples (Intervene)."""
     strength = page.get_by_role("slider", name="Steering coefficient")
-    text = page.get_by_role("textbox", name="The same as text")
+    text = page.get_by_role("textbox", name="Edit as text")
     shown, server = [], []
     for _ in range(8):
         page.wait_for_timeout(600)

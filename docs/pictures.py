@@ -26,7 +26,7 @@ def settle(page: Any) -> None:
 def show(page: Any, name: str) -> None:
     """What a page's picture is of, beyond opening it."""
     if name == "explore":
-        page.get_by_role("slider", name="after k thoughts").wait_for()
+        page.get_by_role("slider", name="Thought").wait_for()
         page.locator(".st-key-x_dag svg text").first.wait_for()
     if name == "intervene":
         page.locator(".st-key-i_preset_swap button").first.click()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 """The path of a Chromium; None where there is none."""
-PATIENCE = 120_000
+PATIENCE = 60_000
 """Milliseconds. The first page of a new server imports torch and loads a model: over 30 s on a machine that is busy."""
 DRAWN = (
     "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"

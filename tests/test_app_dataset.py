@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import compute
 from app import jobs as dataset_jobs
+from app.dataset.state import SHIPPED
 from app.jobs import Job, Order
 from model import checkpoint
 from model.formats.graph import read_graph, write_problems
@@ -241,8 +242,7 @@ def test_folders_that_are_none_are_one_sentence(runs, path: str) -> None:
 def test_without_its_recording_a_result_still_shows(made, runs, tmp_path: Path) -> None:
     made[1].save(tmp_path / "result.json")
     page = start(tmp_path)
-    page.radio(key="d_section").set_value("problems").run()
-    assert "rows.parquet: not there" in errors(page)[0]
+    assert "Problem by problem" not in page.radio(key="d_section").options
     page.radio(key="d_section").set_value("kswitch").run()
     assert errors(page) == []
 
@@ -255,15 +255,27 @@ def wait(job: Job) -> None:
     assert job.is_over
 
 
-def test_nothing_is_run_or_shown_at_first(runs) -> None:
+def new_run() -> AppTest:
+    return start().segmented_control(key="d_mode").set_value("Run").run()
+
+
+def test_opens_on_the_finished_run_that_is_shipped_as_a_gallery(runs) -> None:
     page = start()
     assert errors(page) == []
-    assert page.segmented_control(key="d_mode").value == "Run"
+    assert "## prosqa-symbol-2l on prosqa_valid.json" in texts(page)
+    assert "n = **300** problems" in texts(page)
+    assert not list(SHIPPED.glob("**/*.parquet"))
+    assert len(page.get("echarts_chart")) == 14
+    page.button(key="d_open_height").click().run()
+    assert page.radio(key="d_section").value == "height"
+    assert page.query_params["section"] == "height"
+    page.segmented_control(key="d_mode").set_value("Run").run()
     assert any("python -m probing dataset" in item.value for item in page.code)
+    assert "k-switch" in page.multiselect(key="d_analyses").options  # by name, not kswitch
 
 
 def test_a_run_of_generated_problems_is_begun_shown_and_found_again(runs, tiny_folder) -> None:
-    page = start()
+    page = new_run()
     page.number_input(key="d_n").set_value(3).run()
     page.slider(key="d_hops").set_range(9, 10).run()
     page.slider(key="d_nodes").set_range(4, 8).run()
@@ -319,14 +331,14 @@ def test_a_waiting_run_is_cancelled_and_a_cancelled_one_is_resumed(runs, tiny_fo
 
 
 def test_progress_and_cancel_are_on_the_page(runs, tiny_folder) -> None:
-    page = start()
+    page = new_run()
     with dataset_jobs._one:
         page.session_state["d_job"] = job = dataset_jobs.start(
             Order(PROBLEMS[:2], "two", str(tiny_folder), (), ("kswitch",))
         )
         page.run()
         assert "Running on 2 problems" in texts(page)
-        assert next(button for button in page.button if button.label == "Run").disabled
+        assert not [button for button in page.button if button.label == "Run"]
         page.button(key="d_cancel").click().run()
         wait(job)
     page.run()
@@ -335,7 +347,7 @@ def test_progress_and_cancel_are_on_the_page(runs, tiny_folder) -> None:
 
 
 def test_a_model_that_takes_no_problem_is_one_sentence(runs, tiny_folder) -> None:
-    page = start()
+    page = new_run()
     page.session_state["d_job"] = job = dataset_jobs.start(Order((CHAIN,), "one", str(tiny_folder), (), ("kswitch",)))
     wait(job)
     page.run()
@@ -344,7 +356,7 @@ def test_a_model_that_takes_no_problem_is_one_sentence(runs, tiny_folder) -> Non
 
 @pytest.mark.parametrize("path", ["/no/such/folder", str(APP)])
 def test_a_checkpoint_that_is_none_is_one_sentence_and_nothing_runs(runs, path: str) -> None:
-    page = start()
+    page = new_run()
     page.number_input(key="d_n").set_value(2).run()
     page.selectbox(key="d_checkpoint").select("another folder …").run()
     page.text_input(key="d_checkpoint_folder").set_value(path).run()
@@ -354,7 +366,7 @@ def test_a_checkpoint_that_is_none_is_one_sentence_and_nothing_runs(runs, path: 
 
 
 def test_an_uploaded_file_is_read_or_refused(runs) -> None:
-    page = start()
+    page = new_run()
     page.segmented_control(key="d_source").set_value("File").run()
     page.file_uploader(key="d_upload").upload("x.json", b'[{"edges": []}]', "application/json").run()
     assert "row 0" in errors(page)[0]

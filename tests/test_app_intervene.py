@@ -63,7 +63,7 @@ def names() -> tuple[str, str]:
 
 def test_opens_with_an_invitation_and_a_preset_ready(opened: AppTest) -> None:
     assert "Flip the answer by hand." in texts(opened)
-    assert "nothing is edited yet" in texts(opened)
+    assert "Nothing is edited yet" in texts(opened)
     assert opened.session_state.i_edit == ""
     assert opened.multiselect(key="i_out").value == ["target-branch"]
     assert not opened.button(key="i_preset_swap").disabled
@@ -82,7 +82,7 @@ def test_swapping_branches_flips_the_answer_and_a_random_direction_does_not(open
     press(opened, "i_undo")
     assert f":** **{other}**" in after(opened)
     press(opened, "i_undo")
-    assert "nothing is edited yet" in texts(opened)
+    assert "Nothing is edited yet" in texts(opened)
     press(opened, "i_redo")
     assert f":** **{other}**" in after(opened)
 
@@ -102,7 +102,7 @@ def test_every_kind_on_the_list_runs_with_what_it_starts_from(opened: AppTest) -
     for name in filter(lambda name: name != TYPED, hands()):
         opened.selectbox(key="i_kind").set_value(name).run()
         assert errors(opened) == ""
-        if name != CLICKED:  # it is ready already, but nothing is edited yet
+        if name != CLICKED:  # it is ready already, but Nothing is edited yet
             assert opened.session_state.i_edit.startswith(f"{name}:")
             assert "**Before:**" in texts(opened)
 
@@ -161,7 +161,7 @@ def test_widgets_and_text_are_two_ways_of_writing_one_edit(opened: AppTest) -> N
     assert opened.text_input(key="i_text").value == "remove:t=1+2,strength=0.5"
     assert errors(opened) == ""
     press(opened, "i_clear")
-    assert "nothing is edited yet" in texts(opened)
+    assert "Nothing is edited yet" in texts(opened)
     press(opened, "i_undo")
     assert opened.session_state.i_edit == "remove:t=1+2,strength=0.5"
 

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app import compute
 from app.explore.state import View, with_checkpoint
 from model import checkpoint
+from model.checkpoint import DEFAULT_CHECKPOINT
 from model.coconut import codec_for
 
 APP = Path(__file__).parent.parent / "app"
@@ -112,7 +113,7 @@ def test_the_moment_and_the_thought_are_chosen(ended: AppTest) -> None:
     assert line(ended, "t_auroc", "thought 2")[-1] == [800, pytest.approx(0.9)]
     table = ended.dataframe[0].value
     assert table["AUROC beyond [95 %]"].tolist() == ["0.620 [0.600, 0.640]", "0.600 [0.580, 0.620]"]
-    assert table["start"].tolist() == ["0.500", "0.500"]
+    assert table["untrained"].tolist() == ["0.500", "0.500"]
     assert table["n"].tolist() == [99, 98]
 
 
@@ -154,7 +155,7 @@ def test_a_run_that_wrote_nothing_for_long_has_stopped(no_runs: None, tmp_path: 
 def test_a_checkpoint_folder_with_its_record_alone(no_runs: None, tmp_path: Path) -> None:
     record().save(tmp_path / "best" / "emergence.json")
     page = start(tmp_path / "best")
-    assert "as it stood at this checkpoint" in texts(page)
+    assert ":gray-badge[finished]" in texts(page)
     assert len(page.get("echarts_chart")) == 5
 
 
@@ -250,3 +251,22 @@ def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
     page.run()
     assert errors(page) == []
     assert len(page.get("echarts_chart")) == 7
+
+
+def test_the_main_model_is_in_the_list_and_says_that_it_has_no_record(no_runs: None, tmp_path: Path) -> None:
+    plant(tmp_path / "runs" / "a")
+    page = start()
+    page.selectbox(key="t_run").select(str(DEFAULT_CHECKPOINT)).run()
+    assert errors(page) == []
+    assert "prosqa-symbol-2l: emergence during training" in texts(page)
+    assert any("before dynamics were recorded" in item.value for item in page.info)
+
+
+def test_training_plays_and_the_address_is_the_view(no_runs: None, tmp_path: Path) -> None:
+    page = start(plant(tmp_path / "run"))
+    page.segmented_control(key="t_thought").set_value(2).run()
+    assert page.query_params["thought"] == "2"
+    page.button(key="t_play").click().run()
+    assert page.select_slider(key="t_at").value == 0
+    page.run()
+    assert page.select_slider(key="t_at").value == 1

@@ -57,6 +57,7 @@ def show(browser, address):
 
 def place(page, locator) -> dict[str, float]:
     """The box of an element once it has stood still for half a second: charts move in, and what is above grows."""
+    locator.scroll_into_view_if_needed()
     found, still = locator.bounding_box(), 0
     while found is None or still < 5:
         page.wait_for_timeout(100)
@@ -89,7 +90,7 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
     click(page, box["x"] + box["width"] / 2, box["y"] - 14)  # the node is above its name
     chosen(page, name)
     page.get_by_role("slider", name="Thought").press("ArrowRight")
-    page.get_by_text("Thought 3", exact=True).wait_for()
+    page.get_by_text("Thought 3: ").wait_for()
     settled(page)
     chosen(page, name)
 
@@ -99,7 +100,7 @@ def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
     before = words(page, "x_dag")
     for k in range(1, 6):
         page.get_by_role("slider", name="Thought").press("ArrowRight")
-        page.get_by_text(f"Thought {k + 1}", exact=True).first.wait_for()
+        page.get_by_text(re.compile(f"Thought {k + 1}[:,] ?")).first.wait_for()
     settled(page)
     page.get_by_text("the search finished").wait_for()
     page.wait_for_timeout(600)
@@ -115,7 +116,7 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     row = place(page, page.locator(".st-key-x_stairs svg text", has_text=name))
     column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
     click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
-    page.get_by_text("Thought 4", exact=True).wait_for()
+    page.get_by_text("Thought 4: ").wait_for()
     chosen(page, name)
 
 
@@ -162,7 +163,7 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     assert other is not None
     (out,) = problem.frontier(1) & problem.leads_to(problem.target)
     (put,) = other.frontier(1) & problem.leads_to(problem.neg_target) - problem.reachable
-    edit = page.get_by_role("textbox", name="The same as text")
+    edit = page.get_by_role("textbox", name="Edit as text")
     for chart, node, text in (
         ("i_before", out, "remove:t=1"),
         ("i_after", put, "swap:t=1"),
@@ -179,7 +180,7 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("answer flips").first.wait_for(state="hidden")
     page.get_by_role("button", name="Start over").click()
-    page.get_by_role("button", name="Swap branches").click()
+    page.get_by_role("button", name="Swap branches (steer)").click()
     page.get_by_text("answer flips").first.wait_for()
     page.get_by_role("link", name="Explore").click()
     page.locator(".st-key-x_dag svg text").first.wait_for()
@@ -237,4 +238,50 @@ def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
     colours = ["#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", one)[:3]) for one in (ink, fill)]
     assert contrast(*colours) >= 4.5, colours
     dark.close()
+    assert not complaints
+
+
+def test_the_first_minute(browser, address) -> None:
+    """The example plays by itself and ends on its answer; one click changes the model's mind; keys step, the address
+    is the view, Back goes back, and a click more is Intervene with the same edit."""
+    page, problem = new_page(browser, 1366, 768), example()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
+    page.get_by_text(f"Answer: answers {target}").wait_for()  # nobody pressed Play
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    settled(page)
+    page.get_by_role("button", name="Change its mind").click()
+    page.locator(".st-key-x_mind_1 svg text").first.wait_for()
+    page.get_by_text(f"answers {other}").wait_for()  # the edited search
+    assert page.get_by_text(f"answers {target}, ").count() == 2  # the search as it was, and the control
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    settled(page)
+    for key, query in (("3", "?k=2&mind=1"), ("ArrowRight", "?k=3&mind=1"), ("0", "?k=6&mind=1")):
+        page.keyboard.press(key)
+        page.wait_for_function("query => location.search === query", arg=query)
+        settled(page)
+    page.go_back()
+    page.wait_for_function("location.search === '?k=3&mind=1'")
+    settled(page)
+    assert page.get_by_role("slider", name="Thought").get_attribute("aria-valuetext") == "4"
+    page.reload()
+    page.locator(".st-key-x_mind_1 svg text").first.wait_for()
+    settled(page)
+    assert page.get_by_role("slider", name="Thought").get_attribute("aria-valuetext") == "4"
+    page.get_by_role("button", name="Open in Intervene").click()
+    page.get_by_text("answer flips").first.wait_for()
+    settled(page)
+    strip = place(page, page.locator(".st-key-i_strip [data-testid=stEChartsChart]"))
+    assert strip["y"] + strip["height"] < 768  # the flip is on the first screen
+    assert "edit=swap" in page.url
+    page.close()
+    still = browser.new_page(reduced_motion="reduce")
+    still.goto(address)
+    still.locator(".st-key-x_dag svg text").first.wait_for()
+    settled(still)
+    still.wait_for_timeout(2000)
+    assert still.get_by_role("slider", name="Thought").get_attribute("aria-valuetext") == "2"
+    still.close()
     assert not complaints

@@ -54,6 +54,16 @@ def test_the_outlined_nodes_are_the_true_frontier(report) -> None:
     assert not any(node.frontier for node in answer.nodes)
 
 
+def test_the_answer_is_drawn_at_the_end(report) -> None:
+    scene, last = graph(report, report.n_thoughts), report.answers[-1]
+    assert [node.id for node in scene.nodes if node.answered] == [PROBLEM.target]
+    values = {node.id: node.found for node in scene.nodes if node.value}
+    assert values[PROBLEM.target] == last.p_target
+    assert set(values) <= {PROBLEM.target, PROBLEM.neg_target}
+    assert scene.subtitle[0].startswith("answers t, ")
+    assert not any(node.answered for k in range(report.n_thoughts) for node in graph(report, k).nodes)
+
+
 def test_nodes_stand_still_and_carry_the_values_of_the_report(report) -> None:
     where, first = layout(PROBLEM), graph(report, 0)
     for value in VALUES:
@@ -61,10 +71,13 @@ def test_nodes_stand_still_and_carry_the_values_of_the_report(report) -> None:
             scene = graph(report, state, value=value)
             for node in scene.nodes:
                 assert (node.x, node.y) == (where.x[node.id], where.y[node.id])
+                if state == report.n_thoughts and value in ("probability", "normalised"):
+                    continue
                 assert node.value == report.values(value).mean[state][node.id]
                 assert node.found.low == report.values(value).low[state][node.id]
             assert scene.edges == first.edges
-            assert scene.scale == graph(report, 0, value=value).scale  # one scale for all states
+            if scene.scale.value != "answer":
+                assert scene.scale == graph(report, 0, value=value).scale  # one scale for all states
             assert scene.scale.low <= min(n.value for n in scene.nodes) <= scene.scale.high
             assert scene.scale.low <= 0 < scene.scale.high
     assert (first.scale.low, first.scale.high) == (0, 1)

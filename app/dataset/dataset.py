@@ -7,6 +7,7 @@ import streamlit as st
 from app import jobs
 from app.compute import typed_path
 from app.dataset import panels, state
+from app.links import write
 from app.words import attempt
 
 
@@ -16,9 +17,11 @@ def show(path: str) -> None:
     if result is None:
         return
     panels.heading(result, path)
+    shipped = typed_path(path) == state.SHIPPED
+    write(state.Reading(result="" if shipped else path, section=st.session_state.get("d_section", "summary")), "d")
     left, right = st.columns([1, 4], gap="medium")
     with left:
-        chosen = panels.contents(result)
+        chosen = panels.contents(result, path)
     with right:
         if chosen == "summary":
             panels.summary(result)
@@ -30,10 +33,10 @@ def show(path: str) -> None:
 
 state.open_link()
 state.take_over()
-state.sidebar()
+order = state.sidebar()
 if "d_job" in st.session_state:
     st.fragment(panels.running, run_every=1)(st.session_state.d_job)
-if st.session_state.get("d_shown"):
+elif st.session_state.d_mode == "Run":
+    panels.new_run(order)
+if st.session_state.d_mode == "Open":
     show(st.session_state.d_shown)
-elif "d_job" not in st.session_state:
-    panels.nothing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,33 @@ import pandas as pd
 import streamlit as st
 
 from app import compute, jobs
+from app.compute import typed_path
+from app.dataset.state import begin
 from app.explore.state import View, open_in_explore
-from app.figures import cards, figure, files
-from app.jobs import Job
+from app.figures import cards, figure, files, theme
+from app.jobs import Job, Order
 from app.words import attempt, capital, choice, files_stem, header, literal
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
 from probing.dataset.report_page import file_name, table_csv, to_html
+from probing.draw import echarts
 from probing.draw.values import Chart
 
 FILES = {"html": "Report, HTML", "csv": "All numbers, CSV", "json": "Everything, JSON"}
 
 
-def nothing() -> None:
-    """What to do where there is no result."""
-    st.markdown("## The papers' figures over many problems")
+def new_run(order: Callable[[], Order] | None) -> None:
+    """What a new run does, and the button that begins it."""
+    st.markdown("## Dataset analysis")
     st.markdown(
-        "Choose problems and a checkpoint on the left and press **Run**: k-switch with its six categories, values and "
-        "the search tree, parallelism, superposition, attention, logit lens, probes, geometry, commitment, and where "
-        "it breaks out of distribution, each with n, intervals and an untrained control. Or open the folder that this "
-        "command wrote:"
+        "Describe the run on the left: problems, a model, and what is measured. Its untrained control always runs "
+        "beside it. A run goes on while you look at other pages, and one that was stopped resumes where it was."
     )
+    if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=order is None, key="d_run"):
+        assert order is not None
+        begin(order)
+    st.caption("Larger data sets by the command line; its folder can be opened under *Results*:")
     st.code("python -m probing dataset --data FILE --checkpoint FOLDER --out FOLDER", language="bash")
 
 
@@ -83,20 +89,32 @@ def heading(result: DatasetResult, path: str) -> None:
                     st.markdown(f"- and {n - len(model.skipped):,} more")
 
 
-def contents(result: DatasetResult) -> str:
+def contents(result: DatasetResult, path: str) -> str:
     """The analysis chosen by name; ``summary`` and ``problems`` are those of all."""
-    titles = {"summary": "In short"}
+    titles = {"summary": "Summary"}
     titles |= {section.name: literal(section.title.split(":")[0].split(" (")[0]) for section in result.sections}
-    titles |= {"problems": "Problem by problem"}
+    if (typed_path(path) / result.models[0].folder / "rows.parquet").is_file():
+        titles |= {"problems": "Problem by problem"}
     return st.radio(
         "Analysis", **choice("d_section", titles), label_visibility="collapsed", format_func=titles.__getitem__
     )
 
 
 def summary(result: DatasetResult) -> None:
-    for section in result.sections:
-        if section.says:
-            st.markdown(f"**{literal(section.title)}**  \n{literal(section.says[0])}")
+    """Every analysis as its first figure and its first sentence; one click opens it."""
+    with st.grid(3, min_column_width=300, gap="small", border=True) as grid:
+        for section in result.sections:
+            with grid.cell():
+                name = section.title.split(":")[0].split(" (")[0]
+                st.button(name, key=f"d_open_{section.name}", type="tertiary", icon=":material/open_in_full:",
+                          on_click=st.session_state.update, args=({"d_section": section.name},))  # fmt: skip
+                if section.charts:
+                    drawn = section.charts[0]
+                    st.echarts_chart(
+                        echarts.option(drawn, theme()), key=f"d_thumb_{section.name}", height=220, renderer="svg",
+                        alt=drawn.about().alt,
+                    )  # fmt: skip
+                st.caption(literal(section.says[0]) if section.says else "")
     st.caption(
         "Decodable, used and necessary are different claims. This page is about what can be decoded, and about "
         "answers; whether the model uses it is a matter of interventions."
@@ -106,8 +124,8 @@ def summary(result: DatasetResult) -> None:
 def analysis(result: DatasetResult, section: Section, path: str) -> None:
     """One analysis with all that is needed to judge it."""
     st.markdown(f"### {literal(section.title)}")
-    for sentence in section.says:
-        st.markdown(f"**{literal(sentence)}**")
+    first, *rest = section.says or ("",)
+    st.markdown("  \n".join([f"**{literal(first)}**", *map(literal, rest)]))
     st.markdown(f"{literal(section.shows)} :gray[n = {section.n:,}. Control: {literal(section.control)}]")
     with st.expander("Definition, interval, and what it does not show", icon=":material/help:"):
         for title, text in (
@@ -136,7 +154,7 @@ def chart(result: DatasetResult, section: Section, drawn: Chart, path: str) -> N
         state[f"{key}_problem"] = drawn.problem(series, point)
 
     more = {
-        "bars": "each box is a 95 % interval, the stroke across it the value",
+        "bars": "lines are 95 % intervals; pale: fewer than 5 problems",
         "points": "click a point to open its problem",
     }
     notes = "; ".join(note for note in (drawn.note, more.get(drawn.kind)) if note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,10 @@ from model.problems.prosqa import ProsQAProblem
 from probing.dataset.run import ANALYSES
 
 NONE = "none"
-MODES = {"Run": ":material/play_arrow: Run", "Open": ":material/folder_open: Open"}
+MODES = {"Open": ":material/insights: Results", "Run": ":material/add: New run"}
+SHIPPED = checkpoint.DEFAULT_CHECKPOINT / "dataset"
+"""A finished run that comes with the project: the main model and its control on the public validation file, n = 300,
+its numbers rounded to five figures."""
 MAX_PROBLEMS = 10_000
 SLOW = ("probes",)
 USUAL = Setup()
@@ -42,7 +46,7 @@ def open_link() -> None:
         return
     asked, usual = reading.result, checkpoint.DEFAULT_CHECKPOINT.name
     state.update(
-        d_mode="Open" if asked or jobs.saved() else "Run",
+        d_mode="Open",
         d_section=reading.section,
         d_source="Generated",
         d_kind=KINDS[0],
@@ -55,12 +59,19 @@ def open_link() -> None:
         d_analyses=[name for name in ANALYSES if name not in SLOW],
         d_result=OTHER_FOLDER if asked else None,
         d_folder=asked,
-        d_shown=asked,
+        d_shown=asked or str((*jobs.saved(), SHIPPED)[0]),
     )
 
 
-def sidebar() -> None:
-    """Draw the sidebar; a run is begun, or the folder to show is set, in the session's state."""
+def titles() -> dict[str, str]:
+    """What every analysis is called, as in the result that is shipped; its code name where that is not there."""
+    known = {section.name: section.title.split(":")[0].split(" (")[0] for section in jobs.result(SHIPPED).sections}
+    return {name: known.get(name, name) for name in ANALYSES}
+
+
+def sidebar() -> Callable[[], Order] | None:
+    """Draw the sidebar: the folder to show is set in the session's state. Gives what makes the run that is described;
+    None where it is not ready, or where a result is looked at."""
     state = st.session_state
     with st.sidebar:
         st.segmented_control(
@@ -68,12 +79,14 @@ def sidebar() -> None:
             format_func=MODES.__getitem__, width="stretch",
         )  # fmt: skip
         if state.d_mode == "Open":
-            saved = [str(path) for path in jobs.saved()]
-            state.d_shown = folder_or(
+            saved = [str(path) for path in (*jobs.saved(), SHIPPED)]
+            names = {OTHER_FOLDER: OTHER_FOLDER, str(SHIPPED): "shipped: main model, public validation file"}
+            folder = folder_or(
                 "Result", "d_result", "d_folder", saved, placeholder="a folder with result.json", titled=True,
-                show=lambda text: text if text == OTHER_FOLDER else Path(text).name,
+                show=lambda text: names.get(text, Path(text).name),
             )  # fmt: skip
-            return
+            state.d_shown = folder or state.d_shown  # while no path is typed yet, the one from before
+            return None
         st.markdown("#### Problems")
         problems, data = _problems()
         st.markdown("#### Models", help="Fresh random weights of the first model's config are always run beside it.")
@@ -81,25 +94,28 @@ def sidebar() -> None:
             folder_or(label, key, f"{key}_folder", options, placeholder="a checkpoint or run folder", titled=True)
             for label, key, options in (
                 ("Checkpoint", "d_checkpoint", compute.shipped()),
-                ("Beside it", "d_compare", [NONE, *compute.shipped()]),
+                ("Compare with", "d_compare", [NONE, *compute.shipped()]),
             )
         )
         st.markdown("#### Analyses")
+        called = titles()
         chosen = st.multiselect(
             "Analyses", list(ANALYSES), **kept("d_analyses"), label_visibility="collapsed",
-            format_func=lambda name: f"{name} (slow)" if name in SLOW else name,
+            format_func=lambda name: f"{called[name]} (slow)" if name in SLOW else called[name],
         )  # fmt: skip
-        ready = problems is not None and main and chosen and state.get("d_job") is None
-        if st.button(
-            "Run", type="primary", icon=":material/play_arrow:", disabled=not ready, width="stretch", key="d_run"
-        ):
-            assert problems is not None
-            compare = (beside,) if beside and beside != NONE else ()
-            order = Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
-            state.d_job = attempt(lambda: jobs.start(order))
-            if state.d_job is not None:
-                st.rerun()
-            del state.d_job
+    if problems is None or not main or not chosen or state.get("d_job") is not None:
+        return None
+    compare = (beside,) if beside and beside != NONE else ()
+    return lambda: Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
+
+
+def begin(make: Callable[[], Order]) -> None:
+    """Begin a run."""
+    state = st.session_state
+    state.d_job = attempt(lambda: jobs.start(make()))
+    if state.d_job is not None:
+        st.rerun()
+    del state.d_job
 
 
 def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
@@ -139,6 +155,7 @@ def take_over() -> None:
     del state.d_job
     if job.outcome == "finished":
         state.d_shown = state.d_result = str(job.out)
+        state.d_mode = "Open"
         state.d_checkpoint_of = {str(job.out): job.order.checkpoint}
     elif job.outcome == "cancelled":
         st.info("Cancelled. Nothing is lost: the same run resumes where it stopped.", icon=":material/stop_circle:")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import compute
 from app.figures import figure
-from app.intervene.state import Lab, open_in_intervene, preset
+from app.intervene.state import Lab, prepare, preset
 from app.links import Samples
 from app.problem_picker import Choice
 from app.words import literal
@@ -59,6 +59,9 @@ def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> 
             "from there. Ringed: its answer.",
             width=700,
         )
-        if st.button("Open in Intervene, with every control", icon=":material/science:", key="x_mind_open"):
-            lab = setup.on(Lab, edit=str(plan), samples=N_SAMPLES)
-            open_in_intervene(lab.of(choice.problem))
+        lab = setup.on(Lab, edit=str(plan), samples=N_SAMPLES)
+        if st.button(
+            "Open in Intervene, with every control", icon=":material/science:", key="x_mind_open", on_click=prepare,
+            args=(lab,),
+        ):  # fmt: skip
+            st.switch_page("intervene/intervene.py")

@@ -136,13 +136,17 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         state.x_mind = not state.x_mind
         state.update(x_k=0, x_playing=state.x_mind, x_auto=False)
 
+    def again() -> None:
+        state.x_tick = False  # the frame begun with has not been seen yet
+        st.rerun()
+
     if last == 0:
         st.caption("This model has no thoughts: what follows is its state after the prompt.")
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         icon = ":material/pause:" if playing else ":material/play_arrow:"
         if st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100):
-            st.rerun()
+            again()
         st.button(
             "Back", icon=":material/chevron_left:", on_click=go, args=(state.x_k - 1,), key="x_back",
             disabled=state.x_k == 0,
@@ -161,16 +165,16 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
             label, icon=":material/psychology_alt:", on_click=change, key="x_change", help=help_text,
             disabled=bool(blocked) and not state.x_mind,
         ):  # fmt: skip
-            st.rerun()
+            again()
     with st.container(horizontal=True, key="x_keys"):
         keys = [(str(k + 1), k) for k in range(min(last, 9))] + [("0", last)]
         keys += [("Left", state.x_k - 1), ("Right", state.x_k + 1)]
         for key, k in keys:
             st.button(key, key=f"x_key_{key}", on_click=go, args=(k,), shortcut=key)
         if st.button("P", key="x_key_P", on_click=lambda: state.update(x_present=not state.x_present), shortcut="P"):
-            st.rerun()
+            again()
         if st.button("Space", key="x_key_Space", on_click=play, shortcut="Space"):
-            st.rerun()
+            again()
     return int(state.x_k)
 
 
@@ -228,7 +232,7 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
     generated = (
-        f"Generated answers after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
+        f"Free generation after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
         f"{round(now.written_neg_target * n)} of {n} prompt samples."
     )
     colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."

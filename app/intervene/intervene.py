@@ -10,6 +10,7 @@ from app import compute, words
 from app import problem_picker as picker
 from app.intervene import panels, state
 from app.links import share as share_link
+from app.links import write
 from model.errors import InputError
 from probing.draw.of_intervention import Run, run_of
 from probing.edit.batch import n_thoughts_of
@@ -76,7 +77,6 @@ def page(choice: picker.Choice, against: str) -> None:
     panels.buttons(fitted=fitted is not None)
     if fitted is None:
         panels.offer(loaded)
-    panels.editor(problem, n_thoughts)
     if session.i_error:
         words.wrong(session.i_error)
     with st.spinner("The model is thinking …"):
@@ -89,17 +89,19 @@ def page(choice: picker.Choice, against: str) -> None:
             state.reject(str(error))
             st.rerun()
         edited = plan is not None
-    if edited:
-        panels.answer(result)
+    panels.answer(result, loaded.model.config.method, edited=edited)
+    panels.first_screen(result, lambda: other_runs(against, choice, loaded), edited=edited)
+    panels.editor(problem, n_thoughts)
     if choice.setup.pad and loaded.model.config.padding_for(problem) is not None:
         st.caption("This graph is smaller than any in training, so each prompt was padded with distractor facts.")
     shown = panels.shown_thought(result)
     panels.before_and_after(result, shown, session.i_value, edited=edited)
     if edited:
-        panels.below(result, shown, lambda: other_runs(against, choice, loaded))
+        panels.below(result, shown)
     lab = choice.setup.on(state.Lab, edit=session.i_edit, shown=shown, value=session.i_value, against=against)
+    write(lab.of(problem), "i")
     with share:
-        share_link(lab.of(problem), "This link restores the problem and the edit.")
+        share_link(lab.of(problem), "This link, as the address bar, restores the problem and the edit.")
     with download:
         panels.downloads(result, shown, session.i_value)
 

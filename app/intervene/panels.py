@@ -28,23 +28,23 @@ def buttons(*, fitted: bool) -> None:
     """The buttons to start from."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for name, label, icon, help_text in (
-            ("swap", "Swap branches", "swap_horiz",
+            ("swap", "Swap branches (steer)", "swap_horiz",
              "Take the target's branch out of the thought and put the other candidate's in."),
-            ("cut", "Ablate the target's branch", "content_cut",
+            ("cut", "Ablate target branch", "content_cut",
              "Subtract the directions of the nodes that lead to the target, and put nothing in."),
-            ("transplant", "Interchange intervention", "move_down",
+            ("transplant", "Patch from the other question", "move_down",
              "Ask the same graph from the other root (the counterfactual question), and feed this run that run's "
              "thought."),
             ("random", "Random direction (control)", "shuffle",
              "Move the thought as far as the edit does, but in a random direction."),
-            ("compose", "Compose a thought", "edit_note",
+            ("compose", "Write a thought", "edit_note",
              "Throw the thought away and write one: click nodes into it, and watch the search continue from there."),
         ):  # fmt: skip
-            why = lab.why_not(name, fitted=fitted)
+            why, on = lab.why_not(name, fitted=fitted), lab.active(name)
             st.button(
                 label, key=f"i_preset_{name}", icon=f":material/{icon}:", disabled=why is not None,
                 help=why or help_text, on_click=lab.press, args=(name,),
-                type="primary" if name == lab.usual() and not st.session_state.i_edit else "secondary",
+                type="primary" if on or (name == lab.usual() and not st.session_state.i_edit) else "secondary",
             )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 )  # fmt: skip
             kinds = [kind for kind in hands if kind != lab.TYPED or state.i_kind == lab.TYPED]
             st.selectbox(
-                "What to do", kinds, format_func=hands.__getitem__, key="i_kind", width=300,
+                "Edit type", kinds, format_func=hands.__getitem__, key="i_kind", width=300,
                 **changes(on_change=lab.chosen),
             )  # fmt: skip
             if any("top" in kind.takes for kind in lab.group(state.i_kind)):
@@ -108,20 +108,20 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 st.slider(label, -3.0, 5.0, step=0.1, key="i_coefficient", help=help_text, **changes())
             else:
                 st.number_input(label, key="i_coefficient", help=help_text, **changes())
-            with st.popover("More", icon=":material/tune:"):
+            with st.popover("Options", icon=":material/tune:"):
                 st.selectbox(
                     "Node directions", ESTIMATORS, key="i_estimator", **changes(),
                     help="ridge: regression of thoughts on what they should hold; difference: mean with a node minus "
                     "mean without; unembedding: what the output layer reads, with one fitted length.",
                 )  # fmt: skip
-                st.toggle("Keep the norm", key="i_keep_norm", **changes())
+                st.toggle("Preserve norm", key="i_keep_norm", **changes())
                 st.toggle(
                     "Coefficient measured", key="i_measured", **changes(),
                     help="Off: the coefficient is fixed, each node counts as its fitted direction. On: nodes are taken "
                     "out with the coefficient measured in this very thought.",
                 )  # fmt: skip
                 st.button(
-                    "Keep this edit, add another", icon=":material/add:", on_click=lab.add_another,
+                    "Add another edit", icon=":material/add:", on_click=lab.add_another,
                     disabled=not state.i_edit, key="i_more",
                 )  # fmt: skip
         with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
@@ -133,7 +133,7 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
                 )  # fmt: skip
             only = [kind.name for kind in KINDS.values() if not kind.hand]
             st.text_input(
-                "The same as text", key="i_text", placeholder=str(lab.preset(lab.usual())),
+                "Edit as text", key="i_text", placeholder=str(lab.preset(lab.usual())),
                 **changes(on_change=lab.typed),
                 help="What `python -m probing intervene --edit` takes; edits joined by & are made together. "
                 f"Kinds that can only be typed: {', '.join(only)}.",
@@ -143,10 +143,10 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
 def invitation(problem: ProsQAProblem) -> None:
     state = st.session_state
     if not state.i_edit:
-        button = {"swap": "Swap branches", "cut": "Ablate the target's branch"}[lab.usual()]
+        button = {"swap": "Swap branches (steer)", "cut": "Ablate target branch"}[lab.usual()]
         st.markdown(
-            f"**Flip the answer by hand.** Press **{button}**: what wears a − leaves thought 1, what wears a + enters "
-            "it, and the model continues from there. Or click nodes in the graph."
+            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are removed from thought 1, + are added; "
+            "the model continues from there. Or click nodes in the graph."
         )
     elif state.i_kind == "write":
         st.markdown(
@@ -159,10 +159,15 @@ def invitation(problem: ProsQAProblem) -> None:
         )
 
 
-def answer(result: Intervention) -> None:
+def answer(result: Intervention, method: str, *, edited: bool) -> None:
     """The answer before and after in plain words, with what the controls did and any warnings."""
     problem, (before, after, *controls) = result.problem, runs(result)
     was, now = (of_intervention.answer(run, problem, bold) for run in (before, after))
+    if method == "pause":
+        st.caption("A pause model is fed a token in place of each state; what is shown are the states it makes.")
+    if not edited:
+        st.markdown(f"**Before:** {was}. :gray[Nothing is edited yet.]")
+        return
     what = literal(result.plan.describe(display_name))
     st.markdown(f"**Before:** {was}. **After {what}:** {now}. {_badge(before, after, problem)}")
     if controls:
@@ -184,21 +189,50 @@ def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
     return ":orange-badge[answer at chance]" if now is None else ":blue-badge[:material/check: answer flips]"
 
 
+def first_screen(result: Intervention, second: Callable[[], tuple[Run, ...]], *, edited: bool) -> None:
+    """Every thought before and after, and the answer beside its controls."""
+
+    def clicked(_: int, point: int) -> None:
+        st.session_state.i_show = point + 1 if point < result.n_thoughts else 0
+
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.markdown("**Every thought**  :gray[probability on what it should hold; last, the answer]")
+        drawn = of_intervention.strip(result, edited=edited)
+        caption = "Click a column to see that thought in the graph below."
+        figure(drawn, "i_strip", height=96 + 32 * len(drawn.series), caption=caption, on_hit=clicked)
+    with right:
+        if edited:
+            st.markdown("**The edit beside its controls**")
+            effects(result, second())
+
+
+def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
+    """Where the answer lies under the edit, its controls and a second checkpoint."""
+    many = "faint: every prompt sample; lines: 95 % intervals"
+    samples = many if result.n_samples > 1 else "a single prompt sample has no interval"
+    gone = "; ".join(of_intervention.missing_controls(result))
+    lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
+    caption = f"P(other candidate), of the two; {samples}. Right: samples that answer it.{lacking}"
+    figure(of_intervention.effects(result, extra), "i_effects", caption=caption)
+
+
 def before_and_after(result: Intervention, shown: int, value: str, *, edited: bool) -> None:
     """Both graphs at one thought, on one scale; a click edits."""
     touched = [each for each in (result.touched if edited else lab.touched()) if each.t == shown]
     out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
     graphs = of_intervention.pair(result, shown or None, value=value, out=out, put=put)
-    for column, graph, key in zip(st.columns(2, gap="medium"), graphs, ("i_before", "i_after"), strict=True):
+    if not edited:
+        graphs = graphs[:1]
+    for column, graph, key in zip(st.columns(2, gap="medium"), graphs, ("i_before", "i_after"), strict=False):
         with column:
-            why = "this edit cannot be made" if st.session_state.i_edit else "nothing is edited yet"
-            title = graph.heading if edited or key == "i_before" else f"After: the same, as {why}"
-            st.markdown(f"**{literal(title)}** :gray[· {literal(graph.subtitle[0])}]")
+            st.markdown(f"**{literal(graph.heading)}** :gray[· {literal(graph.subtitle[0])}]")
             figure(graph, key, name=f"coconut-edit-{key[2:]}", on_hit=lambda state, node: lab.click(node))
     scale = graphs[0].scale
-    badges = "; − taken out, + put in" if out or put else ""
+    badges = "; − removed, + added" if out or put else ""
+    edits = f"Click a node to edit thought {shown}. " if shown else ""
     st.caption(
-        f"Blue: {VALUES[value]}, mean of n = {result.n_samples}, {scale.low:.3g} to {scale.high:.3g} in both graphs. "
+        f"{edits}Colour: {scale.label}, {scale.low:.3g} to {scale.high:.3g}, mean of n = {result.n_samples}. "
         f"Orange: the nodes that this thought should hold{badges}."
     )
 
@@ -208,7 +242,7 @@ def shown_thought(result: Intervention) -> int:
     state = st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control(
-            "Show thought", **choice("i_show", [*range(1, result.n_thoughts + 1), 0]), required=True,
+            "Thought shown", **choice("i_show", [*range(1, result.n_thoughts + 1), 0]), required=True,
             format_func=lambda t: str(t) if t else "answer",
         )  # fmt: skip
         usable = [value for value in VALUES if has_value(result, value, state.i_show or None)]
@@ -219,20 +253,10 @@ def shown_thought(result: Intervention) -> int:
     return int(state.i_show)
 
 
-def below(result: Intervention, shown: int, second: Callable[[], tuple[Run, ...]]) -> None:
-    """What the edit changed, beside every control that exists and the runs of a second checkpoint."""
+def below(result: Intervention, shown: int) -> None:
+    """What the edit changed, beside every control that exists."""
     t = shown or None
-
-    def effects() -> None:
-        many = "faint: every prompt sample; lines: 95 % intervals"
-        samples = many if result.n_samples > 1 else "a single prompt sample has no interval"
-        gone = "; ".join(of_intervention.missing_controls(result))
-        lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
-        caption = f"Probability of the other candidate, of the two; {samples}. Right: samples that answer it.{lacking}"
-        figure(of_intervention.effects(result, second()), "i_effects", caption=caption)
-
     cards(2, 330, {
-        "The edit beside its controls": effects,
         "Which search do the thoughts follow?": lambda: figure(
             of_intervention.searches(result, t), "i_searches", height=SMALL,
             caption="Share of each thought on either question's frontier. A search that follows the edit changes "

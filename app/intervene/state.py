@@ -98,11 +98,10 @@ def put(lab: Lab, *, problem: bool = True) -> None:
     picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.shipped()))
 
 
-def open_in_intervene(lab: Lab) -> None:
-    """Go to Intervene, from another page, with an edit."""
-    put(lab)
+def prepare(lab: Lab) -> None:
+    """Set the page to an edit of the problem that is there, before it is gone to."""
+    put(lab, problem=False)
     st.session_state.update(i_opened=True, i_link_error=None)
-    st.switch_page("intervene/intervene.py")
 
 
 # --- the edit ---------------------------------------------------------------------------------------------------------
@@ -156,6 +155,16 @@ def why_not(button: str, *, fitted: bool) -> str | None:
         return "This checkpoint has no node directions yet; see below."
     asks = edits.source == "counterfactual" or any("other" in name for spec in edits for name in spec.set_names)
     return NO_OTHER if asks and st.session_state.i_problem.counterfactual is None else None
+
+
+def active(button: str) -> bool:
+    """Whether the edit is what one of the buttons makes, at whatever thoughts."""
+    edits = plan()
+    if edits is None:
+        return False
+    if button not in BUTTONS:
+        return all(spec.control == button for spec in edits)
+    return str(edits) == str(preset(button, "+".join(map(str, edits[-1].thoughts)) or 1))
 
 
 def apply(make: Callable[[], EditPlan | None]) -> None:
@@ -242,7 +251,7 @@ def node_widgets(name: str) -> dict[str, str]:
     """Widgets for sets of nodes that an entry of ``hands`` has: key -> label."""
     kinds = group(name)
     if any(kind.to for kind in kinds):
-        return {"i_out": "Take out", "i_in": "Put in"}
+        return {"i_out": "Remove", "i_in": "Add"}
     return {"i_out": "Nodes"} if any(kind.nodes for kind in kinds) else {}
 
 
@@ -302,10 +311,12 @@ def chosen() -> None:
 
 
 def click(node: int) -> None:
-    """Toggle a node: what the thought should hold is taken out, anything else is put in."""
+    """Toggle a node of the thought shown: what it should hold is taken out, anything else is put in."""
     state, spec = st.session_state, replace(ready()[-1], control="")
     problem, thoughts = state.i_problem, state.i_thoughts or [1]
-    t = state.i_show if state.i_show in thoughts else thoughts[0]
+    t = state.i_show or thoughts[0]
+    if t not in thoughts:
+        state.i_thoughts = [t]
     fits, widgets = _fits(EditPlan((spec,)), problem), node_widgets(state.i_kind)
     if "i_out" in widgets and "i_in" not in widgets:
         nodes = (spec.members(problem, t)[0] if fits else None) or frozenset()

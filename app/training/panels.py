@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,8 @@ from app import compute
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
-from app.training.state import is_live
+from app.links import share as share_link
+from app.training.state import Course, is_live
 from app.words import files_stem, header, literal
 from model.files import write_csv
 from model.stats import Estimate, percent, share, text
@@ -36,10 +38,25 @@ def nothing() -> None:
     )
 
 
-def headline(run: RunFolder) -> None:
+def no_record(path: Path) -> None:
+    """What there is to see of a checkpoint that came without a record of its training."""
+    with header(f"{literal(path.name)}: emergence during training"):
+        if st.button("Open in Explore", icon=":material/account_tree:"):
+            open_in_explore(with_checkpoint(path))
+    st.info(
+        "This checkpoint was trained before dynamics were recorded, so how its search appeared is not known. "
+        "**prosqa-gap**, of the same size and task, has the record; so has every run of `python -m model train`.",
+        icon=":material/history_toggle_off:",
+    )
+
+
+def headline(run: RunFolder, share: Course | None = None) -> None:
     """What was trained, how far it is, and where it ended."""
     record, last = run.record, run.steps[-1] if run.steps else None
-    with header(f"{literal(record.name if record else run.path.name)}: what its thoughts come to hold"):
+    with header(f"{literal(record.name if record else run.path.name)}: emergence during training"):
+        if share is not None:
+            with st.popover("Share", icon=":material/link:"):
+                share_link(share, "This link, as the address bar, restores the run, the comparison and the thought.")
         if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
             open_in_explore(with_checkpoint(run.path))
         with st.popover("Download", icon=":material/download:", disabled=record is None):
@@ -71,7 +88,7 @@ def _badge(run: RunFolder) -> str:
     if is_live(run):
         ago = time.time() - compute.last_written(run.path)
         return f":blue-badge[:material/sync: running, written {ago:.0f} s ago]"
-    return ":orange-badge[stopped]" if compute.is_run(run.path) else ":gray-badge[as it stood at this checkpoint]"
+    return ":orange-badge[stopped]" if compute.is_run(run.path) else ":gray-badge[finished]"
 
 
 def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: DynamicsRecord | None) -> None:
@@ -127,8 +144,8 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
     )
     known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
-        f"Is thought {thought} the frontier?": partial(chart, "auroc", auroc),
-        f"Where the probability of thought {thought} is": partial(chart, "mass", mass),
+        f"Frontier decoding, thought {thought}": partial(chart, "auroc", auroc),
+        f"Probability mass of thought {thought}": partial(chart, "mass", mass),
         "Frontier above the rest": partial(chart, "logit", logit),
         "Answers after k thoughts": partial(chart, "accuracy", accuracy),
         **(known if of_training.has(record, "other_root") else {}),
@@ -136,8 +153,9 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
     st.markdown(f"##### Every thought after {point.problems:,} problems")
     st.dataframe(table(record, point), hide_index=True, key="t_numbers")
     st.caption(
-        "AUROC: frontier against nodes beyond, by the logit lens. Start: the same before training. Decodable is not "
-        "the same as used: that takes interventions, and a control trained without thoughts."
+        "AUROC: frontier against nodes beyond, by the logit lens. Shuffled: another problem's thought. Untrained: the "
+        "moment before training. Decodable is not the same as used: that takes interventions, and a control without "
+        "thoughts."
     )
 
 
@@ -153,12 +171,12 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
                 "distance": now.distance,
                 "AUROC beyond [95 %]": auroc(now),
                 "other root": number(now.auroc_other_root),
-                "another's": number(now.auroc_control),
+                "shuffled": number(now.auroc_control),
                 "depth reader": number(now.auroc_depth),
-                "start": number(start.auroc_beyond),
+                "untrained": number(start.auroc_beyond),
                 "n": now.n,
                 "on frontier": number(now.mass["frontier"]),
-                "frontier, start": number(start.mass["frontier"]),
+                "frontier, untrained": number(start.mass["frontier"]),
                 "on shortest path": number(now.mass["optimal"]),
                 "passed": number(now.mass["passed"]),
                 "beyond": number(now.mass["beyond"]),
@@ -172,7 +190,7 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
 def auroc(value: ThoughtNumbers) -> str:
     """An AUROC with its interval; where all problems give the same there is none."""
     if value.auroc_se == 0:
-        return f"{number(value.auroc_beyond)} (the same in all {value.n})"
+        return number(value.auroc_beyond)
     return text(value.estimate, bounds=(0, 1))
 
 

@@ -11,6 +11,7 @@ from app import compute
 from app.links import Folder, Link, opened, whole
 from app.problem_picker import folder_or, put_folder
 from app.words import choice, kept
+from model.checkpoint import DEFAULT_CHECKPOINT
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
@@ -41,15 +42,20 @@ def open_link() -> None:
 
 def sidebar() -> tuple[str, str]:
     """The folder to show and the one to set beside it; empty for none."""
-    listed = [str(path) for path in compute.run_folders()]
+    listed = [str(path) for path in (*compute.run_folders(), DEFAULT_CHECKPOINT)]
     where = "a run folder, or a checkpoint folder"
     with st.sidebar:
         st.markdown("#### Run")
         folder = folder_or("Run", "t_run", "t_folder", listed, placeholder=where, show=compute.short_path)
-        st.markdown("#### Beside it", help="Another run in the same charts, dashed grey: a control trained by another "
-                    "method, or another seed.")  # fmt: skip
+        st.markdown("#### Compare with", help="Another run in the same charts, dashed grey: a control trained by "
+                    "another method, or another seed.")  # fmt: skip
         beside = folder_or(
-            "Beside it", "t_beside_run", "t_beside_folder", [NONE, *listed], placeholder=where, show=compute.short_path
+            "Compare with",
+            "t_beside_run",
+            "t_beside_folder",
+            [NONE, *listed[:-1]],
+            placeholder=where,
+            show=compute.short_path,
         )
     state = st.session_state
     state.t_folder_shown = folder or state.get("t_folder_shown", "")  # while no path is typed yet, the one from before
@@ -62,6 +68,14 @@ def is_live(run: RunFolder) -> bool:
     return ours and time.time() - compute.last_written(run.path) < LIVE_SECONDS
 
 
+def play(last: int) -> None:
+    """Let training run by, from the beginning where it is at its end; or stop."""
+    state = st.session_state
+    state.update(t_playing=not state.get("t_playing"), t_tick=False)
+    if state.t_playing and state.t_at >= last:
+        state.t_at = 0
+
+
 def chosen(record: DynamicsRecord) -> tuple[int, int]:
     """The thought and the moment; at the newest moment the slider follows a run that is not over."""
     state, last = st.session_state, len(record.points) - 1
@@ -71,7 +85,20 @@ def chosen(record: DynamicsRecord) -> tuple[int, int]:
         state.t_at = last
     state.t_at = min(state.t_at, last)
     state.t_last, state.t_shown = last, (record.name, record.method, record.seed)
+    playing = bool(state.get("t_playing"))
+    if playing and state.get("t_tick"):
+        state.t_at = min(state.t_at + 1, last)
+        state.t_playing = state.t_at < last
+        if not state.t_playing:
+            st.rerun()
+    state.t_tick = playing
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        if last and st.button(
+            "Pause" if playing else "Play", key="t_play", type="primary", width=100,
+            icon=":material/pause:" if playing else ":material/play_arrow:", on_click=play, args=(last,),
+        ):  # fmt: skip
+            state.t_tick = False  # the moment begun with has not been seen yet
+            st.rerun()
         thought = st.segmented_control(
             "Thought", **choice("t_thought", thoughts), required=True,
             help="Thought t is the state after t - 1 thoughts; it should hold the nodes at distance t "
@@ -80,7 +107,7 @@ def chosen(record: DynamicsRecord) -> tuple[int, int]:
         assert thought is not None
         if last:
             st.select_slider(
-                "Moment of training", range(last + 1), **kept("t_at"),
+                "Training step", range(last + 1), **kept("t_at"),
                 format_func=lambda i: f"{record.points[i].problems:,} problems, stage {record.points[i].stage}",
             )  # fmt: skip
     return thought, state.t_at

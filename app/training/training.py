@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import compute
+from app.links import write
 from app.training import panels, state
 from app.words import attempt
+from model.checkpoint import DEFAULT_CHECKPOINT
 from model.errors import InputError
+from model.training.folder import is_run_folder
 
 
 def page(folder: str, beside: str, *, live: bool) -> None:
@@ -18,7 +23,11 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     run, other = runs[0], runs[1] if beside else None
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
-    panels.headline(run)
+    thought = st.session_state.get("t_thought") or 1
+    first = str(next(iter(compute.run_folders()), ""))
+    course = state.Course(run="" if folder == first else folder, beside=beside, thought=thought)
+    write(course, "t")
+    panels.headline(run, course)
     record, problems = run.record, None
     if record is not None:
         thought, at = state.chosen(record)
@@ -35,9 +44,12 @@ state.open_link()
 folder, beside = state.sidebar()
 if not folder:
     panels.nothing()
+elif Path(folder) == DEFAULT_CHECKPOINT and not is_run_folder(folder):
+    panels.no_record(DEFAULT_CHECKPOINT)
 else:
     try:
         live = state.is_live(compute.run_folder(compute.typed_path(folder)))
     except InputError:
         live = False  # said by the page itself
-    st.fragment(page, run_every=3 if live else None)(folder, beside, live=live)
+    clock = 0.7 if st.session_state.get("t_playing") else 3 if live else None
+    st.fragment(page, run_every=clock)(folder, beside, live=live)

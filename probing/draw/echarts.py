@@ -102,6 +102,8 @@ def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int
     """What a selection on the page means: (state, node) for graphs and heatmaps, (series, point) for charts."""
     for group in groups:
         for i in group["data_indices"]:
+            if isinstance(value, Chart) and value.kind == "heatmap":
+                return divmod(int(i), len(value.series[0].x))
             if isinstance(value, Chart):
                 return int(group["series_index"]), int(i)
             if isinstance(value, Graph) and group.get("data_type") == "node" and 0 <= i < len(value.nodes):
@@ -528,12 +530,13 @@ def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
             fill = theme.background if y is None else theme.colour(y, low, high)
             data.append(
                 {
-                    "value": [column, row, "-" if y is None else round(y, 5)], "name": text,
-                    "itemStyle": {"color": fill}, "label": {"color": theme.ink(fill)},
+                    "value": [column, row, "-" if y is None else round(y, 5)], "name": f"{row} {column}",
+                    "itemStyle": {"color": fill},
+                    "label": {"show": bool(text), "formatter": text, "color": theme.ink(fill)},
                     "tooltip": _tip(chart.said(series, column)),
                 }
             )  # fmt: skip
-    item = {"type": "heatmap", "data": data, "label": _label(fontSize=11)}
+    item = {"type": "heatmap", "data": data, "label": {"fontSize": 11}, "selectedMode": "single"}
     rows = [shown(series.name, 30) for series in chart.series]
     return _frame(chart, [item], theme, tooltip="item") | {
         "xAxis": _category_axis(chart, theme),

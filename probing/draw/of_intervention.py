@@ -31,7 +31,7 @@ VALUES = {
 """What nodes can be coloured by, as links say it."""
 VALUE_NAMES = {"probability": "probability", "weight": "coefficient"}
 BEFORE, AFTER, CONTROL = "before", "after", "random"
-BY_THOUGHT = "thought, as the model made it"
+BY_THOUGHT = "thought (before edit)"
 LABELS = {BEFORE: "before", AFTER: "the edit"} | {row.name: row.label for row in CONTROLS.values()}
 """Runs in the order they are shown."""
 FORMATS = ("svg", "png", "pdf", "html", "csv", "json")
@@ -122,7 +122,11 @@ def has_value(result: Intervention, value: str, thought: int | None) -> bool:
 
 
 def values_of(result: Intervention, side: Side, thought: int | None, value: str) -> Floats:
-    """``R n``: values of the nodes in a thought as it was fed, or in the answer state (None)."""
+    """``R n``: values of the nodes in a thought, or in the answer state (None).
+
+    A thought that a run was fed otherwise than the clean run is read as it was fed, any other as the model made it: a
+    pause model makes states and is fed a token.
+    """
     if value not in VALUES:
         raise InputError(f"value {value!r} is unknown; values are {', '.join(VALUES)}")
     if thought is not None and not 1 <= thought <= result.n_thoughts:
@@ -135,7 +139,9 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     if value == "weight":
         assert side.coefficients is not None
         return side.coefficients[:, thought - 1]
-    return np.exp(side.fed[:, thought - 1])
+    fed, clean = side.fed[:, thought - 1], result.clean.fed[:, thought - 1]
+    changed = side is not result.clean and not np.allclose(fed, clean, atol=1e-4)
+    return np.exp(fed if changed else side.states[:, thought - 1])
 
 
 def pair(
@@ -185,6 +191,32 @@ def pair(
                   for e in found[run]],
         )
         for state, (run, side) in enumerate(sides.items())
+    )  # fmt: skip
+
+
+def strip(result: Intervention, *, edited: bool = True) -> Chart:
+    """Every thought and the answer, before and after: the probability on either question's frontier, and in the answer
+    that of either candidate."""
+    problem, other = result.problem, result.problem.counterfactual
+    asked = [(problem, problem.target)] + ([(other, problem.neg_target)] if other else [])
+    places = tuple(str(_thought(result, k) or "answer") for k in range(result.n_thoughts + 1))
+    series = []
+    for run, side in ((BEFORE, result.clean), (AFTER, result.edited))[: 2 if edited else 1]:
+        for search, candidate in asked:
+            y: list[float | None] = []
+            for t in range(1, result.n_thoughts + 1):
+                found = values_of(result, side, t, "probability") if t <= side.fed.shape[1] else None
+                there = sorted(search.frontier(t))
+                y.append(float(found[:, there].sum(axis=1).mean()) if found is not None and there else None)
+            p = side.p_target[:, -1].mean()
+            y.append(float(p if candidate == problem.target else 1 - p))
+            who = display_name(problem.idx_to_symbol[search.root], 10)
+            name = f"{run}: from {who}, to {display_name(problem.idx_to_symbol[candidate], 10)}"
+            series.append(Series(name=name, x=places, y=tuple(y)))
+    return Chart(
+        name="strip", title="Every thought, before and after", kind="heatmap", x_label="thought",
+        y_label="probability on the frontier", series=tuple(series), y_range=(0, 1), categories=places,
+        words=_words(result, alt="Probability of every thought on either question's frontier, before and after"),
     )  # fmt: skip
 
 

@@ -298,7 +298,7 @@ def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
     other = [one.p_neg_target for one in report.answers]
     series = [target, Series.of("other ✗", k, other, source="other candidate", shade=False)]
     return by_state(
-        "answers", KINDS["answers"].title, "answered after k thoughts", "probability", series, k, state,
+        "answers", KINDS["answers"].title, "thoughts k", "probability", series, k, state,
         words=_words(report, None),
     )  # fmt: skip
 
@@ -355,7 +355,7 @@ def trajectory(
         references = [Reference(axis="x", at=distance - 1, label="its distance", kind="frontier")]
     name = _name(report, node)
     return by_state(
-        "trajectory", f"{name} through the thoughts", "thoughts had (k)", scale.label,
+        "trajectory", f"{name} through the thoughts", "thoughts k", scale.label,
         [Series.of(name, x, found, source="model")], x, state, words=_words(report, None), references=references,
         y_range=(0, 1) if value in ("probability", "normalised") else None,
     )  # fmt: skip
@@ -396,9 +396,9 @@ KINDS: dict[str, Kind] = {
     "heatmap": Kind("Heatmap of nodes by thoughts", heatmap, ("state", "value")),
     "frontier": Kind("Frontier metrics beside controls", frontier, ("state",)),
     "answers": Kind("Answer by number of thoughts", answers, ("state",)),
-    "parts": Kind("Where its probability is", parts, ("state",)),
+    "parts": Kind("Probability mass", parts, ("state",)),
     "tokens": Kind("Most probable next tokens of a state", tokens, ("state",), "state"),
-    "trajectory": Kind("One node through the thoughts", trajectory, ("state", "node", "value"), "node"),
+    "trajectory": Kind("Node across thoughts", trajectory, ("state", "node", "value"), "node"),
 }
 """All that ``figure``, the command line, the files and the page's downloads offer."""
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 Of = Callable[[ThoughtNumbers], Estimate | float | None]
 Level = tuple[float, str]
 """A value that lines are read against, and its name."""
-COIN: Level = (0.5, "one of two by coin")
+COIN: Level = (0.5, "chance")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: Dynamics
     quantity, series = QUANTITIES[kind], []
     if kind == "mass":
         for group in ("frontier", "passed", "beyond", "optimal"):
-            name = "of it on a shortest path" if group == "optimal" else group
+            name = "on a shortest path" if group == "optimal" else group
             series.append(_line(name, record, thought, lambda v, g=group: v.mass[g], group=group))  # type: ignore[misc]
     else:
         rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
@@ -163,7 +163,7 @@ def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: Dynamics
         series.append(_line(f"thought {thought}", record, thought, quantity.of, source="model"))
     if other is not None and other.points and thought <= len(other.points[0].thoughts):
         series.append(_line(other.name, other, thought, quantity.of, source="untrained", control=True).bare)
-    title = "Where its probability is" if kind == "mass" else quantity.title
+    title = "Probability mass" if kind == "mass" else quantity.title
     return _chart(
         kind, f"{title}, thought {thought}", quantity.y_label, series, level=quantity.level, y_range=quantity.y_range
     )
