@@ -3,8 +3,8 @@
     python -m benchmarks.branch_left fit.json held.json
 
 Fits one ridge of each thought on its frontier, the nodes one step nearer, the candidates and the target (columns of
-their own for every key), takes the target's branch out of single thoughts in some of these groups, and prints the accuracy
-that is left. Control: the same of the nodes that do not lead to the target. See docs/results/studies.md.
+their own for every key), takes the target's branch out of single thoughts in some of these groups, and prints what
+accuracy is left. Control: the same of the nodes that do not lead to the target. See docs/results/studies.md.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ def test_a_model_that_reads_thought_2_only(second_only: Sheet) -> None:
     assert "Decodable, but not shown to be used: thoughts 1 and 3." in sentences
     assert second_only.finding("sufficient", 2).value.value == 1  # type: ignore[union-attr]
     assert second_only.finding("sufficient", 1).value.value == 0  # type: ignore[union-attr]
+    flipped = second_only.by_gap["transplant, both candidates as deep"]
+    assert [each and each.value for each in flipped] == [0, 1, 0]
     assert second_only.without["no thoughts"].low < 0.5 < second_only.without["no thoughts"].high
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.files import html, write_json, write_text
 from model.metrics import METRICS
-from model.stats import text
+from model.stats import Estimate, text
 from probing.draw.html import Markup, frame, table
 from probing.edit.verdict import CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
 
@@ -77,11 +77,17 @@ accuracy {html(sheet.accuracy.text("percent"))} (chance 50 %)</p>
 {table(("thought", *CLAIMS), rows, name="sheet")}
 <h3>Accuracy without the thoughts</h3>
 {table(("thoughts", "accuracy"), without)}
+<h3>Right answers flipped, by how deep the other candidate lies against the target</h3>
+{table(("edit and problems", *thoughts), [(name, *map(_flips, row)) for name, row in sheet.by_gap.items()])}
 <h3>Frontier AUROC by thought, without fitting</h3>
 {table(("thought", *thoughts), [(METRICS["auroc_beyond"].label, *map(text, sheet.lens_auroc))])}
 <h3>Where a branch swap goes: KL(clean || swapped) of each later state, nats</h3>
 {table(("swapped in", *(f"h{k}" for k in range(sheet.n_thoughts + 1))), spread)}
 </section>"""
+
+
+def _flips(found: Estimate | None) -> str:
+    return "–" if found is None else f"{found.text('percent')} (n = {found.n:,})"
 
 
 def _cell(found: Finding) -> Markup:

@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from model.checkpoint import fingerprint
 from model.coconut import PAUSE_METHODS, CoconutGPT2
@@ -53,7 +53,7 @@ from model.stats import Estimate, Floats, Style, mean, paired, share, text
 from model.store import read_rows
 from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
-from probing.edit.data_set import CLEAN, Row, run_to_folder
+from probing.edit.data_set import CLEAN, STRATA, Row, run_to_folder
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
 from probing.edit.spec import EditPlan, EditSpec
@@ -144,6 +144,8 @@ class Sheet(Value):
     thresholds: dict[str, float]
     lens_auroc: tuple[Estimate | None, ...]
     """AUROC (beyond, logit lens, which fits nothing) per thought."""
+    by_gap: dict[str, tuple[Estimate | None, ...]] = Field(default_factory=dict)
+    """Edit and how deep the other candidate lies against the target -> share of right answers flipped, per thought."""
     propagation: tuple[tuple[Estimate | None, ...], ...]
     """Row t, column k: KL(clean || swapped in thought t) of state h_k, nats."""
 
@@ -255,6 +257,7 @@ def judge(
             for judged in (_decodable, _used, _necessary, _sufficient, _parallel)
         ),
         thresholds=dict(THRESHOLDS),
+        by_gap=_by_gap(runs, everything),
         lens_auroc=tuple(mean(list(runs.auroc("lens_auroc", t).values()), within=(0, 1)) for t in everything),
         propagation=tuple(
             tuple(
@@ -264,6 +267,17 @@ def judge(
             for t in everything
         ),
     )
+
+
+def _by_gap(runs: _Runs, thoughts: Sequence[int]) -> dict[str, tuple[Estimate | None, ...]]:
+    gap = {number: STRATA["gap"](row, _NO_THOUGHTS) for number, row in runs.clean.items()}
+    return {
+        f"{words}, {stratum}": tuple(
+            share([flip for number, flip in runs.flips(plan(t)).items() if gap[number] == stratum]) for t in thoughts
+        )
+        for stratum in sorted({each for each in gap.values() if each})
+        for words, plan in (("swap", _swap), ("transplant", lambda t: _plan("transplant", t)))
+    }
 
 
 class _Runs:
