@@ -118,6 +118,18 @@ def test_thoughts_that_hold_nothing_are_never_said_to_do_anything(
     assert "not clearly above 60 %" in sheet.finding("used", 1).words
 
 
+def test_a_sheet_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoint.CHECKPOINTS / "prosqa-tiny"
+    many, fitted = list(generate("balanced", 100, 9, nodes=(6, 8), hops=(2, 2))), d.load(folder / d.FILE_NAME)
+
+    def sheet() -> Sheet:
+        return make_sheet(checkpoint.load(folder), many, tmp_path, directions=fitted, name="x", source="x")
+
+    first = sheet()
+    monkeypatch.setattr("probing.edit.data_set.dataset_rows", lambda *args, skip, **rest: iter([] if skip else [1]))
+    assert sheet() == first, "nothing is run a second time"
+
+
 def test_a_pause_model_is_asked_where_nothing_is_fed_back(tmp_path: Path) -> None:
     folder = checkpoint.CHECKPOINTS / "prosqa-tiny-pause"
     model, many = checkpoint.load(folder), list(generate("balanced", 160, 9, nodes=(6, 8), hops=(2, 2)))

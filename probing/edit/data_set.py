@@ -266,7 +266,9 @@ def run_to_folder(
         "problems": digest(problems),
         "n_problems": len(problems),
         "edits": [str(EditPlan(plan)) for plan in plans],
-        "controls": dict(controls) if isinstance(controls, Mapping) else list(controls),
+        "controls": (
+            {kind: list(names) for kind, names in controls.items()} if isinstance(controls, Mapping) else list(controls)
+        ),
         "seed": seed,
         "batch_size": batch_size,
     }
