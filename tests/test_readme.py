@@ -58,3 +58,12 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_what_readme_says_is_shown_leads_to_its_row_of_claims() -> None:
+    readme, claims = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/claims.md"))
+    linked = set(re.findall(r"docs/claims[.]md#([a-z]+)", readme))
+    assert linked
+    assert linked <= set(re.findall(r'<a id="([a-z]+)">', claims))
+    table = readme[: readme.index("| thoughts 1, 2, 3 |")].splitlines()[-2]
+    assert all("docs/claims.md#" in cell for cell in table.split("|")[2:-1])

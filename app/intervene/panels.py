@@ -37,6 +37,9 @@ def buttons(*, fitted: bool) -> None:
              "thought."),
             ("random", "Random direction (control)", "shuffle",
              "Move the thought as far as the edit does, but in a random direction."),
+            ("collapse", "Keep its best node", "call_merge",
+             "Are several nodes at once needed? Write the thought anew from the one node that stands out most in it: "
+             "where that node is a dead end, a model that needs its other branches gets lost."),
             ("compose", "Write a thought", "edit_note",
              "Throw the thought away and write one: click nodes into it, and watch the search continue from there."),
         ):  # fmt: skip

@@ -35,6 +35,7 @@ BUTTONS = {
     "swap": "swap the branches",
     "cut": "ablate the target's branch",
     "transplant": "interchange the thought with the counterfactual question's",
+    "collapse": "collapse the thought to its best node",
     "compose": "write an empty thought",
 }
 """Buttons of the page -> names of PRESETS."""
