@@ -7,13 +7,14 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.coconut import FEED_MAPS, FEEDS, METHODS, THOUGHTS_BY, CoconutConfig, CoconutGPT2, codec_for
+from model.config_file import MAX_CONFIG_BYTES, read_config
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_folder, read_json, short_hash
+from model.files import atomic_folder, parse_json, read_text, short_hash
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
@@ -49,6 +50,12 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
             f"{path}: no model.safetensors; a checkpoint is a folder with config.json and model.safetensors"
         )
     try:
+        with safe_open(weights, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: tuple(each.get_shape()) for name, each in slices.items()}
+            kinds = {name: each.get_dtype() for name, each in slices.items()}
+        found.setdefault("lm_head.weight", found.get("transformer.wte.weight", ()))
+        _check_shapes(weights, config, found, kinds)  # before anything of these sizes is made
         state = load_file(weights)
     except SafetensorError as error:
         raise CheckpointError(f"{weights}: damaged or not safetensors ({error})") from None
@@ -58,9 +65,18 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{weights}: {name} holds values that are not finite")
     model = CoconutGPT2(config)
-    state.setdefault("lm_head.weight", state.get("transformer.wte.weight", torch.empty(0)))
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    state.setdefault("lm_head.weight", state["transformer.wte.weight"])
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    torch.nn.Module.to(model, torch.device(device))
+    return model.eval()
+
+
+def _check_shapes(
+    weights: Path, config: CoconutConfig, found: dict[str, tuple[int, ...]], kinds: dict[str, str]
+) -> None:
+    """Raise CheckpointError unless the header of a file of weights fits its config."""
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in CoconutGPT2(config).state_dict().items()}
     wrong = [
         f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}"
         for name in sorted(expected.keys() | found.keys())
@@ -69,9 +85,9 @@ def load(path: str | Path = DEFAULT_CHECKPOINT, *, device: torch.device | str = 
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise CheckpointError(f"{weights}: does not fit its config.json: {wrong[0]}{more}")
-    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    torch.nn.Module.to(model, torch.device(device))
-    return model.eval()
+    for name, kind in kinds.items():
+        if kind not in ("F32", "F16", "BF16"):
+            raise CheckpointError(f"{weights}: {name} is stored as {kind}; F32, F16 and BF16 are read")
 
 
 def load_config(path: str | Path) -> CoconutConfig:
@@ -82,16 +98,14 @@ def load_config(path: str | Path) -> CoconutConfig:
             f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors"
         )
     try:
-        values = read_json(path / "config.json")
+        text = read_text(path / "config.json", max_bytes=MAX_CONFIG_BYTES)
+        values = parse_json(text, where=f"{path}/config.json")
     except InputError as error:
         raise CheckpointError(str(error)) from None
     kind = values.get("model_type") if isinstance(values, dict) else None
     if kind != CoconutConfig.model_type:
         raise CheckpointError(f"{path}: model_type is {kind!r}; expected {CoconutConfig.model_type!r}")
-    try:
-        config = CoconutConfig.from_dict(values)
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}/config.json: {error}") from None
+    config = CoconutConfig(**read_config(text, where=f"{path}/config.json"))
     for name, known in (("method", METHODS), ("feed", FEEDS), ("feed_map", FEED_MAPS), ("thoughts_by", THOUGHTS_BY)):
         if (value := getattr(config, name)) not in known:
             raise CheckpointError(f"{path}/config.json: {name} {value!r} is unknown; known are {', '.join(known)}")

@@ -15,6 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from model.errors import InputError, OutputError
 
 MAX_UPLOAD_BYTES = 5 * 1024 * 1024
@@ -31,6 +33,8 @@ def short_hash(parts: Iterable[bytes]) -> str:
 def read_text(path: str | Path, *, max_bytes: int | None = None) -> str:
     """The UTF-8 text of a file. Raises InputError if it is missing, unreadable, too large or not UTF-8."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be read ({'a folder' if path.is_dir() else 'no regular file'})")
     try:
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
@@ -57,6 +61,31 @@ def parse_json(text: str, *, where: str) -> Any:
         raise InputError(f"{where}: JSON with a number of too many digits") from None
     except RecursionError:
         raise InputError(f"{where}: JSON nested too deeply") from None
+
+
+@contextmanager
+def held(folder: str | Path, *, share: str = "") -> Iterator[None]:
+    """Keeps an output folder for this process. Raises InputError at once if another writes there.
+
+    ``share`` tells apart processes that write one folder together. Locks lie in the system's temporary folder, so
+    nothing is left behind, and what is killed holds none.
+    """
+    name = short_hash([str(Path(folder).resolve()).encode(), share.encode()])
+    place = Path(tempfile.gettempdir()) / f"coconut-locks-{os.getuid()}"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        lock = FileLock(place / f"{name}.lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is writing there; wait until it is done, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

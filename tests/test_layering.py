@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("model.coconut",),
     ("model.readout",),
+    ("model.config_file",),
     ("model.evaluate", "model.checkpoint"),
     ("model.training", "model.imports"),
     ("model.cli",),

@@ -22,7 +22,8 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -38,6 +39,8 @@ Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 MAX_UPLOAD_ROWS = 10_000
+MAX_REACH = 400_000_000
+"""Nodes times leaves of a graph whose roots are sought: bits that are kept meanwhile."""
 
 Attributes = Mapping[str, Sequence[float]]
 """Attribute name to one number per node, in the order of the graph's names."""
@@ -84,9 +87,23 @@ class Graph:
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
-        """Nodes a question can be asked about: some leaf can be reached and some cannot. Parentless ones first."""
+        """Nodes a question can be asked about: some leaf can be reached and some cannot. Parentless ones first.
+
+        None are sought in graphs with more than MAX_REACH nodes times leaves.
+        """
         described = {target for _, target in self.edges}
-        fit = [node for node in range(len(self.names)) if all(self._split(node))]
+        leaves = [node for node, children in enumerate(self._children) if not children]
+        if len(self.names) * len(leaves) > MAX_REACH:
+            return ()
+        reach = {leaf: 1 << bit for bit, leaf in enumerate(leaves)}  # of each node, the leaves below it as bits
+        parts = nx.condensation(nx.DiGraph(list(self.edges)))
+        for part in reversed(list(nx.topological_sort(parts))):
+            members = parts.nodes[part]["members"]
+            below = {child for node in members for child in self._children[node]} - members
+            found = reduce(or_, (reach[child] for child in below), 0)
+            reach |= {node: reach.get(node, 0) | found for node in members}
+        every = (1 << len(leaves)) - 1
+        fit = [node for node, children in enumerate(self._children) if children and 0 < reach[node] < every]
         return tuple(self.names[node] for node in sorted(fit, key=lambda node: (node in described, node)))
 
     def candidates_for(self, root: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

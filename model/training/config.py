@@ -23,6 +23,8 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+MAX_CONFIG_BYTES = 256 * 1024
+
 ALL = 1_000
 """More steps than any problem has: none is left."""
 
@@ -209,11 +211,13 @@ def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainC
     Raises InputError naming the file and the key: not YAML, unknown (with the nearest known), wrong type or range.
     """
     try:
-        values = yaml.safe_load(read_text(path))
+        values = yaml.safe_load(read_text(path, max_bytes=MAX_CONFIG_BYTES))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}: not YAML{where} ({getattr(error, 'problem', None) or error})") from None
+    except RecursionError:
+        raise InputError(f"{path}: YAML nested too deeply") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings as 'key: value' lines, got {type(values).__name__}")
     for override in overrides:

@@ -19,6 +19,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
 from model.codec import Codec
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_folder, read_json, read_text, recover_folder, write_json, write_text
+from model.files import atomic_folder, held, read_json, read_text, recover_folder, write_json, write_text
 from model.formats.graph import load_problems
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import ProblemArrays, Recipe, generate_arrays
@@ -82,9 +83,21 @@ def train_run(
 
     Refuses a folder that holds anything unless ``resume``, which continues from ``last`` (or from the start where the
     run was stopped before its first checkpoint). Only the main process writes. ``data`` saves ``load_data`` where
-    several runs learn from the same problems. Raises InputError.
+    several runs learn from the same problems. Raises InputError, also while another process trains there.
     """
-    out = Path(out)
+    with held(out) if world.is_main else nullcontext():
+        yield from _train_run(config, Path(out), resume=resume, world=world, data=data, say=say)
+
+
+def _train_run(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool,
+    world: World,
+    data: tuple[ProblemTensors, ProblemTensors] | None,
+    say: Say,
+) -> Iterator[TrainStep]:
     device = checkpoint.pick_device(config.device)
     if config.batch_size_training % world.size:
         raise InputError(

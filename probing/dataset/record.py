@@ -15,6 +15,7 @@ import torch
 from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
+from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
 from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
@@ -101,8 +102,15 @@ def record_all(
         raise InputError(f"processes must be 1 or more, got {settings.processes}")
     if settings.n_thoughts is not None and settings.n_thoughts < 0:
         raise InputError(f"thoughts must be 0 or more, got {settings.n_thoughts}")
-    out = Path(out)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    with held(out, share=str(rank)):
+        return _record_all(sources, problems, Path(out), data, settings, progress, cancelled, rank, world)
+
+
+def _record_all(
+    sources: Sequence[Source], problems: Sequence[ProsQAProblem], out: Path, data: str, settings: Settings,
+    progress: Progress, cancelled: Cancelled, rank: int, world: int,
+) -> list[RunModel] | None:  # fmt: skip
     models = []
     for source in sources:
         model = source.load(settings.device, settings.seed)

@@ -45,7 +45,7 @@ def file_name(section: Section, chart: Chart) -> str:
 
 def to_html(result: DatasetResult, drawn: dict[str, str] | None = None) -> str:
     """The page. ``drawn`` are the figures by file name, drawn here when missing."""
-    links = "".join(f'<li><a href="#{s.name}">{html(s.title)}</a></li>' for s in result.sections)
+    links = "".join(f'<li><a href="#{html(s.name)}">{html(s.title)}</a></li>' for s in result.sections)
     contents = f"<nav aria-label='Contents'><h2>Contents</h2><ol>{links}</ol></nav>"
     sections = (_section(section, drawn or {}) for section in result.sections)
     return frame("Data set report", "\n".join((_summary(result), contents, *sections)), style=_STYLE)
@@ -68,12 +68,12 @@ def _summary(result: DatasetResult) -> str:
         ),
     )  # fmt: skip
     found = "".join(
-        f"<li><a href='#{section.name}'>{html(section.title)}</a>: {html(section.says[0])}</li>"
+        f"<li><a href='#{html(section.name)}'>{html(section.title)}</a>: {html(section.says[0])}</li>"
         for section in result.sections
         if section.says and section.name != "tree"
     )
-    return f"""<p>Data {html(result.data)} (hash <code>{result.data_hash}</code>), {result.n_problems:,} problems, seed
-{result.seed}.</p>
+    return f"""<p>Data {html(result.data)} (hash <code>{html(result.data_hash)}</code>), {result.n_problems:,} problems,
+seed {result.seed}.</p>
 <div class='wide'>{models}</div>
 {"".join(_skipped(model) for model in result.models if model.skipped)}
 <h2>In short</h2><ul>{found}</ul>
@@ -105,10 +105,10 @@ def _section(section: Section, drawn: dict[str, str]) -> str:
         ("Source", section.paper),
     )
     figures = ((file_name(section, chart), chart) for chart in section.charts)
-    return f"""<section id='{section.name}'><h2>{html(section.title)}</h2>
+    return f"""<section id='{html(section.name)}'><h2>{html(section.title)}</h2>
 {"".join(f"<p class='says'>{html(text)}</p>" for text in section.says)}
 <div class='figures'>{"".join(_figure(name, chart, drawn.get(name)) for name, chart in figures)}</div>
-<dl>{"".join(f"<dt>{name}</dt><dd>{html(text)}</dd>" for name, text in facts)}</dl>
+<dl>{"".join(f"<dt>{html(name)}</dt><dd>{html(text)}</dd>" for name, text in facts)}</dl>
 <details><summary>All numbers: value [interval], by step</summary>
 <div class='wide'>{_numbers(section.cells)}</div></details>
 {"".join(_published(item) for item in section.published)}</section>"""

@@ -13,7 +13,7 @@ import torch
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2
 from model.errors import ProblemTooLargeError
-from model.files import read_json, write_csv, write_json
+from model.files import held, read_json, write_csv, write_json
 from model.problems.prosqa import ProsQAProblem, digest
 from model.stats import Estimate, Floats, mean, means, share
 from model.store import RunStore
@@ -248,10 +248,20 @@ def run_to_folder(
     """``dataset_rows`` to ``out/rows.jsonl``, resuming where an interrupted run stopped; then the summaries.
 
     ``out`` gets ``run.json`` (what was run), ``rows.jsonl``, ``summary.json`` and ``summary.csv``. ``progress`` is
-    told (``what``, problems done, of how many). Raises InputError if ``out`` holds another run, or as ``dataset_rows``
-    does.
+    told (``what``, problems done, of how many). Raises InputError if ``out`` holds another run or another process
+    writes there, or as ``dataset_rows`` does.
     """
-    out = Path(out)
+    with held(out):
+        return _run_to_folder(
+            model, problems, plans, Path(out), directions, source, controls, by, seed, batch_size, progress, what
+        )
+
+
+def _run_to_folder(
+    model: CoconutGPT2, problems: Sequence[ProsQAProblem], plans: Sequence[Sequence[EditSpec]], out: Path,
+    directions: Directions | None, source: str, controls: Controls, by: str, seed: int, batch_size: int,
+    progress: Progress, what: str,
+) -> list[EffectSummary]:  # fmt: skip
     _runs(model, plans, directions, controls)
     for i, problem in enumerate(problems):
         try:

@@ -1,0 +1,222 @@
+"""What strangers may send: configs, files and texts that must end in one sentence, and soon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from app.links import unpack
+from model import checkpoint
+from model.config_file import MAX_THOUGHTS
+from model.errors import CheckpointError, InputError
+from model.files import held, read_text
+from model.formats.graph import Graph, read_graph, read_problems
+from model.training.config import load_train_config
+from probing.dataset import report_page
+from probing.dataset.findings import DatasetResult
+from probing.draw import html as html_frame
+from probing.draw import study_page, verdict_page
+from probing.edit.data_set import EffectSummary
+from probing.edit.spec import EditPlan
+from probing.edit.study import STUDIES
+from probing.edit.verdict import Sheet
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+TINY = checkpoint.CHECKPOINTS / "prosqa-tiny"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"c_thought": 10**9}, {"n_layer": 100_000}, {"n_head": 0}, {"n_head": 3}, {"n_embd": 10**6},
+        {"n_positions": -1}, {"dtype": "evil"}, {"n_layer": "2"}, {"trained_nodes": "abc"}, {"codec": None},
+        {"activation_function": "x"}, {"vocab_size": 10**9}, {"n_layer": 2.5}, {"trained_stage": MAX_THOUGHTS + 1},
+        {"resid_pdrop": -1}, {"n_embd": 8192, "n_head": 8, "n_layer": 128}, {"trained_hops": [1]}, {"feed": "x"},
+        {"n_positions": 65}, {"n_layer": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_strangers_config_is_bounded_and_typed(change: dict[str, object], tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    shutil.copytree(TINY, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    started = time.process_time()
+    with pytest.raises(CheckpointError) as said:
+        checkpoint.load(folder)
+    assert "\n" not in str(said.value)
+    assert time.process_time() - started < 5
+
+
+def test_what_a_config_may_not_choose_is_left_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    shutil.copytree(TINY, folder)
+    config = json.loads((folder / "config.json").read_text())
+    hostile = {"_attn_implementation": "someone/flash", "attn_implementation": "someone/flash", "num_labels": 10**8,
+               "auto_map": {"AutoModel": "x.Y"}, "trust_remote_code": True}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config | hostile))
+    assert checkpoint.fingerprint(checkpoint.load(folder)) == checkpoint.fingerprint(checkpoint.load(TINY))
+
+
+def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    shutil.copytree(TINY, folder)
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        checkpoint.load_config(folder)
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        checkpoint.load_config(folder)
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("{" + " " * 10**6 + "}")
+    with pytest.raises(CheckpointError, match="at most"):
+        checkpoint.load_config(folder)
+    with pytest.raises(InputError, match="no regular file"):
+        read_text("/dev/zero")
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from model.files import held
+with held({str(tmp_path)!r}):
+    print("held", flush=True); sys.stdin.readline()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process is writing there"), held(tmp_path):
+            pass
+        with held(tmp_path, share="1"), held(tmp_path / "other"):
+            pass
+        other.kill()
+    with held(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "graph": read_graph, "problems": read_problems, "edit": EditPlan.parse, "graph in a link": unpack,
+}  # fmt: skip
+UNITS = (
+    "/**/", "/* a */\n", "# a\n", "// \n", "{", "[", 
+    '{"a":', "((", '"', "a -> b\n", "a b\n", "is a is a ", "Every a is a b. ",
+    "<a>", "<!-- ", "&amp;", "strict graph ", "name:a+", "swap:t=1&", "t=1,", "\\", " \t", "->", "\n\n", "aaaaaaaaa ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_backtracks_over_what_is_sent(name: str) -> None:
+    """Four times the text takes about sixteen times as long at most, whatever it consists of: 2^n shows at once."""
+
+    def seconds(text: str) -> float:
+        started = time.process_time()
+        with contextlib.suppress(InputError):
+            READERS[name](text)
+        return time.process_time() - started
+
+    for unit in UNITS:
+        for before, after in (("", "x"), ("a b\n", "{"), ('[{"', '"}]'), ("digraph ", "x")):
+            times = []
+            for n in (16, 64, 256, 1024):
+                times.append(seconds(before + unit * n + after))
+                if times[-1] > 3:
+                    break
+            assert times[-1] < 3, (unit, times)
+            assert len(times) < 2 or times[-1] < 0.1 or times[-1] < 40 * max(times[-2], 0.005), (unit, times)
+
+
+def test_growth_is_capped_before_it_happens(tmp_path: Path) -> None:
+    started = time.process_time()
+    assert len(read_graph("\n".join(f"a{i} b{i}" for i in range(10_000))).roots) == 10_000
+    assert read_graph("\n".join(f"a{i} b{i}" for i in range(40_000))).roots == (), "more than is kept"
+    for deep in ("[" * 5_000, "{a: " * 5_000, "&a [" + "*a, " * 3 + "]"):
+        (tmp_path / "it.yaml").write_text(deep)
+        with pytest.raises(InputError):
+            load_train_config(tmp_path / "it.yaml")
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_problems("[" * 200_000)
+    assert time.process_time() - started < 5
+
+
+PAYLOAD = "'\"><img src=x onerror=alert(1)><script>alert(1)</script>"
+
+
+class Tags(HTMLParser):
+    """Elements and attributes that run something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.active: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.active += [tag] if tag in ("script", "img", "iframe", "object") else []
+        self.active += [name for name, _ in attrs if name.startswith("on")]
+
+
+def poisoned(value: object, kept: frozenset[str] = frozenset()) -> object:
+    """Every text that a stranger may choose, made hostile; what must be one of a few words is kept."""
+    if isinstance(value, dict):
+        return {key: each if key in kept else poisoned(each, kept) for key, each in value.items()}
+    if isinstance(value, list):
+        return [poisoned(each, kept) for each in value]
+    return value + PAYLOAD if isinstance(value, str) else value
+
+
+def pages(escape: Callable[[object], str] | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Every kind of HTML page that is written from a file of a stranger's; ``escape`` in place of the one that is."""
+    with monkeypatch.context() as patch:
+        if escape is not None:
+            for module in (report_page, verdict_page, study_page, html_frame):
+                patch.setattr(module, "html", escape)
+        result = json.loads((DATA / "old" / "dataset" / "result.json").read_text(encoding="utf-8"))
+        enums = frozenset({"kind", "tree_kind", "axis", "method", "unit", "source", "name", "charts", "version"})
+        found = DatasetResult.model_validate_json(json.dumps(poisoned(result, enums)))
+        found = found.model_copy(
+            update={"sections": tuple(each.model_copy(update={"name": PAYLOAD}) for each in found.sections)}
+        )
+        sheet = json.loads((DATA / "old" / "verdict.json").read_text(encoding="utf-8"))[0]
+        hostile = Sheet.model_validate_json(json.dumps(poisoned(sheet, frozenset({"claim", "outcome", "thresholds"}))))
+        effects = [EffectSummary(edit="clean", control="", n=1, n_undefined=0, stratum=PAYLOAD)]
+        return {
+            "data set": report_page.to_html(found, {}),
+            "verdict": verdict_page.to_html([hostile]),
+            "study": study_page.to_html(STUDIES["feed"], PAYLOAD, PAYLOAD, effects),
+        }
+
+
+def test_nothing_in_a_page_runs_and_the_test_would_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, page in pages(None, monkeypatch).items():
+        assert "alert(1)" in page, f"{name}: nothing of the stranger's is on it"
+        assert Tags(page).active == [], name
+    for name, page in pages(str, monkeypatch).items():
+        assert "script" in Tags(page).active, f"{name}: unescaped, it would run"
+
+
+def test_roots_by_bits_are_those_by_search() -> None:
+    seen = 0
+    for seed in range(400):
+        rng = random.Random(seed)
+        n = rng.randint(2, 8)
+        edges = {(rng.randrange(n), rng.randrange(n)) for _ in range(rng.randint(1, 12))}
+        with contextlib.suppress(InputError):
+            graph = Graph(tuple(f"n{v}" for v in range(n)), tuple((a, b) for a, b in sorted(edges) if a != b))
+            assert set(graph.roots) == {f"n{v}" for v in range(n) if all(graph.candidates_for(f"n{v}"))}
+            seen += 1
+    assert seen > 100
