@@ -207,7 +207,8 @@ def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: i
 def slots(name: str) -> int | None:
     """How many nodes a checkpoint can tell apart; None where that cannot be known, which is said where it is loaded."""
     try:
-        return codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))).n_keys
+        codec = codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))))
+        return codec.n_keys if codec.vocabulary is None else None  # in text, names stand as they are
     except InputError:
         return None
 

@@ -134,6 +134,8 @@ def evaluate(
 
     problems = load_problems(data)
     model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
+    if thoughts is None and model.config.thoughts_by == "hops":
+        thoughts = "hops"
     n_given = len(problems)
     if trained_size:
         problems = [problem for problem in problems if model.config.trained_on(problem)]

@@ -95,7 +95,8 @@ def load_config(path: str | Path) -> CoconutConfig:
     path = checkpoint_folder(path)
     if not path.is_dir():
         raise CheckpointError(
-            f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors"
+            f"{path}: no such folder; a checkpoint is a folder with config.json and model.safetensors "
+            "(python -m model import makes one from a file or Hub id of other code)"
         )
     try:
         text = read_text(path / "config.json", max_bytes=MAX_CONFIG_BYTES)
@@ -104,7 +105,10 @@ def load_config(path: str | Path) -> CoconutConfig:
         raise CheckpointError(str(error)) from None
     kind = values.get("model_type") if isinstance(values, dict) else None
     if kind != CoconutConfig.model_type:
-        raise CheckpointError(f"{path}: model_type is {kind!r}; expected {CoconutConfig.model_type!r}")
+        raise CheckpointError(
+            f"{path}: model_type is {kind!r}; expected {CoconutConfig.model_type!r} (python -m model import opens what "
+            "other code trained)"
+        )
     config = CoconutConfig(**read_config(text, where=f"{path}/config.json"))
     for name, known in (("method", METHODS), ("feed", FEEDS), ("feed_map", FEED_MAPS), ("thoughts_by", THOUGHTS_BY)):
         if (value := getattr(config, name)) not in known:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.errors import InputError
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
 from model.tokenizer import Vocabulary
@@ -59,6 +60,15 @@ class Prompt:
     """Distractor facts that were added."""
     sample: Any
     """The choices made; for the codec alone."""
+
+    def key(self, node: int) -> int:
+        """Key of a node. Raises InputError where it is NO_KEY."""
+        if self.keys[node] == NO_KEY:
+            raise InputError(
+                f"{self.problem.idx_to_symbol[node]!r} is none of the names that directions are fitted for; "
+                "it can be read, and edits that take nodes cannot name it"
+            )
+        return self.keys[node]
 
 
 @dataclass(frozen=True)
@@ -156,7 +166,7 @@ class Codec(Protocol):
 
     @property
     def lag(self) -> int:
-        """0 if thought t is read from the state that becomes it, h_(t-1); 1 if after it was fed, behind h_t."""
+        """0 if thought t is read from the state that becomes it, h_(t-1); 1 if after it was fed: from h_t on."""
 
     @property
     def n_keys(self) -> int:

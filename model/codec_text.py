@@ -6,7 +6,7 @@ Layout, with the public code's markers (facebookresearch/coconut)::
     <|end-latent|>Every shumpus is a rempus.\\n ... ### Alex is a rempus.<|endoftext|>
 
 ``TextCodec()`` is that format with all of GPT-2's tokens; ``TextCodec(compact=True)`` the same with only the tokens
-that ProsQA's names and sentences need (277 rows), for models trained from scratch; ``start``, ``end_marks``,
+that ProsQA's names and sentences need (fewer than 300), for models trained from scratch; ``start``, ``end_marks``,
 ``newline``, ``answer`` and ``added`` say what other families put there. A config records ``codec.name`` and
 ``codec.format``, and ``model.coconut.codec_for`` makes the codec again from the two.
 

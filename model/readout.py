@@ -33,7 +33,9 @@ Readings = Sequence[Sequence[Reading]]
 class NodeLogProbs:
     """What the states h_0..h_K of B runs say about the N nodes of their graphs; NaN where a graph has fewer.
 
-    ``probability``, ``special`` and ``other`` sum to 1 over everything the model could write where nodes are read.
+    Row t - 1 is what thought t holds, read from h_(t-1), or after it was fed where the codec reads so (``Codec.lag``);
+    row K is read after all thoughts: the next step, or with such a codec the answer. ``probability``, ``special`` and
+    ``other`` sum to 1 over everything the model could write where nodes are read.
     """
 
     nodes: Floats
@@ -101,9 +103,12 @@ class ForcedAnswers:
 @torch.inference_mode()
 def node_log_probs(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> NodeLogProbs:
     """What the states of a trace say about the nodes of their problems; prompts in the order of the batch."""
-    codec, ks = model.codec, range(trace.n_thoughts + 1)
+    codec, n_thoughts = model.codec, trace.n_thoughts
+    ks = [min(k + codec.lag, n_thoughts) for k in range(n_thoughts + 1)]
     readings = [[codec.reading(prompt, k) for k in ks] for prompt in prompts]
-    place, nodes = _read(model, trace, readings)
+    if codec.lag:  # thought t is read behind h_t, and what is left to read after the last is the answer
+        readings = [[*row[:-1], codec.answer_reading(prompt)] for row, prompt in zip(readings, prompts, strict=True)]
+    place, nodes = _read(model, trace, readings, ks)
     states, keys = trace.states.float(), _node_vectors(model, prompts)
     one_token, norm = _one_token(readings), states.norm(dim=-1)
     logit = _at_nodes(place.float(), readings) if one_token else nodes
@@ -220,11 +225,19 @@ def _one_token(readings: Readings) -> bool:
     return all(len(sequence) == 1 for row in readings for reading in row for sequence in reading.sequences)
 
 
-def _read(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Tensor, Tensor]:
-    """Next-token logits behind the prefixes, ``B n vocab``; log-probabilities of the sequences, ``B n N`` (float64)."""
+def _read(
+    model: CoconutGPT2, trace: ThoughtTrace, readings: Readings, ks: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Next-token logits behind the prefixes, ``B n vocab``; log-probabilities of the sequences, ``B n N`` (float64).
+
+    ``ks``: the number of thoughts that each of the n readings is made after; by default those of the last n states.
+    """
+    n_states = trace.n_thoughts + 1
+    last = list(range(n_states - len(readings[0]), n_states))
+    ks = last if ks is None else list(ks)
     prefixes = {reading.prefix for row in readings for reading in row}
-    if not _one_token(readings) or len(prefixes) > 1 or max(map(len, prefixes)) > 1:
-        return _read_along_trees(model, trace, readings)
+    if ks != last or not _one_token(readings) or len(prefixes) > 1 or max(map(len, prefixes)) > 1:
+        return _read_along_trees(model, trace, readings, ks)
     (prefix,) = prefixes
     n_read = len(readings[0])
     if not prefix:
@@ -266,16 +279,18 @@ class _Tree:
         return source
 
 
-def _read_along_trees(model: CoconutGPT2, trace: ThoughtTrace, readings: Readings) -> tuple[Tensor, Tensor]:
+def _read_along_trees(
+    model: CoconutGPT2, trace: ThoughtTrace, readings: Readings, ks: Sequence[int]
+) -> tuple[Tensor, Tensor]:
     """As ``_read``: one tree of tokens for each run, all of a few runs in one pass over the trace's cache."""
-    n_states, n_read = trace.n_thoughts + 1, len(readings[0])
+    n_states = trace.n_thoughts + 1
     trees, places, reads = list[_Tree](), list[list[int]](), list[list[tuple[int, int, int, int]]]()
     for row in readings:
         trees.append(tree := _Tree(n_states))
         places.append(row_places := [])
         reads.append(row_reads := [])
         for i, reading in enumerate(row):
-            row_places.append(behind := tree.source(n_states - n_read + i, reading.prefix))
+            row_places.append(behind := tree.source(ks[i], reading.prefix))
             for node, sequence in enumerate(reading.sequences):
                 source = behind
                 for j, token in enumerate(sequence):
@@ -297,7 +312,7 @@ def _read_along_trees(model: CoconutGPT2, trace: ThoughtTrace, readings: Reading
                 logits = model.logits(states[i, used[first : first + CHUNK]])
                 here = (at >= first) & (at < first + CHUNK)
                 of_token = logits[at[here] - first, token[here]].double()
-                log_p[here] = of_token - logits.double().logsumexp(dim=-1)[at[here] - first]
+                log_p[here] = of_token - logits.float().logsumexp(dim=-1).double()[at[here] - first]
             nodes[row, :, : int(node.max()) + 1] = 0
             nodes[row].index_put_((which, node), log_p, accumulate=True)
     return torch.stack(place), nodes

@@ -144,14 +144,15 @@ def test_reading_shares_passes_and_equals_the_plain_product(model: CoconutGPT2) 
         forced = forced_answers(model, trace, prompts, last_only=True)
         for row, prompt in enumerate(prompts):
             alone = model.think(codec.collate([prompt]), 2)
-            for k in range(3):
-                reading = codec.reading(prompt, k)
+            for i, (k, reading) in enumerate(
+                [(1, codec.reading(prompt, 1)), (2, codec.reading(prompt, 2)), (2, codec.answer_reading(prompt))]
+            ):  # thought t in row t - 1, read after it was fed; then the answer
                 for node in (0, prompt.problem.n_nodes - 1):
                     tokens = torch.tensor([[*reading.prefix, *reading.sequences[node]]])
                     each = model.continuation_logits(alone.upto(k), tokens)[0].log_softmax(dim=-1)
                     at = range(len(reading.prefix), tokens.shape[1])
                     expected = sum(float(each[i, tokens[0, i]]) for i in at)
-                    assert found.nodes[row, k, node] == pytest.approx(expected, abs=2e-4)
+                    assert found.nodes[row, i, node] == pytest.approx(expected, abs=2e-4)
         assert np.isfinite(forced.log_odds).all()
     total = found.probability[0, :, : PROBLEMS[0].n_nodes].sum(axis=-1) + found.left_over[0]
     np.testing.assert_allclose(total, 1, atol=1e-9)

@@ -149,7 +149,8 @@ def measure(
     trace = model.think(samples.prompts, n_thoughts)
     most_hops = int(problems.n_hops.max())
     n_read = min(max(n_thoughts, 1), config.c_thought * most_hops)
-    read = read_thoughts(model, trace.upto(n_read - 1), samples)
+    lag = min(codec.lag, n_thoughts)
+    read = read_thoughts(model, trace.upto(n_read - 1 + lag), samples, skip=lag)
     thoughts = tuple(thought_numbers(read, problems, t, -(-t // config.c_thought)) for t in range(1, n_read + 1))
     longest = codec.continuation_length(most_hops)
     written = model.write_after_each(trace, longest, stop=codec.has_ended, first=codec.after)
@@ -159,9 +160,12 @@ def measure(
     )
 
 
-def read_thoughts(model: CoconutGPT2, trace: ThoughtTrace, samples: Samples) -> tuple[Floats, Floats, Floats]:
-    """``B K+1 V`` of thoughts 1..K+1 at the nodes: logit, logit in the thought of the problem before, probability."""
-    readings = list(zip(*(samples.readings(k) for k in range(trace.n_thoughts + 1)), strict=True))
+def read_thoughts(
+    model: CoconutGPT2, trace: ThoughtTrace, samples: Samples, *, skip: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """``B n V`` at the nodes: logit, logit in the thought of the problem before, probability; read after ``skip``..K
+    thoughts."""
+    readings = list(zip(*(samples.readings(k) for k in range(skip, trace.n_thoughts + 1)), strict=True))
     logit, p = node_scores(model, trace, readings)
     others, _ = node_scores(model, trace, readings[1:] + readings[:1])
     return logit, np.roll(others, 1, axis=0), p

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from model.coconut import CoconutGPT2
-from model.codec import Prompt
+from model.codec import NO_KEY, Prompt
 from model.errors import InputError
 from model.files import atomic_path
 from model.metrics import Bools
@@ -114,7 +114,9 @@ def record_chunk(
     whole, slots = np.zeros(shape, np.float32), np.full((len(states), codec.n_keys), -1, np.int64)
     for i, number in enumerate(kept_numbers):
         whole[i] = states[number]
-        slots[i, list(prompts[number].keys)] = np.arange(len(prompts[number].keys))
+        for node, key in enumerate(prompts[number].keys):
+            if key != NO_KEY:
+                slots[i, key] = node
     embedding = key_vectors(model).float().cpu().numpy()
     kept: dict[str, np.ndarray] = {
         "number": np.array(kept_numbers, np.int64),

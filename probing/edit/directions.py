@@ -41,7 +41,7 @@ from torch import Tensor
 
 from model.checkpoint import fingerprint, tensor_bytes
 from model.coconut import CoconutGPT2
-from model.codec import Prompt
+from model.codec import NO_KEY, Prompt
 from model.errors import InputError
 from model.files import atomic_path, short_hash
 from model.problems.prosqa import ProsQAProblem, digest
@@ -188,7 +188,8 @@ class Directions:
             if t <= thoughts.shape[1]:
                 of_keys = self.coefficients(thoughts[:, t - 1], t).double().numpy()
                 for row, prompt in enumerate(prompts):
-                    found[row, t - 1, : len(prompt.keys)] = of_keys[row, list(prompt.keys)]
+                    keys = np.array(prompt.keys)
+                    found[row, t - 1, : len(keys)] = np.where(keys == NO_KEY, np.nan, of_keys[row, keys])
         return found
 
 
@@ -231,7 +232,7 @@ def collect(
         run = clean_run(model, prompts, rows)
         thoughts[rows] = model.held(run.trace).float().cpu().numpy()
         for row, prompt in zip(rows, prompts, strict=True):
-            keys = np.array(prompt.keys)
+            keys = np.array([prompt.key(node) for node in range(prompt.problem.n_nodes)])
             present[row, keys] = True
             for problem, members in ((prompt.problem, frontier), (prompt.problem.counterfactual, other)):
                 if problem is not None:

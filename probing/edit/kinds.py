@@ -111,7 +111,7 @@ class Context:
         found = torch.zeros(len(sets), next(iter(self.directions.vectors.values())).shape[1])
         for row, (nodes, prompt) in enumerate(zip(sets, self.run.prompts, strict=True)):
             for node in nodes:
-                found[row, prompt.keys[node]] = 1
+                found[row, prompt.key(node)] = 1
         return found.to(self.run.trace.states.device)
 
 

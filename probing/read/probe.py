@@ -44,7 +44,7 @@ def probe(
     """
     if not 1 <= n_samples <= MAX_SAMPLES:
         raise InputError(f"prompt samples must be from 1 to {MAX_SAMPLES}, got {n_samples}")
-    n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
+    n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
     codec = model.codec
     answer = list(codec.special).index(codec.answer_mark)
     if n_thoughts < 0:
