@@ -1,13 +1,18 @@
-"""The README's pictures, one a page of the app, taken from a running app in Chromium: ``make pictures``.
+"""The README's pictures, one per page of the app, and a contact sheet of all pages at all sizes, light and dark, taken
+from a running app in Chromium: ``make pictures``.
 
-python -m docs.pictures [--out docs] [--width 1440] [--height 1000]
+python -m docs.pictures [--out docs] [--width 1440] [--height 1000] [--sheet out/sheet.png]
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from tests.served import BROWSER, BROWSERS, DRAWN, ROOT, chromium, new_page, running_app
 
@@ -26,19 +31,40 @@ def settle(page: Any) -> None:
 def show(page: Any, name: str) -> None:
     """What a page's picture is of, beyond opening it."""
     if name == "explore":
-        page.get_by_role("slider", name="Thought").wait_for()
         page.locator(".st-key-x_dag svg text").first.wait_for()
     if name == "intervene":
         page.locator(".st-key-i_preset_swap button").first.click()
         page.locator(".st-key-i_after svg text").first.wait_for()
-    if name == "dataset":  # a finished run: what the page itself proposes, minutes the first time
-        page.locator(".st-key-d_mode").get_by_text("Run", exact=True).click()
-        settle(page)
-        page.locator(".st-key-d_run button").click()
-        settle(page)
-        page.locator(".st-key-d_cancel").wait_for(state="hidden", timeout=1_800_000)
-        settle(page)
-        page.locator(".st-key-d_section").get_by_text("k-switch", exact=True).click()
+
+
+ADDRESSES = {"explore": "?k=1", "intervene": "intervene", "training": "training", "dataset": "dataset"}
+SIZES = ((360, 740), (390, 844), (768, 1024), (1024, 768), (1280, 800), (1366, 768), (1440, 900), (1920, 1080))
+"""Of the contact sheet; 200 % zoom is 720 by 450 at scale 2."""
+THUMB = 330
+
+
+def sheet(browser: Any, address: str, pages: Sequence[str], out: Path) -> None:
+    """All pages at all sizes, light and dark, as one picture to look at."""
+    rows = []
+    for scheme in ("light", "dark"):
+        for name in pages:
+            row = []
+            for width, height, scale in [(*size, 1) for size in SIZES] + [(720, 450, 2)]:
+                page = browser.new_page(
+                    viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
+                )
+                page.goto(f"{address}/{ADDRESSES[name]}")
+                settle(page)
+                row.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+                page.close()
+            rows.append([image.resize((THUMB, THUMB * image.height // image.width)) for image in row])
+    tall = [max(image.height for image in row) for row in rows]
+    whole = Image.new("RGB", ((THUMB + 8) * len(rows[0]), sum(tall) + 8 * len(rows)), "#888")
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            whole.paste(image, (j * (THUMB + 8), sum(tall[:i]) + 8 * i))
+    whole.save(out)
+    print(out)
 
 
 def main() -> None:
@@ -47,13 +73,14 @@ def main() -> None:
     parser.add_argument("--pages", nargs="+", choices=PAGES, default=PAGES)
     parser.add_argument("--width", type=int, default=1440)
     parser.add_argument("--height", type=int, default=1000)
+    parser.add_argument("--sheet", type=Path, default=ROOT / "out" / "sheet.png", help="contact sheet of all sizes")
     options = parser.parse_args()
     if BROWSER is None:
         parser.exit(1, f"no browser on the path; one of {', '.join(BROWSERS)} is needed\n")
     with running_app(threads=2) as app, chromium() as browser:
         for name in options.pages:
             page = new_page(browser, options.width, options.height)
-            page.goto(f"{app.address}/{name}" if name != PAGES[0] else app.address)
+            page.goto(f"{app.address}/{ADDRESSES[name]}")
             settle(page)
             show(page, name)
             page.mouse.move(2, options.height - 2)  # no tooltip in the picture
@@ -61,6 +88,8 @@ def main() -> None:
             page.screenshot(path=str(options.out / f"{name}.png"))
             page.close()
             print(f"{options.out / name}.png")
+        options.sheet.parent.mkdir(exist_ok=True)
+        sheet(browser, app.address, options.pages, options.sheet)
 
 
 if __name__ == "__main__":

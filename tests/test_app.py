@@ -401,7 +401,7 @@ def test_a_link_beyond_the_model_is_brought_into_range() -> None:
 def test_every_format_is_offered(opened: AppTest) -> None:
     buttons = opened.get("download_button")
     labels = [item.proto.label for item in buttons if "-x_get_" in item.proto.id]
-    assert labels == ["SVG", "PNG", "PDF", "HTML", "CSV", "JSON", "GraphML", "node-link"]
+    assert labels == ["SVG", "PNG", "PDF", "HTML", "CSV", "The search, GIF", "JSON", "GraphML", "node-link"]
     for item in opened.get("echarts_chart"):  # every chart as a picture and as its numbers
         key = item.proto.id.split("-")[-1]
         files = [item.proto.label for item in buttons if f"-{key}_" in item.proto.id]

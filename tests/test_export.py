@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 
 import networkx as nx
 import pytest
+from PIL import Image
 
 from model import checkpoint, cli
 from model.codec_slots import ANSWER
@@ -48,7 +49,8 @@ def test_the_table_is_the_report(report) -> None:
         band = report.values(value)
         for kind in ("dag", "heatmap"):
             rows = [row for row in rows_of(export_report(report, kind, "csv", value=value)) if row["value"] == value]
-            assert len(rows) == (report.n_thoughts + 1) * len(NAMES)
+            drawn = kind == "dag" and value == "probability"  # the graph's last state is the answer
+            assert len(rows) == (report.n_thoughts + (not drawn)) * len(NAMES)
             for row in rows:
                 state, node = int(row["state"]), int(row["node"])
                 assert float(row["mean"]) == band.mean[state][node]
@@ -62,6 +64,19 @@ def test_the_table_is_the_report(report) -> None:
                 assert row["frontier"] == str(int(in_frontier))
     role = {row["name"]: row["role"] for row in rows}
     assert [role[NAMES[node]] for node in (0, 7, 9, 1)] == ["root", "target", "other candidate", "node"]
+
+
+def test_the_graph_ends_on_the_answer_in_the_table_and_in_motion(report) -> None:
+    rows = [row for row in rows_of(export_report(report, "dag", "csv")) if row["value"] == "answer"]
+    found = {int(row["node"]): float(row["mean"]) for row in rows}
+    last, problem = report.answers[-1], report.problem
+    assert len(found) == len(NAMES)
+    assert {v: p for v, p in found.items() if v in (problem.target, problem.neg_target)} == {
+        problem.target: last.p_target.value, problem.neg_target: last.p_neg_target.value,
+    }  # fmt: skip
+    assert {p for v, p in found.items() if v not in (problem.target, problem.neg_target)} == {0}
+    moving = Image.open(io.BytesIO(export_report(report, "dag", "gif")))
+    assert (moving.format, moving.n_frames) == ("GIF", report.n_thoughts + 1)
 
 
 def test_the_masses_of_the_heatmap_table_sum_to_1(report) -> None:

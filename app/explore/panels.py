@@ -319,6 +319,8 @@ def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -
 
     name = f"{kind}-h{state}" if state is not None else kind
     files(make, ("svg", "png", "pdf", "html", "csv"), f"coconut-{name}", "x_get")
+    search = partial(export_report, report, "dag", value=value, theme=theme().name)
+    files(search, ("gif",), "coconut-search", "x_get", labels={"gif": "The search, GIF"})
     st.caption("The report with every number, and the graph with its scores:")
     unfit = compute.not_graphml(problem)
     without = ("graphml",) if unfit else ()

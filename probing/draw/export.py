@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from probing.read.report import ProbeReport
 MEDIA_TYPES = {
     "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf", "html": "text/html",
     "csv": "text/csv", "json": "application/json", "node-link": "application/json",
-    "graphml": "application/graphml+xml",
+    "graphml": "application/graphml+xml", "gif": "image/gif",
 }  # fmt: skip
 FORMATS = tuple(MEDIA_TYPES)
 """Figures, the figure's table, the report itself, and the graph with its scores in two formats."""
@@ -46,11 +47,32 @@ def export(value: Figure, format: str, *, theme: Theme = LIGHT) -> bytes:
         from probing.draw import plotly  # takes a second to load, and not every command needs it
 
         return plotly.page(value, theme=theme).encode()
+    if format == "gif":
+        return _animated(each(value), theme)
     if format not in ("svg", "png", "pdf"):
         raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS[:6])}")
     from probing.draw import static
 
     return static.render(value, format, theme=theme)  # type: ignore[arg-type]  # checked above
+
+
+def _animated(values: Sequence[Graph | Heatmap | Chart], theme: Theme) -> bytes:
+    """Pictures one after the other, again and again; the last stands longest."""
+    from PIL import Image
+
+    from probing.draw import static
+
+    pages = [Image.open(io.BytesIO(static.render(value, "png", theme=theme))) for value in values]
+    size = max(page.width for page in pages), max(page.height for page in pages)
+    frames = []
+    for page in pages:
+        frame = Image.new("RGB", size, theme.background)
+        frame.paste(page)
+        frames.append(frame.resize((size[0] // 2, size[1] // 2)))
+    found = io.BytesIO()
+    times = [1100] * (len(frames) - 1) + [3000]
+    frames[0].save(found, "gif", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return found.getvalue()
 
 
 def export_report(
@@ -80,7 +102,7 @@ def export_report(
         if given is not None and what != chosen:
             able = " or ".join(of_report.choosing(what))
             raise InputError(f"a {what} can be chosen for the kind {able} only, not for {kind}")
-    drawn = of_report.figure(report, kind, state=state, node=node, value=value, every=format in ("csv", "html"))
+    drawn = of_report.figure(report, kind, state=state, node=node, value=value, every=format in ("csv", "html", "gif"))
     if format == "json":
         return report.to_json().encode()
     if format in ("node-link", "graphml"):
