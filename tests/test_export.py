@@ -176,7 +176,7 @@ def test_json_is_the_report(report) -> None:
     ("options", "message"),
     [
         ({"kind": "pie"}, "kinds are dag, heatmap, frontier"),
-        ({"format": "gif"}, "formats are svg"),
+        ({"format": "tiff"}, "formats are svg"),
         ({"value": "loudness"}, "values are probability"),
         ({"theme": "sepia"}, "themes are light, dark"),
         ({"state": 7}, "states 0 to 6"),
@@ -192,11 +192,11 @@ def test_what_is_unknown_is_named(report, options, message) -> None:
 
 
 def test_endings_say_formats() -> None:
-    assert {format_of(f"a/b.{ending}") for ending in ("svg", "PNG", "pdf", "html", "csv", "json", "graphml")} | {
+    assert {format_of(f"a/b.{ending}") for ending in ("svg", "PNG", "pdf", "html", "csv", "json", "graphml", "gif")} | {
         format_of("x.node-link.json")
     } == set(FORMATS)
     with pytest.raises(InputError, match=r"accepted are .*\.svg"):
-        format_of("picture.gif")
+        format_of("picture.tiff")
 
 
 def run(monkeypatch, *arguments: object) -> int:
@@ -236,7 +236,7 @@ def test_the_command_draws_every_kind_that_its_help_names(report, tmp_path, monk
         (["--kind", "dag", "--state", "99"], "x.svg", "states 0 to 6"),
         (["--kind", "pie"], "x.svg", "kinds are dag"),
         (["--kind", "trajectory", "--node", "Nobody"], "x.svg", "has no node of this name"),
-        (["--kind", "dag"], "x.gif", "does not say a format"),
+        (["--kind", "dag"], "x.tiff", "does not say a format"),
         (["--kind", "dag", "--value", "loudness"], "x.svg", "values are probability"),
         (["--kind", "dag"], "file/x.csv", "cannot be written"),
     ],

@@ -314,5 +314,5 @@ def summary_csv(summaries: Sequence[EffectSummary], path: str | Path | None = No
         found = (getattr(summary, name) for name in ANSWER_EFFECTS)
         cells = [value for each in found for value in (each.cells()[:3] if each else (None,) * 3)]
         numbers = [None if value is None else f"{value:.6g}" for value in cells]
-        rows.append((summary.edit, summary.control, summary.stratum, summary.n, summary.n_undefined, *numbers))
-    return write_csv(path, ["edit", "control", "stratum", "n", "n_undefined", *columns], rows)
+        rows.append((summary.edit, summary.control, summary.n, summary.n_undefined, *numbers, summary.stratum))
+    return write_csv(path, ["edit", "control", "n", "n_undefined", *columns, "stratum"], rows)
