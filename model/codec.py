@@ -198,6 +198,9 @@ class Codec(Protocol):
         ``generates``: the longest path must find room after the thoughts, not the answer alone.
         """
 
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        """Whether training can give a key to every node of a graph, so many of them without parents."""
+
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
         """As its question says it where a codec writes names as they are and nothing is added, else ``drawn``."""
 

@@ -206,6 +206,9 @@ class SlotCodec:
             path.append(node_of.get(token, NO_NODE))
         return Written(tuple(path), NO_NODE)
 
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        return n_nodes <= self.n_keys
+
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         return tuple((token,) for token in self.slot_tokens)
 

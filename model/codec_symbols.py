@@ -148,6 +148,9 @@ class SymbolCodec:
         """The first token is the answer: [A] is given, and no steps are written."""
         return Written((), written[0] if written[0] < prompt.problem.n_nodes else NO_NODE)
 
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        return n_nodes <= self.n_keys
+
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         return tuple((key,) for key in range(N_NODES))
 

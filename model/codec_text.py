@@ -21,25 +21,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_KEY, NO_NODE, EdgeSpan, Prompt, PromptBatch, PromptSamples, Reading, Size, Written
+from model.codec import NO_KEY, NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
 from model.errors import GraphError, ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import CONCEPTS, PEOPLE
 from model.problems.prosqa import ProsQAProblem
-from model.tokenizer import Vocabulary
+from model.tokenizer import END_OF_TEXT, Vocabulary
 
 START, END, LATENT = "<|start-latent|>", "<|end-latent|>", "<|latent|>"
 NAMES = (*CONCEPTS, *PEOPLE)
-"""A node's key is the place of its name here."""
-_KEY = {name: key for key, name in enumerate(NAMES)}
 _WORDS = ("Every", " Every", "Is", " is", " a", " or", "?", ".", "\n", "###", *PEOPLE)
+EMPTY = -1
+"""Where a place of fixed width has no token."""
 _FACT = re.compile(r"(?:(?:Every|Each) )?(.+) is an? (.+)\.")
 
 
@@ -76,10 +77,12 @@ class TextCodec:
     answer: str = "###"
     """What begins an answer."""
     compact: bool = False
-    """Only the tokens that ProsQA's names and sentences need, in GPT-2's order."""
+    """Only the tokens that names and ProsQA's sentences need, in GPT-2's order."""
+    names: tuple[str, ...] = NAMES
+    """The names that training gives to nodes; a node's key is the place of its name here."""
 
     def __post_init__(self) -> None:
-        for name in ("start", "end_marks", "added"):
+        for name in ("start", "end_marks", "added", "names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.rows:
             object.__setattr__(self, "rows", self.vocabulary.size)
@@ -110,7 +113,7 @@ class TextCodec:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        texts = (*_WORDS, self.answer, *(f" {name}" for name in NAMES)) if self.compact else ()
+        texts = (*_WORDS, self.answer, *(f" {name}" for name in self.names)) if self.compact else ()
         return Vocabulary(self.added, texts)
 
     @property
@@ -119,7 +122,7 @@ class TextCodec:
 
     @property
     def n_keys(self) -> int:
-        return len(NAMES)
+        return len(self.names)
 
     @property
     def lag(self) -> int:
@@ -146,8 +149,11 @@ class TextCodec:
     def pause(self) -> int:
         return self._ids(self.added[-1])[0] if self.added else self.end
 
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        return n_parentless <= len(self.people_places) and n_nodes - n_parentless <= len(self.concept_places)
+
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(self._name(name) for name in NAMES)
+        return tuple(self._name(name) for name in self.names)
 
     def words(self, token: int, prompt: Prompt) -> str:
         return self.vocabulary.text([token]) or f"row {token}"
@@ -180,7 +186,7 @@ class TextCodec:
             for node, other in zip(group, rng.permutation(group).tolist(), strict=True):
                 names[node] = problem.idx_to_symbol[other]
         if pad_to is not None and len(problem.edges) < pad_to.edges:
-            free = rng.permutation([name for name in CONCEPTS if name not in names]).tolist()
+            free = rng.permutation([self.names[i] for i in self.concept_places if self.names[i] not in names]).tolist()
             free = free[: max(pad_to.nodes - problem.n_nodes, 6)]
             sources, targets = np.triu_indices(len(free), k=1)  # forward along a random order: no cycle
             chosen = rng.permutation(len(sources))[: pad_to.edges - len(problem.edges)]
@@ -206,7 +212,7 @@ class TextCodec:
 
     def encode(self, problem: ProsQAProblem, sample: TextSample) -> Prompt:
         """The prompt of a problem in one way to write it."""
-        keys = tuple(_KEY.get(name, NO_KEY) for name in sample.names)
+        keys = tuple(self._keys.get(name, NO_KEY) for name in sample.names)
         closing = [
             *(self._ids("\n") if self.newline else ()),
             *(token for mark in self.start for token in self._ids(mark)),
@@ -247,11 +253,15 @@ class TextCodec:
         return tuple(self._name(name) for name in prompt.sample.names)
 
     def reading(self, prompt: Prompt, k: int) -> Reading:
-        names, root = self.node_tokens(prompt), prompt.sample.names[prompt.problem.root]
+        return self.reading_of(prompt.sample.names, prompt.problem.root, k)
+
+    def reading_of(self, names: Sequence[str], root: int, k: int) -> Reading:
+        """``reading`` of nodes that have these names."""
+        tokens = [self._name(name) for name in names]
         if k:
-            return Reading((*self.after, *self._ids("Every")), tuple((*name, *self._ids(" is")) for name in names))
-        prefix = (*self.after, *self._ids(root), *self._ids(" is"), *self._ids(" a"))
-        return Reading(prefix, tuple((*name, *self._ids(".")) for name in names))
+            return Reading((*self.after, *self._ids("Every")), tuple((*name, *self._ids(" is")) for name in tokens))
+        prefix = (*self.after, *self._ids(names[root]), *self._ids(" is"), *self._ids(" a"))
+        return Reading(prefix, tuple((*name, *self._ids(".")) for name in tokens))
 
     def answer_reading(self, prompt: Prompt) -> Reading:
         names, root = self.node_tokens(prompt), prompt.sample.names[prompt.problem.root]
@@ -292,35 +302,9 @@ class TextCodec:
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> PromptSamples:
-        """One problem at a time, on the CPU; nodes get names of people and concepts anew."""
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-        each = tuple(self.drawn(_renamed(problem, rng), rng) for problem in problems.problems())
-        return PromptSamples(self, each, problems.device, align)
-
-    def continuation(self, prompt: Prompt, n_skip: int) -> list[tuple[int, bool, bool, bool]]:
-        """(token, scored, of the first step, due) of every place of what is taught after the thoughts."""
-        problem, names = prompt.problem, prompt.sample.names
-        path = problem.shortest_path
-        text = [(token, False, False, False) for token in self.after]
-        for hop in range(n_skip, problem.n_hops):
-            source, target = names[path[hop]], names[path[hop + 1]]
-            every = bool(problem.parents[path[hop]])
-            subject = (*self._ids("Every"), *self._name(source)) if every else self._ids(source)
-            before, first, last = (
-                (*subject, *self._ids(" is"), *self._ids(" a")),
-                hop == n_skip,
-                hop == problem.n_hops - 1,
-            )
-            text += [(token, True, first, False) for token in before]
-            text += [(token, True, first, last) for token in self._name(target)]
-            text += [(token, True, first, False) for token in (*self._ids("."), *self._ids("\n"))]
-        none_left = n_skip >= problem.n_hops
-        asked = (*self._name(names[problem.root]), *self._ids(" is"), *self._ids(" a"))
-        text += [(token, True, none_left, False) for token in self._ids(self.answer)]
-        text += [(token, True, False, False) for token in asked]
-        text += [(token, True, False, none_left) for token in self._name(names[problem.target])]
-        return [*text, *((token, True, False, False) for token in (*self._ids("."), self.end))]
+    def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> TextSamples:
+        """All at once: distributed as ``drawn`` is of problems whose nodes were named anew."""
+        return TextSamples.draw(self, problems, generator, align=align)
 
     # --- private ----------------------------------------------------------------------------------------------------
 
@@ -329,6 +313,19 @@ class TextCodec:
 
     def _name(self, name: str) -> tuple[int, ...]:
         return self.vocabulary.ids(f" {name}")
+
+    @cached_property
+    def people_places(self) -> tuple[int, ...]:
+        """Which of ``names`` are people's: nodes without parents have these in training, the others the rest."""
+        return tuple(i for i, name in enumerate(self.names) if name in PEOPLE)
+
+    @cached_property
+    def concept_places(self) -> tuple[int, ...]:
+        return tuple(i for i in range(len(self.names)) if i not in self.people_places)
+
+    @cached_property
+    def _keys(self) -> dict[str, int]:
+        return {name: key for key, name in enumerate(self.names)}
 
     @cached_property
     def _longest_name(self) -> int:
@@ -354,6 +351,185 @@ class TextCodec:
         return encoded.ids, tuple(spans)
 
 
+@dataclass(frozen=True)
+class TextSamples:
+    """As ``model.codec.Samples`` describes: many problems at once, on one device.
+
+    A text is laid out in places of fixed width, some of them EMPTY, and then pushed together.
+    """
+
+    codec: TextCodec
+    problems: ProblemTensors
+    prompts: PromptBatch
+    names: Tensor
+    """``N V``: which of the codec's names each node has."""
+    every: Tensor
+    """``N V`` (bool): nodes with parents, of which sentences say "Every"."""
+
+    @classmethod
+    def draw(cls, codec: TextCodec, problems: ProblemTensors, generator: torch.Generator, *, align: int) -> TextSamples:
+        """Nodes with parents are named as concepts, the others as people; facts and candidates in random order."""
+        device, (n, most_edges, _), n_nodes = problems.device, problems.edges.shape, problems.distance.shape[1]
+
+        def random(*size: int) -> Tensor:
+            return torch.rand(*size, generator=generator, device=device)
+
+        real = problems.edges[:, :, 0] >= 0
+        edges = problems.edges.long()
+        heads = torch.where(real, edges[:, :, 1], n_nodes)
+        every = torch.zeros(n, n_nodes + 1, dtype=torch.bool, device=device).scatter(1, heads, True)[:, :-1]
+
+        def named(group: Tensor, places: Sequence[int]) -> Tensor:
+            drawn = torch.tensor(places, device=device)[random(n, len(places)).argsort(dim=1)]
+            # A group that is larger than its names is refused before training.
+            return drawn.gather(1, (group.long().cumsum(dim=1) - 1).clamp(0, len(places) - 1))
+
+        names = torch.where(every, named(every, codec.concept_places), named(~every, codec.people_places))
+        table = _table(codec, device)
+        order = torch.where(real, random(n, most_edges), -1.0).argsort(dim=1, stable=True)  # padding comes first
+        edges = edges.gather(1, order[:, :, None].expand(-1, -1, 2)).clamp(min=0)
+        place = torch.arange(most_edges, device=device)[None] - (most_edges - problems.n_edges.long())[:, None]
+        facts = table.facts(names, every, *edges.unbind(dim=2), begins=place == 0)
+        facts = facts.masked_fill((place < 0)[:, :, None], EMPTY).flatten(1)
+        asked = torch.stack([problems.target, problems.neg_target], dim=1).long()
+        asked = torch.where(random(n, 1) < 0.5, asked, asked.flip(1))
+        root, first, second = (
+            table.spaced[names.gather(1, node[:, None])[:, 0]]
+            for node in (problems.root.long(), asked[:, 0], asked[:, 1])
+        )
+        marks = ["\n"] * codec.newline + list(codec.start)
+        parts = [table.text(n, " Is"), root, table.text(n, " a"), first, table.text(n, " or"), second]
+        ids = torch.cat([facts, *parts, table.text(n, "?", *marks)], dim=1)
+        valid = ids >= 0
+        ids = ids.gather(1, valid.int().argsort(dim=1, stable=True))  # left padding
+        if device.type == "cpu":  # CUDA graphs want shapes that repeat
+            ids = ids[:, ids.shape[1] - int(valid.sum(dim=1).max()) :]
+        ids = F.pad(ids, (-ids.shape[1] % align, 0), value=EMPTY)
+        mask = (ids >= 0).long()
+        return cls(codec, problems, PromptBatch(ids.masked_fill(ids < 0, codec.end), mask), names, every)
+
+    def continuation(self, n_skip: Tensor, *, least: int) -> Continuation:
+        problems, codec, device = self.problems, self.codec, self.problems.device
+        n, most_hops = problems.path.shape
+        table = _table(codec, device)
+        way = torch.cat([problems.root[:, None], problems.path], dim=1).long().clamp(min=0)
+        steps = torch.arange(max(most_hops - least, 0), device=device)[None].expand(n, -1)
+        hop = n_skip[:, None].clamp(max=most_hops) + steps
+        left = hop < problems.n_hops.long()[:, None]
+        before, after = (way.gather(1, (hop + i).clamp(max=most_hops)) for i in (0, 1))
+        facts = table.facts(self.names, self.every, before, after, begins=torch.ones_like(left))
+        facts = torch.cat([facts, table.text(n, "\n")[:, None].expand(-1, facts.shape[1], -1)], dim=2)
+        facts = facts.masked_fill(~left[:, :, None], EMPTY)
+        # A sentence is: Every, source, is a, target, full stop, line break.
+        part = torch.arange(facts.shape[2], device=device)
+        of_source, of_target = part <= table.longest, (part > table.longest + 2) & (part <= 2 * table.longest + 2)
+        last = (hop == problems.n_hops.long()[:, None] - 1)[:, :, None] & of_target
+        # What the thoughts say first: the source, which stands before its target; without thoughts it is the root.
+        first = (steps == 0)[:, :, None] & torch.where((n_skip > 0)[:, None, None], of_source & (part > 0), of_target)
+        none_left = ~left.any(dim=1, keepdim=True)
+        root, target = (
+            table.spaced[self.names.gather(1, node.long()[:, None])[:, 0]] for node in (problems.root, problems.target)
+        )
+        answer = [table.text(n, codec.answer), torch.cat([root, table.text(n, " is", " a")], dim=1), target]
+        parts = [
+            # tokens, scored, first, due
+            (torch.tensor(codec.after, device=device).expand(n, -1), False, False, False),
+            (facts.flatten(1), True, first.flatten(1), last.flatten(1)),
+            (answer[0], True, none_left, False),
+            (answer[1], True, False, False),
+            (answer[2], True, False, none_left),
+            (table.text(n, ".", END_OF_TEXT), True, False, False),
+        ]
+
+        def column(i: int) -> Tensor:
+            wide = [torch.as_tensor(part[i], device=device).broadcast_to(part[0].shape) for part in parts]
+            return torch.cat(wide, dim=1)
+
+        tokens, *masks = (column(i) for i in range(4))
+        valid = tokens >= 0
+        order = (~valid).int().argsort(dim=1, stable=True)
+        if device.type == "cpu":
+            order = order[:, : int(valid.sum(dim=1).max())]
+        tokens, valid, *masks = (part.gather(1, order) for part in (tokens, valid, *masks))
+        return Continuation(tokens.masked_fill(~valid, codec.end), *(mask & valid for mask in masks))
+
+    def answers(self, written: Tensor) -> Tensor:
+        """The node of whose answer what follows the last mark is, word for word up to the end."""
+        codec, problems, device = self.codec, self.problems, written.device
+        n, table = len(problems), _table(codec, device)
+        texts = written.reshape(n, -1, written.shape[-1])
+        places = torch.arange(texts.shape[-1], device=device)
+        ended = (texts == codec.end).int().cumsum(dim=-1) > 0
+        mark = table.text(1, codec.answer)[0]
+        marked = (
+            F.pad(texts, (0, len(mark) - 1), value=codec.end).unfold(-1, len(mark), 1).eq(mark).all(dim=-1) & ~ended
+        )
+        at = torch.where(marked, places + len(mark), EMPTY).amax(dim=-1)
+        v = self.names.shape[1]
+        root = table.spaced[self.names.gather(1, problems.root.long()[:, None])].expand(-1, v, -1)
+        words, full = (table.text(n, *w)[:, None].expand(-1, v, -1) for w in ((" is", " a"), (".",)))
+        wanted = torch.cat([root, words, table.spaced[self.names], full], dim=2)
+        order = (wanted < 0).int().argsort(dim=2, stable=True)
+        wanted = wanted.gather(2, order)
+        wanted = torch.cat([wanted, torch.full_like(wanted[..., :1], EMPTY)], dim=2)
+        wanted = wanted.masked_fill(wanted < 0, codec.end)
+        texts = texts.masked_fill(ended, codec.end)
+        size = wanted.shape[2]
+        window = F.pad(texts, (0, size), value=codec.end).gather(
+            2, (at.clamp(min=0)[..., None] + torch.arange(size, device=device))
+        )
+        same = (window[:, :, None] == wanted[:, None]).all(dim=-1) & problems.real[:, None]
+        node = torch.where(same.any(dim=-1) & (at >= 0), same.int().argmax(dim=-1), NO_NODE)
+        return node.view(written.shape[:-1])
+
+    def readings(self, k: int) -> list[Reading]:
+        rows = zip(self.names.tolist(), self.problems.n_nodes.tolist(), self.problems.root.tolist(), strict=True)
+        names = [(tuple(self.codec.names[i] for i in row[:n]), root) for row, n, root in rows]
+        return [self.codec.reading_of(each, root, k) for each, root in names]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Tokens of names and words on one device; ``M L`` each, EMPTY where a name is shorter."""
+
+    codec: TextCodec
+    spaced: Tensor
+    """Names as they stand within a sentence."""
+    bare: Tensor
+    """Names as they begin a text or a line."""
+
+    @property
+    def longest(self) -> int:
+        return self.spaced.shape[1]
+
+    def text(self, n: int, *words: str) -> Tensor:
+        """``n T``: the tokens of words, for n problems."""
+        ids = [token for word in words for token in self.codec.vocabulary.ids(word)]
+        return torch.tensor(ids, dtype=torch.long, device=self.spaced.device).expand(n, -1)
+
+    def facts(self, names: Tensor, every: Tensor, source: Tensor, target: Tensor, *, begins: Tensor) -> Tensor:
+        """``N E T``: the sentences of edges given by source and target (``N E``); ``begins``: with nothing before."""
+        n, m = source.shape
+        begun, within = (self.codec.vocabulary.ids(word)[0] for word in ("Every", " Every"))
+        of_all = every.gather(1, source)
+        start = torch.where(begins, begun, within).masked_fill(~of_all, EMPTY)[..., None]
+        place = names.gather(1, source)
+        subject = torch.where((begins & ~of_all)[..., None], self.bare[place], self.spaced[place])
+        words, full = (self.text(n, *w)[:, None].expand(-1, m, -1) for w in ((" is", " a"), (".",)))
+        return torch.cat([start, subject, words, self.spaced[names.gather(1, target)], full], dim=2)
+
+
+@cache
+def _table(codec: TextCodec, device: torch.device) -> _Table:
+    spaced, bare = ([codec.vocabulary.ids(f"{space}{name}") for name in codec.names] for space in (" ", ""))
+    longest = max(map(len, (*spaced, *bare)))
+
+    def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor([[*row, *[EMPTY] * (longest - len(row))] for row in rows], device=device)
+
+    return _Table(codec, padded(spaced), padded(bare))
+
+
 def as_written(problem: ProsQAProblem) -> TextSample:
     """The problem as its question says it."""
     number = {problem.edge_sentence(edge): i for i, edge in enumerate(problem.edges)}
@@ -364,10 +540,3 @@ def as_written(problem: ProsQAProblem) -> TextSample:
             if problem.question.endswith(f". {problem.question_sentence(candidates)}"):
                 return TextSample(problem.idx_to_symbol, tuple(order), candidates)
     return TextSample(problem.idx_to_symbol, tuple(range(len(problem.edges))), pair, question=problem.question)
-
-
-def _renamed(problem: ProsQAProblem, rng: np.random.Generator) -> ProsQAProblem:
-    """The problem with names drawn anew: nodes without parents are people."""
-    people, concepts = rng.permutation(PEOPLE).tolist(), rng.permutation(CONCEPTS).tolist()
-    names = [(concepts if parents else people).pop() for parents in problem.parents]
-    return ProsQAProblem(tuple(names), problem.edges, problem.root, problem.target, problem.neg_target)

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, codec_for
-from model.codec import NO_KEY, NO_NODE, Size, Written
+from model.codec import NO_KEY, NO_NODE, Prompt, Samples, Size, Written
 from model.codec_text import TextCodec
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
@@ -22,6 +22,8 @@ from model.readout import forced_answers, node_log_probs
 PROBLEMS = list(generate("balanced", 4, 5, hops=(2, 3), nodes=(8, 14)))
 WHOLE = TextCodec()
 COMPACT = TextCodec(compact=True)
+CONCEPT_NAMES = ("dumpus", "bompus", "gwompus", "jelpus", "impus", *(f"{letter}umpus" for letter in "cfghklmnrst"))
+FEW = TextCodec(compact=True, names=(*CONCEPT_NAMES, "Tom", "Wren", "Yara", "Udo", "Hugo", "Jonas"))
 
 
 def test_gpt2s_tokens_follow_from_its_merges() -> None:
@@ -75,24 +77,85 @@ def test_other_words_are_read_verbatim_and_other_names_have_no_key() -> None:
         WHOLE.check_fits(problem, n_positions=40, n_thoughts=6)
 
 
-def test_what_is_taught_is_read_back() -> None:
-    codec, rng = COMPACT, np.random.default_rng(3)
-    for problem in PROBLEMS:
-        prompt = codec.drawn(problem, rng)
-        for skip in range(problem.n_hops + 1):
-            text = codec.continuation(prompt, skip)
-            tokens = [token for token, scored, _, _ in text if scored]
-            left = problem.shortest_path[1 + skip :]
-            assert codec.parse(tokens, prompt) == Written(left, problem.target)
-            due = [token for token, _, _, due in text if due]
-            assert tuple(due) == codec.node_tokens(prompt)[problem.target]
-            reading = codec.reading(prompt, skip)
-            written = tuple(token for token, *_ in text)
-            if skip < problem.n_hops:  # what is read stands where it is taught
-                assert written[: len(reading.prefix)] == reading.prefix
-                node = problem.shortest_path[skip if skip else 1]
-                assert written[len(reading.prefix) :][: len(reading.sequences[node])] == reading.sequences[node]
+def sampled(codec: TextCodec, samples: Samples, row: int, problem: ProsQAProblem) -> Prompt:
+    """The prompt that a row of a batch says, through names alone."""
+    mask = samples.prompts.attention_mask[row].bool()
+    question = codec.vocabulary.text(samples.prompts.input_ids[row][mask].tolist()).split("\n")[0]
+    names = tuple(codec.names[i] for i in samples.names[row, : problem.n_nodes])
+    said = ProsQAProblem(names, problem.edges, problem.root, problem.target, problem.neg_target, question=question)
+    return codec.prompt(said, np.random.default_rng(0))
+
+
+def taught(codec: TextCodec, prompt: Prompt, n_skip: int) -> list[tuple[int, bool, bool, bool]]:
+    """(token, scored, of what is written first, due), one after another: the oracle of ``TextSamples.continuation``."""
+    problem, names, ids = prompt.problem, prompt.sample.names, codec.vocabulary.ids
+    path = problem.shortest_path
+    text = [(token, False, False, False) for token in codec.after]
+    for hop in range(n_skip, problem.n_hops):
+        source, target, every = names[path[hop]], names[path[hop + 1]], bool(problem.parents[path[hop]])
+        first, last = hop == n_skip, hop == problem.n_hops - 1
+        text += [(token, True, False, False) for token in (ids("Every") if every else ())]
+        text += [(token, True, first and n_skip > 0, False) for token in ids(f" {source}" if every else source)]
+        text += [(token, True, False, False) for token in (*ids(" is"), *ids(" a"))]
+        text += [(token, True, first and n_skip == 0, last) for token in ids(f" {target}")]
+        text += [(token, True, False, False) for token in (*ids("."), *ids("\n"))]
+    none_left = n_skip >= problem.n_hops
+    text += [(token, True, none_left, False) for token in ids(codec.answer)]
+    text += [(token, True, False, False) for token in ids(f" {names[problem.root]} is a")]
+    text += [(token, True, False, none_left) for token in ids(f" {names[problem.target]}")]
+    return [*text, *((token, True, False, False) for token in (*ids("."), codec.end))]
+
+
+@pytest.mark.parametrize("codec", [COMPACT, FEW])
+@pytest.mark.parametrize("skip", [0, 1, 2, 3, 1000])
+def test_batches_for_training_say_what_prompts_say(codec: TextCodec, skip: int) -> None:
+    """Names of one length, of several, and people's of several; against problems written one at a time."""
+    arrays = generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 40, 0)
+    problems, n_skip = ProblemTensors.from_arrays(arrays), torch.full((40,), skip)
+    samples = codec.samples(problems, torch.Generator().manual_seed(skip), align=8)
+    assert samples.prompts.input_ids.shape[1] % 8 == 0
+    text = samples.continuation(n_skip, least=min(skip, 2))
+    for row, problem in enumerate(problems.problems()):
+        prompt = sampled(codec, samples, row, problem)
+        mask = samples.prompts.attention_mask[row].bool()
+        assert samples.prompts.input_ids[row][mask].tolist() == list(prompt.input_ids)
+        columns = (text.tokens[row], text.scored[row], text.first[row], text.due[row])
+        found = [tuple(place) for place in zip(*(column.tolist() for column in columns), strict=True)]
+        expected = taught(codec, prompt, skip)
+        assert found[: len(expected)] == expected
+        assert not any(scored for _, scored, _, _ in found[len(expected) :])
+        tokens = [token for token, scored, _, _ in expected if scored]
+        assert codec.parse(tokens, prompt) == Written(problem.shortest_path[1 + skip :], problem.target)
+        for k in (0, 1):
+            assert samples.readings(k)[row] == codec.reading(prompt, k)
+        if skip < problem.n_hops:  # what is read stands where it is taught
+            reading, written = codec.reading(prompt, skip), tuple(token for token, *_ in expected)
+            node = problem.shortest_path[skip if skip else 1]
+            assert written[: len(reading.prefix)] == reading.prefix
+            assert written[len(reading.prefix) :][: len(reading.sequences[node])] == reading.sequences[node]
     assert codec.parse(codec.vocabulary.ids("Every x is a y.\n###"), prompt) == Written((NO_NODE,), NO_NODE)
+    assert len({tuple(row) for row in samples.names.tolist()}) == 40
+
+
+def test_answers_of_batches_are_those_of_the_parser() -> None:
+    """Whole, cut short, with words after, of other nodes, with two marks; against the parser of one text."""
+    problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 12, 1))
+    samples, rng = COMPACT.samples(problems, torch.Generator().manual_seed(0)), np.random.default_rng(0)
+    texts, expected = [], []
+    for row, problem in enumerate(problems.problems()):
+        prompt = sampled(COMPACT, samples, row, problem)
+        whole = [token for token, *_ in taught(COMPACT, prompt, 1)][len(COMPACT.after) :]
+        other, ids = prompt.sample.names[int(rng.integers(problem.n_nodes))], COMPACT.vocabulary.ids
+        root = prompt.sample.names[problem.root]
+        several = [
+            whole, whole[:-1], whole[:-2], [*whole[:-1], *whole], whole[::-1], [COMPACT.end, *whole],
+            list(ids(f"### {root} is a {other}.")), list(ids(f"### {root} is a {other}. Yes.")),
+            [*ids(f"### {root} is a {other}."), *whole], [],
+        ]  # fmt: skip
+        texts.append([[*text, *[COMPACT.end] * (90 - len(text))] for text in several])
+        expected.append([COMPACT.parse(text, prompt).answer for text in several])
+    assert samples.answers(torch.tensor(texts)).tolist() == expected
+    assert {node for row in expected for node in row} > {NO_NODE}
 
 
 def test_padding_adds_facts_of_other_names() -> None:
@@ -100,16 +163,6 @@ def test_padding_adds_facts_of_other_names() -> None:
     assert prompt.n_distractors == 30 - len(PROBLEMS[0].edges)
     said = COMPACT.vocabulary.text(prompt.input_ids)
     assert said.count(" is a ") == 30
-
-
-def test_batches_for_training_say_what_prompts_say() -> None:
-    problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 3, 0))
-    samples = COMPACT.samples(problems, torch.Generator().manual_seed(0), align=8)
-    assert samples.prompts.input_ids.shape[1] % 8 == 0
-    text = samples.continuation(torch.tensor([0, 1, 2]), least=0)
-    written = torch.where(text.scored, text.tokens, COMPACT.end)[:, len(COMPACT.after) :]
-    assert samples.answers(written).tolist() == problems.target.tolist()
-    assert len(samples.readings(1)) == 3
 
 
 @pytest.fixture(scope="module")

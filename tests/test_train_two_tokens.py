@@ -13,6 +13,8 @@ from two_tokens import TwoTokens
 
 from model import checkpoint
 from model.coconut import CoconutGPT2
+from model.codec import Codec
+from model.codec_text import TextCodec
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.readout import node_log_probs
@@ -84,13 +86,18 @@ def test_it_learns() -> None:
         assert now > 4 * at_first
 
 
-def test_a_run_is_recorded_and_resumed_to_the_bit(tmp_path: Path) -> None:
+def text_settings() -> TrainConfig:
+    return run_settings(codec="text", n_slots=0, codec_format={"compact": True}, n_positions=256)
+
+
+@pytest.mark.parametrize(("config", "codec"), [(settings(), CODEC), (text_settings(), TextCodec(compact=True))])
+def test_a_run_is_recorded_and_resumed_to_the_bit(config: TrainConfig, codec: Codec, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert [step.step for step in train_run(settings(), whole)][-1] == 24
-    list(islice(train_run(settings(), stopped), 7))
-    list(train_run(settings(), stopped, resume=True))
+    assert [step.step for step in train_run(config, whole)][-1] == 24
+    list(islice(train_run(config, stopped), 7))
+    list(train_run(config, stopped, resume=True))
     assert outcome(stopped) == outcome(whole)
-    assert checkpoint.load(whole).config.codec == "two-20"
+    assert checkpoint.load(whole).codec == codec
     record = DynamicsRecord.load(whole / "emergence.json")
     assert [point.step for point in record.points] == [0, 4, 8, 12, 16, 20, 24]
     assert all(0 <= t.auroc_beyond <= 1 and 0 < t.mass["frontier"] < 1 for t in record.points[-1].thoughts)

@@ -78,6 +78,9 @@ class TwoTokens:
     def pause(self) -> int:
         return END
 
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        return n_nodes <= self.n_keys
+
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         short = [(TEN + i, ONE + j) for i in range(4) for j in range(5)]
         return tuple([*short, *((TEN + 4, *tokens) for tokens in short)][: self.n_keys])

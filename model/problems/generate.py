@@ -174,6 +174,14 @@ class ProblemArrays(PaddedProblems[IntArray]):
         """The problems of these rows, in this order."""
         return ProblemArrays(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
+    @property
+    def n_parentless(self) -> IntArray:
+        """``N``: nodes without parents."""
+        n, most = len(self.n_nodes), int(self.n_nodes.max(initial=0)) + 1
+        has_parents = np.zeros((n, most), dtype=bool)
+        has_parents[np.arange(n)[:, None], self.edges[:, :, 1]] = True  # padding marks the last place, which is no node
+        return (self.n_nodes - has_parents[:, :-1].sum(axis=1)).astype(np.int16)
+
     @classmethod
     def concatenate(cls, parts: Sequence[ProblemArrays]) -> ProblemArrays:
         """One after another; shorter paddings are extended."""

@@ -99,8 +99,11 @@ class TrainConfig(Value):
     n_positions: Positive = 256
     codec: str = "slots"
     """Prompt format: one of ``model.coconut.CODECS``."""
-    n_slots: Positive = 40
-    """Keys of the prompt format that nodes can have, so the largest graph."""
+    n_slots: Annotated[int, Field(ge=0)] = 40
+    """Keys of the prompt format that nodes can have, so the largest graph; 0, and the default of all formats but slots:
+    as many as the format has."""
+    codec_format: dict[str, Any] | None = None
+    """What else the prompt format is told (``Codec.format``), such as the names that text has for nodes."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initializer_range: Annotated[float, Field(gt=0)] = 0.02
     load_model_path: str | None = None
@@ -147,6 +150,12 @@ class TrainConfig(Value):
     """At the end, fit a classifier of thoughts that says when to stop, and report accuracy with it as well."""
     log_with: tuple[Literal["tensorboard", "trackio"], ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_keys(cls, values: Any) -> Any:
+        other = isinstance(values, dict) and values.get("codec", "slots") != "slots" and "n_slots" not in values
+        return {**values, "n_slots": 0} if other else values
+
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         if self.n_embd % self.n_head:
@@ -165,7 +174,7 @@ class TrainConfig(Value):
         ):
             if low > high:
                 raise ValueError(f"{key} is [{low}, {high}]; the first must not be larger")
-        if self.train_path is None and self.n_nodes[1] > self.n_slots:
+        if self.train_path is None and 0 < self.n_slots < self.n_nodes[1]:
             raise ValueError(f"graphs of up to {self.n_nodes[1]} nodes do not fit {self.n_slots} slots (n_slots)")
         return self
 

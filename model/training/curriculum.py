@@ -95,16 +95,17 @@ def make_batch(
     return TrainBatch(samples.prompts, samples.continuation(n_skip, least=least), after, plan[stage].n_thoughts)
 
 
-def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int) -> float:
+def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int, *, lag: int = 0) -> float:
     """Mean loss (nats) on the first step after the thoughts for one who knows the frontier and guesses in it.
 
-    A uniform guess among the nodes at the distance of the next step costs ``log |frontier|``; where no step is left
+    ``lag`` is the codec's: with 1 the step begins with its source, one hop nearer. A uniform guess among the nodes at
+    the distance of what is written first costs ``log |frontier|``; where no step is left
     the answer begins and costs nothing. A stage whose loss is above this has not learned to look up edges,
     however flat its curve is: the plateau before that looks settled and is not.
     """
 
     def bound(n_skip: int) -> Tensor:
-        size = (problems.distance == min(n_skip, 999) + 1).sum(dim=1).clamp(min=1)
+        size = (problems.distance == max(min(n_skip, 999) + 1 - lag, 1)).sum(dim=1).clamp(min=1)
         return torch.where(problems.n_hops > n_skip, size.double().log(), 0.0).mean()
 
     each = torch.stack([bound(s.n_skip) for s in stages(config)[: stage + 1]])

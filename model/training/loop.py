@@ -34,7 +34,7 @@ STATS = ("loss", "scored", "first", "rows", "correct", "grad_norm")
 
 def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig:
     """The config of the model that these settings train on these problems, before any stage is reached."""
-    codec = codec_named(config.codec_name)
+    codec = codec_named(config.codec_name, config.codec_format)
     n_nodes, n_hops, n_edges = problems.n_nodes.float(), problems.n_hops, problems.n_edges.float()
     fewest, most = (int(n_edges.quantile(q)) for q in (0.005, 0.995))
     return CoconutConfig(
@@ -50,6 +50,7 @@ def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig
         bos_token_id=None,
         eos_token_id=None,
         codec=codec.name,
+        codec_format=dict(codec.format) or None,
         method=config.method,
         c_thought=config.c_thought,
         max_latent_stage=config.max_latent_stage,
@@ -129,7 +130,8 @@ def train(
         limit = _stage_limit(config, state, order.steps_per_epoch, total)
         end = min(state.step + config.log_every - state.step % config.log_every, limit, total)
         if bound_of != state.stage:
-            bound, bound_of = first_token_bound(config, problems, state.stage), state.stage
+            bound_of = state.stage
+            bound = first_token_bound(config, problems, state.stage, lag=codec.lag)
         started, first_step = time.perf_counter(), state.step
         sums = torch.zeros(len(STATS), device=device)
         state.model.train()

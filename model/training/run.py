@@ -184,7 +184,7 @@ def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[Pro
     Made ones are the first ``n_val`` (validation) and the following ``n_train`` of one seeded series, so runs that
     differ in ``n_train`` alone are validated on the same. Raises InputError, naming file and row or setting.
     """
-    codec = codec_named(config.codec_name)
+    codec = codec_named(config.codec_name, config.codec_format)
     train_set, val = (None if path is None else _read(path) for path in (config.train_path, config.val_path))
     if train_set is None or val is None:
         n = config.n_val + (config.n_train if train_set is None else 0)
@@ -274,7 +274,7 @@ def _begin(
         model = checkpoint.untrained(wanted, seed=config.seed)
     else:
         model = checkpoint.load(config.load_model_path)
-        for key in ("codec", "n_layer", "n_head", "n_embd", "n_positions"):
+        for key in ("codec", "codec_format", "n_layer", "n_head", "n_embd", "n_positions"):
             if getattr(model.config, key) != getattr(wanted, key):
                 raise CheckpointError(
                     f"{config.load_model_path}: {key} is {getattr(model.config, key)!r}, "
@@ -299,7 +299,7 @@ def _restore(config: TrainConfig, out: Path, device: torch.device) -> tuple[Trai
     if not folder.exists():
         return None
     model = checkpoint.load(folder, device=device)
-    if model.config.method != config.method or model.config.codec != config.codec_name:
+    if model.config.method != config.method or model.codec != codec_named(config.codec_name, config.codec_format):
         raise CheckpointError(f"{folder}: a checkpoint of {model.config.method}, {model.config.codec}")
     optimizer = make_optimizer(config, model)
     try:
@@ -414,9 +414,14 @@ def _check_fits(config: TrainConfig, codec: Codec, problems: ProblemArrays, wher
     n_thoughts = max(stage.n_thoughts for stage in stages(config))
     prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
     needed = prompt + n_thoughts + codec.continuation_length(problems.path.shape[1])
-    for i in np.flatnonzero((problems.n_nodes > codec.n_keys) | (needed > config.n_positions))[:1]:
-        if problems.n_nodes[i] > codec.n_keys:
-            raise InputError(f"{where}, row {i}: {problems.n_nodes[i]} nodes need as many slots; raise n_slots")
+    n_nodes, n_parentless = problems.n_nodes, problems.n_parentless
+    room = np.array([codec.has_room(int(n), int(m)) for n, m in zip(n_nodes, n_parentless, strict=True)])
+    for i in np.flatnonzero(~room | (needed > config.n_positions))[:1]:
+        if not room[i]:
+            raise InputError(
+                f"{where}, row {i}: {n_nodes[i]} nodes, {n_parentless[i]} of them without parents, need as many slots "
+                "or names; raise n_slots or give codec_format more names"
+            )
         raise InputError(f"{where}, row {i}: needs {needed[i]} token positions; raise n_positions")
 
 
