@@ -131,7 +131,11 @@ def evaluate(
     from model.evaluate import evaluate as run_evaluation
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
+    from model.problems.texts import is_graph_file
 
+    if not is_graph_file(data):
+        _evaluate_texts(data, out, checkpoint, thoughts, batch_size, device)
+        return
     problems = load_problems(data)
     model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
     if thoughts is None and model.config.thoughts_by == "hops":
@@ -190,6 +194,43 @@ def evaluate(
         typer.echo(f"{name:<18}{rule.accuracy.text():>26}")
 
 
+def _evaluate_texts(
+    data: Path, out: Path, checkpoint: Path | None, thoughts: str | None, batch_size: int, device: str
+) -> None:
+    """Questions without a graph: no shortcut baseline is known for them; the control is thoughts fed as zeros."""
+    from model import checkpoint as checkpoints
+    from model.evaluate import evaluate_texts
+    from model.problems.texts import load_texts
+
+    problems = load_texts(data)
+    model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
+    first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
+    if first > last:
+        raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
+    with bars("question") as told:
+        result = evaluate_texts(model, problems, n_thoughts=last, batch_size=batch_size, progress=told)
+    values = result.summary() | {
+        "data": data.name,
+        "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
+        "method": model.config.method,
+        "task": model.config.task,
+        "said": [list(each) for each in result.said],
+    }
+    write_json(out, values)
+    steps = list(values["by_steps"])
+    typer.echo(f"{'thoughts k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{n} steps':>9}" for n in steps))
+    *by_k, zeroed = result.accuracy()
+    for k, found in list(enumerate(by_k))[first:]:
+        cells = "".join(f"{values['by_steps'][n]['accuracy'][str(k)]:>9.3f}" for n in steps)
+        typer.echo(f"{k:<18}{found.text():>26}{cells}")
+    cells = "".join(f"{values['by_steps'][n]['thoughts_zeroed']['value']:>9.3f}" for n in steps)
+    typer.echo(f"{f'{last}, all zeroed':<18}{zeroed.text():>26}{cells}")
+    typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_steps'][n]['n']:>9}" for n in steps))
+    if values["stepless"]:
+        typer.echo(f"{values['stepless']:,} of {values['n']:,} problems have no steps, only an answer")
+    typer.echo("no graph is known of these questions: no shortcut baseline, frontier or edit of nodes")
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A graph or problem in any format.")],
@@ -221,17 +262,30 @@ def convert(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML settings; ready ones are in configs/.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and records.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML settings; ready ones are in configs/.")] = None,
+    upstream: Annotated[
+        Path | None, typer.Option(help="A YAML of the public Coconut code, unchanged, instead of CONFIG.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change one setting: key=value.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run that the folder holds.")] = False,
 ) -> None:
     """Train a model. On several devices: torchrun --nproc-per-node N -m model train ..."""
-    from model.training.config import load_train_config
+    from model.training.config import load_train_config, parse_overrides
     from model.training.run import train_process
+    from model.training.upstream import load_upstream
 
+    if upstream is not None and config is None:
+        found = load_upstream(upstream, parse_overrides(settings or []))
+        for line in found.aside:
+            say(f"left aside: {line}")
+        chosen = found.config
+    elif config is not None and upstream is None:
+        chosen = load_train_config(config, settings or [])
+    else:
+        raise InputError("give either CONFIG, a YAML of this project, or --upstream, one of the public Coconut code")
     with bars(scale=True) as told:
-        train_process(load_train_config(config, settings or []), out, resume=resume, progress=told, say=say)
+        train_process(chosen, out, resume=resume, progress=told, say=say)
 
 
 @app.command("import")

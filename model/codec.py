@@ -26,6 +26,10 @@ NO_KEY = -1
 """Key of a node whose name is none of those a codec knows beforehand: it can be read, and has no direction."""
 
 
+EMPTY = -1
+"""Where a place of fixed width has no token."""
+
+
 @dataclass(frozen=True)
 class Size:
     """Size of a graph."""
@@ -83,12 +87,16 @@ class PromptBatch:
 
     @classmethod
     def of(cls, prompts: Sequence[Prompt], pad: int) -> PromptBatch:
-        length = max(len(prompt.input_ids) for prompt in prompts)
-        ids = torch.full((len(prompts), length), pad, dtype=torch.long)
+        return cls.padded([prompt.input_ids for prompt in prompts], pad)
+
+    @classmethod
+    def padded(cls, texts: Sequence[Sequence[int]], pad: int) -> PromptBatch:
+        length = max(map(len, texts))
+        ids = torch.full((len(texts), length), pad, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
-            mask[row, length - len(prompt.input_ids) :] = 1
+        for row, text in enumerate(texts):
+            ids[row, length - len(text) :] = torch.tensor(text)
+            mask[row, length - len(text) :] = 1
         return cls(ids, mask)
 
     def to(self, device: torch.device | str) -> PromptBatch:
@@ -125,6 +133,17 @@ class Continuation:
     """bool: of the scored, those of the first step, or of what begins the answer where no step is left."""
     due: Tensor
     """bool: the target's tokens where it is first due, as the last step or, where no step is left, as the answer."""
+
+
+def pushed_together(columns: Sequence[Tensor], end: int) -> Continuation:
+    """Tokens and three masks (``N n``) without the places that are EMPTY, these after all others as padding."""
+    tokens, *masks = columns
+    valid = tokens >= 0
+    order = (~valid).int().argsort(dim=1, stable=True)
+    if tokens.device.type == "cpu":  # CUDA graphs want shapes that repeat
+        order = order[:, : int(valid.sum(dim=1).max())]
+    tokens, valid, *masks = (part.gather(1, order) for part in (tokens, valid, *masks))
+    return Continuation(tokens.masked_fill(~valid, end), *(mask & valid for mask in masks))
 
 
 class Samples(Protocol):

@@ -29,7 +29,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_KEY, NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
+from model.codec import (
+    EMPTY,
+    NO_KEY,
+    NO_NODE,
+    Continuation,
+    EdgeSpan,
+    Prompt,
+    PromptBatch,
+    Reading,
+    Size,
+    Written,
+    pushed_together,
+)
 from model.errors import GraphError, ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import CONCEPTS, PEOPLE
@@ -39,8 +51,6 @@ from model.tokenizer import END_OF_TEXT, Vocabulary
 START, END, LATENT = "<|start-latent|>", "<|end-latent|>", "<|latent|>"
 NAMES = (*CONCEPTS, *PEOPLE)
 _WORDS = ("Every", " Every", "Is", " is", " a", " or", "?", ".", "\n", "###", *PEOPLE)
-EMPTY = -1
-"""Where a place of fixed width has no token."""
 _FACT = re.compile(r"(?:(?:Every|Each) )?(.+) is an? (.+)\.")
 
 
@@ -213,10 +223,7 @@ class TextCodec:
     def encode(self, problem: ProsQAProblem, sample: TextSample) -> Prompt:
         """The prompt of a problem in one way to write it."""
         keys = tuple(self._keys.get(name, NO_KEY) for name in sample.names)
-        closing = [
-            *(self._ids("\n") if self.newline else ()),
-            *(token for mark in self.start for token in self._ids(mark)),
-        ]
+        closing = self.closing
         if sample.question is not None:
             ids, spans = self._verbatim(problem, sample.question)
             return Prompt(problem, (*ids, *closing), keys, spans, 0, sample)
@@ -280,8 +287,7 @@ class TextCodec:
         problem, names = prompt.problem, prompt.sample.names
         node_of = {name: node for node, name in enumerate(names)}
         ended = list(written).index(self.end) if self.end in written else len(written)
-        text = self.vocabulary.text(written[:ended])
-        chain, *answers = text.split(self.answer)
+        chain, *answers = self.vocabulary.text(written[:ended]).split(self.answer)
         path: list[int] = []
         for line in filter(None, map(str.strip, chain.split("\n"))):
             found = _FACT.fullmatch(line)
@@ -300,6 +306,22 @@ class TextCodec:
         longest = self._longest_name
         return len(self.after) + n_hops * (2 * longest + 5) + 2 * longest + 5 + len(self._ids(self.answer))
 
+    # --- any text ---------------------------------------------------------------------------------------------------
+
+    def asked(self, question: str) -> tuple[int, ...]:
+        return (*self._ids(question), *self.closing)
+
+    def told(self, step: str) -> tuple[int, ...]:
+        return (*self._ids(step), *self._ids("\n"))
+
+    def answered(self, answer: str) -> tuple[int, ...]:
+        return (*self._ids(f"{self.answer} {answer}"), self.end)
+
+    def said(self, written: Sequence[int]) -> str:
+        ended = list(written).index(self.end) if self.end in written else len(written)
+        _, mark, answer = self.vocabulary.text(written[:ended]).rpartition(self.answer)
+        return answer.strip() if mark else ""
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def samples(self, problems: ProblemTensors, generator: torch.Generator, *, align: int = 1) -> TextSamples:
@@ -313,6 +335,11 @@ class TextCodec:
 
     def _name(self, name: str) -> tuple[int, ...]:
         return self.vocabulary.ids(f" {name}")
+
+    @cached_property
+    def closing(self) -> tuple[int, ...]:
+        """What ends a prompt."""
+        return tuple(token for mark in (*["\n"] * self.newline, *self.start) for token in self._ids(mark))
 
     @cached_property
     def people_places(self) -> tuple[int, ...]:
@@ -397,9 +424,9 @@ class TextSamples:
             table.spaced[names.gather(1, node[:, None])[:, 0]]
             for node in (problems.root.long(), asked[:, 0], asked[:, 1])
         )
-        marks = ["\n"] * codec.newline + list(codec.start)
+        closing = torch.tensor(codec.closing, dtype=torch.long, device=device).expand(n, -1)
         parts = [table.text(n, " Is"), root, table.text(n, " a"), first, table.text(n, " or"), second]
-        ids = torch.cat([facts, *parts, table.text(n, "?", *marks)], dim=1)
+        ids = torch.cat([facts, *parts, table.text(n, "?"), closing], dim=1)
         valid = ids >= 0
         ids = ids.gather(1, valid.int().argsort(dim=1, stable=True))  # left padding
         if device.type == "cpu":  # CUDA graphs want shapes that repeat
@@ -445,13 +472,7 @@ class TextSamples:
             wide = [torch.as_tensor(part[i], device=device).broadcast_to(part[0].shape) for part in parts]
             return torch.cat(wide, dim=1)
 
-        tokens, *masks = (column(i) for i in range(4))
-        valid = tokens >= 0
-        order = (~valid).int().argsort(dim=1, stable=True)
-        if device.type == "cpu":
-            order = order[:, : int(valid.sum(dim=1).max())]
-        tokens, valid, *masks = (part.gather(1, order) for part in (tokens, valid, *masks))
-        return Continuation(tokens.masked_fill(~valid, codec.end), *(mask & valid for mask in masks))
+        return pushed_together([column(i) for i in range(4)], codec.end)
 
     def answers(self, written: Tensor) -> Tensor:
         """The node of whose answer what follows the last mark is, word for word up to the end."""

@@ -1,4 +1,4 @@
-"""Accuracy after every number of thoughts, with intervals, beside the shortcut baselines."""
+"""Accuracy after every number of thoughts, with intervals, beside the shortcut baselines; of texts, beside controls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from model.coconut import CoconutGPT2
-from model.codec import NO_NODE, Prompt
+from model.codec import NO_NODE, Prompt, PromptBatch
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem
 from model.readout import forced_answers, generated_answers
+from model.rows import WritesWords, bare
 from model.stats import Estimate, Floats, mean, share
 from model.values import Progress, silent
 
@@ -132,3 +134,88 @@ def evaluate(
         done += len(rows)
         progress("evaluate", done, len(prompts))
     return Evaluation(tuple(problems), *(x.reshape(len(problems), n_samples, -1) for x in (answers, forced)))
+
+
+@dataclass(frozen=True)
+class TextEvaluation:
+    """Answers of a model to M questions in words, by free generation."""
+
+    problems: tuple[TextProblem, ...]
+    said: tuple[tuple[str, ...], ...]
+    """Of each problem, the answer after k = 0..K thoughts, then after K thoughts that were fed as zeros."""
+
+    @property
+    def correct(self) -> np.ndarray:
+        """``M K+2`` (bool): word for word, thousands commas aside, as the public code compares."""
+        return np.array(
+            [
+                [bare(answer) == bare(problem.answer) for answer in each]
+                for each, problem in zip(self.said, self.problems, strict=True)
+            ]
+        )
+
+    def accuracy(self, rows: Sequence[int] | None = None) -> list[Estimate]:
+        """For each column of ``correct``, over these problems (default all)."""
+        chosen = self.correct if rows is None else self.correct[list(rows)]
+        return [found for column in chosen.T if (found := share(column)) is not None]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data: ``n``, ``accuracy`` and ``ci95`` by k, the controls, and ``by_steps`` alike."""
+
+        def table(rows: Sequence[int]) -> dict[str, Any]:
+            *by_k, zeroed = self.accuracy(rows)
+            return {
+                "n": len(rows),
+                "accuracy": {str(k): found.value for k, found in enumerate(by_k)},
+                "ci95": {str(k): [found.low, found.high] for k, found in enumerate(by_k)},
+                "thoughts_zeroed": zeroed.model_dump(mode="json"),
+            }
+
+        steps = [len(problem.steps) for problem in self.problems]
+        by_steps = {str(n): table([row for row, m in enumerate(steps) if m == n]) for n in sorted(set(steps))}
+        return table(range(len(steps))) | {"stepless": steps.count(0), "by_steps": by_steps}
+
+
+@torch.inference_mode()
+def evaluate_texts(
+    model: CoconutGPT2,
+    problems: Sequence[TextProblem],
+    *,
+    n_thoughts: int | None = None,
+    batch_size: int = 16,
+    progress: Progress = silent,
+) -> TextEvaluation:
+    """Answers to questions in words after k = 0..n_thoughts thoughts (default: as trained), and with thoughts zeroed.
+
+    Greedy, up to 64 tokens where the task is GSM and 128 elsewhere, as the public code does. Raises InputError if the
+    model's format writes no words, there is no problem, or one does not fit.
+    """
+    codec, config = model.codec, model.config
+    if not isinstance(codec, WritesWords):
+        raise InputError(f"questions in words need a text model; this one's format is {codec.name}")
+    if not problems:
+        raise InputError("no problem to evaluate")
+    n_thoughts = config.n_thoughts if n_thoughts is None else n_thoughts
+    length = 64 if config.task == "gsm" else 128
+    asked = [codec.asked(problem.question) for problem in problems]
+    for row, ids in enumerate(asked):
+        if len(ids) + n_thoughts + len(codec.after) >= config.n_positions:
+            raise InputError(
+                f"problem {row}: {len(ids)} tokens and {n_thoughts} thoughts leave no room for an answer in "
+                f"{config.n_positions} positions"
+            )
+    order = sorted(range(len(asked)), key=lambda i: len(asked[i]))
+    said: list[tuple[str, ...]] = [()] * len(asked)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        prompts = PromptBatch.padded([asked[i] for i in rows], codec.end).to(model.device)
+        trace = model.think(prompts, n_thoughts)
+        room = config.n_positions - prompts.input_ids.shape[1] - n_thoughts - len(codec.after)
+        n = min(length, room)
+        by_k = model.write_after_each(trace, n, stop=codec.has_ended, first=codec.after)
+        zeroed = model.think(trace.upto(0), n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+        last = model.write(zeroed, n, stop=codec.has_ended, first=codec.after)
+        for i, texts, zero in zip(rows, by_k.tolist(), last.tolist(), strict=True):
+            said[i] = tuple(codec.said(text) for text in (*texts, zero))
+        progress("evaluate", start + len(rows), len(asked))
+    return TextEvaluation(tuple(problems), tuple(said))

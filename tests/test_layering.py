@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model.codec_text",
         "model.transformer",
         "model.deferred",
+        "model.rows",
     ),
     ("model.coconut",),
     ("model.readout",),

@@ -14,6 +14,7 @@ from model.errors import ProblemTooLargeError
 from model.files import atomic_folder, write_json
 from model.imports.families import Converted, convert
 from model.imports.source import Source, read
+from model.imports.start import NEW_ROWS_COPY
 from model.imports.told import Told, of_yaml
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
@@ -21,8 +22,6 @@ from model.stats import Estimate, share
 
 REPORT = "import.json"
 N_CHECK = 20
-NEW_ROWS_COPY = "<<"
-"""The token whose row the public code gives to its new tokens."""
 
 
 def import_checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,31 @@ class ProblemTensors(PaddedProblems[Tensor]):
     @property
     def device(self) -> torch.device:
         return self.edges.device
+
+    @property
+    def size(self) -> Tensor:
+        """``N``: edges, by which batches are packed."""
+        return self.n_edges
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """What the config of a model that learns from these records (``CoconutConfig``)."""
+        n_nodes, n_edges = self.n_nodes.float(), self.n_edges.float()
+        fewest, most = (int(n_edges.quantile(q)) for q in (0.005, 0.995))
+        return {
+            "trained_nodes": (int(n_nodes.min()), round(float(n_nodes.mean())), int(n_nodes.max())),
+            "trained_edges": (fewest, round(float(n_edges.mean())), most),
+            "trained_hops": (int(self.n_hops.min()), int(self.n_hops.max())),
+        }
+
+    def guess(self, n_skip: int, lag: int) -> Tensor:
+        """``N``: nats that a uniform guess costs among the nodes that what is written first may name.
+
+        Without ``n_skip`` steps; ``lag`` is the codec's: with 1 a step begins with its source, one hop nearer. 0 where
+        no step is left and the answer begins.
+        """
+        size = (self.distance == max(min(n_skip, 999) + 1 - lag, 1)).sum(dim=1).clamp(min=1)
+        return torch.where(self.n_hops > n_skip, size.double().log(), 0.0)
 
     @property
     def real(self) -> Tensor:

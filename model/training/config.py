@@ -59,7 +59,12 @@ class TrainConfig(Value):
     pad_latent_to_max: bool = True
     """In the final stage: thoughts as in the stage before for every problem, else no more than it has steps."""
     uniform_prob: Share = 0.1
-    """Probability that a problem is shown at a stage drawn uniformly from 0 to the current one."""
+    """Probability that a problem is shown at another stage, drawn uniformly (``mix``)."""
+    mix: Literal["reached", "steps"] = "reached"
+    """Of which stages: 0 to the current one, or, as in the public code, 0 to the problem's number of steps, so ahead
+    of the schedule too."""
+    first_stage: Annotated[int, Field(ge=0)] = 0
+    """The stage the run begins with, as after epochs that another run had."""
     removal_smoothing: Annotated[float, Field(ge=0)] | None = None
     """icot only: o further steps are dropped with probability proportional to exp(-removal_smoothing * o)."""
     advance: Literal["settled", "schedule"] = "settled"
@@ -107,11 +112,20 @@ class TrainConfig(Value):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initializer_range: Annotated[float, Field(gt=0)] = 0.02
     load_model_path: str | None = None
-    """Checkpoint to start from instead of random weights; of the same shape and codec."""
+    """Checkpoint to start from instead of random weights; of the same shape and codec. Also one of the public code's,
+    a ``checkpoint_N``, to which rows for further tokens are added as to a ``base_model``."""
+    base_model: str | None = None
+    """Pretrained GPT-2 to start from, a folder or a Hub id such as ``openai-community/gpt2``: it gives weights, size
+    and activation; rows for further tokens begin as copies of that of "<<", as in the public code."""
 
     # Data: a ProsQA file each, or problems made by the balanced generator
     train_path: str | None = None
     val_path: str | None = None
+    task: Literal["prosqa", "prontoqa", "gsm"] = "prosqa"
+    """What the problems are; recorded in the checkpoint."""
+    verbatim: bool = False
+    """Learn the texts of the files as they are, graph or not; else graphs are written anew each time they are seen,
+    with other names and in another order."""
     n_train: Positive = 300_000
     """Problems to generate when there is no train_path."""
     n_val: Positive = 2_000
@@ -165,6 +179,10 @@ class TrainConfig(Value):
                 f"epochs_per_stage lists {len(self.epochs_per_stage)} lengths; {self.method} with max_latent_stage "
                 f"{self.max_latent_stage} needs {max(self.n_stages - 1, 1)} (every stage but the last)"
             )
+        if self.first_stage >= self.n_stages:
+            raise ValueError(f"first_stage is {self.first_stage}; the last stage is {self.n_stages - 1}")
+        if self.verbatim and (self.train_path is None or self.val_path is None):
+            raise ValueError("verbatim needs train_path and val_path")
         if self.removal_smoothing is not None and self.method != "icot":
             raise ValueError(f"removal_smoothing is for method icot, not {self.method}")
         for key, (low, high) in (
@@ -229,6 +247,13 @@ def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainC
         raise InputError(f"{path}: YAML nested too deeply") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings as 'key: value' lines, got {type(values).__name__}")
+    values |= parse_overrides(overrides)
+    return parse_train_config(values, where=str(path))
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` texts, values in YAML. Raises InputError for one that is none."""
+    values: dict[str, Any] = {}
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key.strip():
@@ -237,7 +262,7 @@ def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainC
             values[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise InputError(f"--set {override!r}: the value is not YAML") from None
-    return parse_train_config(values, where=str(path))
+    return values
 
 
 def parse_train_config(values: Mapping[str, Any], *, where: str) -> TrainConfig:

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from model.codec import Codec, Continuation, PromptBatch
-from model.problems.arrays import ProblemTensors
 from model.training.config import ALL, Stage, TrainConfig, stages
+from model.training.data import Problems, samples_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainBatch:
 def make_batch(
     config: TrainConfig,
     codec: Codec,
-    problems: ProblemTensors,
+    problems: Problems,
     stage: int,
     generator: torch.Generator,
 ) -> TrainBatch:
@@ -80,9 +80,10 @@ def make_batch(
 
     # CUDA's products of bfloat16 take slower ways at lengths that are no multiple of 8.
     align = 8 if problems.device.type == "cuda" else 1
-    samples = codec.samples(problems, generator, align=align)
+    samples = samples_of(codec, problems, generator, align=align)
     mixed = random() < config.uniform_prob
-    at = torch.where(mixed, (random() * (stage + 1)).long().clamp(max=stage), stage)
+    reached = stage + 1 if config.mix == "reached" else problems.n_hops.long() + 1
+    at = torch.where(mixed, (random() * reached).long().clamp(max=len(plan) - 1), stage)
     after, n_skip = (column[at] for column in _columns(plan, problems.device))
     if config.final_stage and not config.pad_latent_to_max:
         needed = config.c_thought * problems.n_hops.long()
@@ -92,24 +93,21 @@ def make_batch(
         more = -torch.log1p(-random()) / max(config.removal_smoothing, 1e-6)
         n_skip = n_skip + more.clamp(max=ALL).long()
     least = 0 if config.uniform_prob > 0 else plan[stage].n_skip
-    return TrainBatch(samples.prompts, samples.continuation(n_skip, least=least), after, plan[stage].n_thoughts)
+    last = stage if config.mix == "reached" or not config.uniform_prob else len(plan) - 1
+    return TrainBatch(samples.prompts, samples.continuation(n_skip, least=least), after, plan[last].n_thoughts)
 
 
-def first_token_bound(config: TrainConfig, problems: ProblemTensors, stage: int, *, lag: int = 0) -> float:
+def first_token_bound(config: TrainConfig, problems: Problems, stage: int, *, lag: int = 0) -> float | None:
     """Mean loss (nats) on the first step after the thoughts for one who knows the frontier and guesses in it.
 
-    ``lag`` is the codec's: with 1 the step begins with its source, one hop nearer. A uniform guess among the nodes at
-    the distance of what is written first costs ``log |frontier|``; where no step is left
-    the answer begins and costs nothing. A stage whose loss is above this has not learned to look up edges,
-    however flat its curve is: the plateau before that looks settled and is not.
+    That is ``ProblemTensors.guess``; None where no frontier is known. A stage whose loss is above this has not learned
+    to look up edges, however flat its curve is: the plateau before that looks settled and is not.
     """
-
-    def bound(n_skip: int) -> Tensor:
-        size = (problems.distance == max(min(n_skip, 999) + 1 - lag, 1)).sum(dim=1).clamp(min=1)
-        return torch.where(problems.n_hops > n_skip, size.double().log(), 0.0).mean()
-
-    each = torch.stack([bound(s.n_skip) for s in stages(config)[: stage + 1]])
-    return float((1 - config.uniform_prob) * each[stage] + config.uniform_prob * each.mean())
+    each = [problems.guess(s.n_skip, lag) for s in stages(config)[: stage + 1]]
+    if any(guess is None for guess in each):
+        return None
+    means = torch.stack([guess.mean() for guess in each if guess is not None])
+    return float((1 - config.uniform_prob) * means[stage] + config.uniform_prob * means.mean())
 
 
 class BatchOrder:
@@ -120,18 +118,18 @@ class BatchOrder:
     """
 
     def __init__(
-        self, n_edges: Tensor, *, batch_size: int, n_buckets: int, seed: int, device: torch.device | str = "cpu"
+        self, size: Tensor, *, batch_size: int, n_buckets: int, seed: int, device: torch.device | str = "cpu"
     ) -> None:
-        assert len(n_edges) >= batch_size
-        by_length = n_edges.argsort(stable=True)
-        self._buckets: Sequence[Tensor] = by_length.tensor_split(_ends(n_edges, n_buckets, batch_size))
-        self._widths = [int(n_edges[bucket].max()) for bucket in self._buckets]
+        assert len(size) >= batch_size
+        by_length = size.argsort(stable=True)
+        self._buckets: Sequence[Tensor] = by_length.tensor_split(_ends(size, n_buckets, batch_size))
+        self._widths = [int(size[bucket].max()) for bucket in self._buckets]
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._epoch, self._order = -1, list[tuple[Tensor, int]]()
         self.steps_per_epoch = sum(len(bucket) // batch_size for bucket in self._buckets)
 
     def __call__(self, step: int) -> tuple[Tensor, int]:
-        """(rows, room for edges) of step 0, 1, ...; the room is that of the bucket, so that shapes repeat.
+        """(rows, room for their ``size``) of step 0, 1, ...; the room is that of the bucket, so that shapes repeat.
 
         Rows are on the device already: sending those of every step on their own would make each wait for the last.
         """

@@ -21,6 +21,7 @@ from model.metrics import GROUPS, auroc_beyond, auroc_other_root, mass, node_gro
 from model.problems.arrays import ProblemTensors
 from model.readout import node_scores
 from model.stats import Estimate, Floats, from_error
+from model.training.data import Problems, longest_text, samples_of
 from model.values import Value
 
 OLD_GROUPS = {"reached": "passed", "not_reached": "beyond"}
@@ -136,23 +137,23 @@ class DynamicsRecord(Value):
 
 
 @torch.no_grad()
-def measure(
-    model: CoconutGPT2, problems: ProblemTensors, *, seed: int, step: int, n_seen: int, stage: int
-) -> DynamicsPoint:
+def measure(model: CoconutGPT2, problems: Problems, *, seed: int, step: int, n_seen: int, stage: int) -> DynamicsPoint:
     """The numbers of a model now, all problems in one batch, as prompt samples that follow from ``seed`` alone.
 
-    A method with thoughts is read at every thought that any stage trains; one without at h_0 alone.
+    A method with thoughts is read at every thought that any stage trains; one without at h_0 alone. Texts without a
+    graph have no thoughts to compare: their points hold accuracies alone.
     """
     config, codec = model.config, model.codec
-    samples = codec.samples(problems, torch.Generator(problems.device).manual_seed(seed))
+    samples = samples_of(codec, problems, torch.Generator(problems.device).manual_seed(seed))
     n_thoughts = 0 if config.method in THOUGHTLESS_METHODS else config.c_thought * config.max_latent_stage
     trace = model.think(samples.prompts, n_thoughts)
-    most_hops = int(problems.n_hops.max())
-    n_read = min(max(n_thoughts, 1), config.c_thought * most_hops)
-    lag = min(codec.lag, n_thoughts)
-    read = read_thoughts(model, trace.upto(n_read - 1 + lag), samples, skip=lag)
-    thoughts = tuple(thought_numbers(read, problems, t, -(-t // config.c_thought)) for t in range(1, n_read + 1))
-    longest = codec.continuation_length(most_hops)
+    thoughts: tuple[ThoughtNumbers, ...] = ()
+    if isinstance(problems, ProblemTensors):
+        n_read = min(max(n_thoughts, 1), config.c_thought * int(problems.n_hops.max()))
+        lag = min(codec.lag, n_thoughts)
+        read = read_thoughts(model, trace.upto(n_read - 1 + lag), samples, skip=lag)
+        thoughts = tuple(thought_numbers(read, problems, t, -(-t // config.c_thought)) for t in range(1, n_read + 1))
+    longest = longest_text(codec, problems)
     written = model.write_after_each(trace, longest, stop=codec.has_ended, first=codec.after)
     right = (samples.answers(written) == problems.target[:, None]).double().mean(dim=0)
     return DynamicsPoint(

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,10 +22,10 @@ from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2, codec_named
 from model.errors import InputError
-from model.problems.arrays import ProblemTensors
 from model.training.config import TrainConfig, stages
 from model.training.cuda_graphs import GraphedStep
 from model.training.curriculum import BatchOrder, TrainBatch, first_token_bound, make_batch, mix_seed
+from model.training.data import Problems
 from model.training.state import Stepper, TrainingError, TrainState, TrainStep, World
 
 IGNORE = -100
@@ -32,16 +33,15 @@ STATS = ("loss", "scored", "first", "rows", "correct", "grad_norm")
 """Sums over a step's batch (grad_norm: of the step), in the order of the tensor that a step returns."""
 
 
-def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig:
-    """The config of the model that these settings train on these problems, before any stage is reached."""
+def model_config(config: TrainConfig, problems: Problems, size: Mapping[str, Any] | None = None) -> CoconutConfig:
+    """The config of the model that these settings train on these problems, before any stage is reached.
+
+    ``size``: n_layer, n_head, n_embd and n_positions where they are not those of the settings.
+    """
     codec = codec_named(config.codec_name, config.codec_format)
-    n_nodes, n_hops, n_edges = problems.n_nodes.float(), problems.n_hops, problems.n_edges.float()
-    fewest, most = (int(n_edges.quantile(q)) for q in (0.005, 0.995))
+    size = size or {name: getattr(config, name) for name in ("n_layer", "n_head", "n_embd", "n_positions")}
     return CoconutConfig(
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        n_positions=config.n_positions,
+        **size,
         vocab_size=codec.vocab_size,
         resid_pdrop=config.dropout,
         embd_pdrop=config.dropout,
@@ -57,9 +57,8 @@ def model_config(config: TrainConfig, problems: ProblemTensors) -> CoconutConfig
         trained_stage=0,
         uniform_prob=config.uniform_prob,
         feed=config.feed,
-        trained_nodes=(int(n_nodes.min()), round(float(n_nodes.mean())), int(n_nodes.max())),
-        trained_edges=(fewest, round(float(n_edges.mean())), most),
-        trained_hops=(int(n_hops.min()), int(n_hops.max())),
+        task=config.task,
+        **problems.trained,
     )
 
 
@@ -79,14 +78,14 @@ def make_optimizer(config: TrainConfig, model: CoconutGPT2) -> torch.optim.AdamW
     )
 
 
-def batch_order(config: TrainConfig, problems: ProblemTensors) -> BatchOrder:
+def batch_order(config: TrainConfig, problems: Problems) -> BatchOrder:
     """Raises InputError if there are fewer problems than one batch takes."""
     if len(problems) < config.batch_size_training:
         raise InputError(
             f"batch_size_training is {config.batch_size_training}, but there are only {len(problems)} training problems"
         )
     return BatchOrder(
-        problems.n_edges.cpu(),
+        problems.size.cpu(),
         batch_size=config.batch_size_training,
         n_buckets=config.length_buckets,
         seed=config.seed,
@@ -111,7 +110,7 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
 def train(
     state: TrainState,
     config: TrainConfig,
-    problems: ProblemTensors,
+    problems: Problems,
     *,
     world: World = World(),
     say: Callable[[str], None] = lambda message: None,
@@ -298,7 +297,7 @@ def _stage_limit(config: TrainConfig, state: TrainState, steps_per_epoch: int, t
 
 
 def _stage_ended(
-    config: TrainConfig, state: TrainState, steps_per_epoch: int, limit: int, total: int, bound: float
+    config: TrainConfig, state: TrainState, steps_per_epoch: int, limit: int, total: int, bound: float | None
 ) -> str:
     if state.stage == len(stages(config)) - 1 or state.step == total:
         return ""
@@ -313,7 +312,7 @@ def _stage_ended(
     return ""
 
 
-def settled(history: list[tuple[int, float, float]], window: float, tolerance: float, bound: float) -> bool:
+def settled(history: list[tuple[int, float, float]], window: float, tolerance: float, bound: float | None) -> bool:
     """Whether a stage's loss has settled: flat over two windows of steps, **and** the edge look-up learned.
 
     ``history`` holds (steps, mean loss, mean first-token loss). Flat: the mean loss of the last ``window`` steps is
@@ -334,7 +333,7 @@ def settled(history: list[tuple[int, float, float]], window: float, tolerance: f
         return sum(entry[0] * entry[column] for entry in entries) / sum(entry[0] for entry in entries)
 
     flat = mean(halves[0], 1) >= (1 - tolerance) * mean(halves[1], 1)
-    return flat and learned(mean(halves[0], 2), bound)
+    return flat and (bound is None or learned(mean(halves[0], 2), bound))
 
 
 def learned(first_token_loss: float, bound: float) -> bool:

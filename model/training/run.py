@@ -18,12 +18,11 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
@@ -32,16 +31,15 @@ from torch import Tensor
 
 from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
-from model.codec import Codec
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, held, read_json, read_text, recover_folder, write_json, write_text
-from model.formats.graph import load_problems
-from model.problems.arrays import ProblemTensors
-from model.problems.generate import ProblemArrays, Recipe, generate_arrays
+from model.imports.source import Source, read
+from model.imports.start import size_of, started
 from model.stats import percent
 from model.store import other_run
 from model.training import dynamics
 from model.training.config import Stage, TrainConfig, load_train_config, save_train_config, stages
+from model.training.data import Problems, load_data, longest_text, samples_of
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import Validation
 from model.training.loop import (
@@ -76,7 +74,7 @@ def train_run(
     *,
     resume: bool = False,
     world: World = World(),
-    data: tuple[ProblemTensors, ProblemTensors] | None = None,
+    data: tuple[Problems, Problems] | None = None,
     say: Say = lambda message: None,
 ) -> Iterator[TrainStep]:
     """Train into a folder; values as ``model.training.loop.train`` gives them, each after it was recorded.
@@ -95,7 +93,7 @@ def _train_run(
     *,
     resume: bool,
     world: World,
-    data: tuple[ProblemTensors, ProblemTensors] | None,
+    data: tuple[Problems, Problems] | None,
     say: Say,
 ) -> Iterator[TrainStep]:
     device = checkpoint.pick_device(config.device)
@@ -106,13 +104,14 @@ def _train_run(
     _check_trackers(config)
     if world.is_main:
         _check_folder(config, out, resume=resume)
-    train_set, val_set = data or load_data(config, say)
+    source, size = _base(config)
+    train_set, val_set = data or load_data(config, say, n_positions=size["n_positions"])
     train_set, val_set = train_set.to(device), val_set.to(device)
     order = batch_order(config, train_set)
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
-    state, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe))
+    state, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe), source, size)
     _barrier(world)
     trackers = []
     if world.is_main:
@@ -178,38 +177,10 @@ def train_process(
             dist.destroy_process_group()
 
 
-def load_data(config: TrainConfig, say: Say = lambda message: None) -> tuple[ProblemTensors, ProblemTensors]:
-    """(training problems, validation problems) on the CPU, from files or made.
-
-    Made ones are the first ``n_val`` (validation) and the following ``n_train`` of one seeded series, so runs that
-    differ in ``n_train`` alone are validated on the same. Raises InputError, naming file and row or setting.
-    """
-    codec = codec_named(config.codec_name, config.codec_format)
-    train_set, val = (None if path is None else _read(path) for path in (config.train_path, config.val_path))
-    if train_set is None or val is None:
-        n = config.n_val + (config.n_train if train_set is None else 0)
-        recipe = Recipe(
-            "balanced",
-            hops=config.n_hops,
-            nodes=config.n_nodes,
-            deep_share=config.deep_share,
-            depth_gap=config.depth_gap,
-        )
-        say(f"making {n:,} problems")
-        processes = min(os.cpu_count() or 1, 16) if n > 50_000 else 1
-        made = generate_arrays(recipe, n, config.data_seed, processes=processes)
-        train_set = made[config.n_val :] if train_set is None else train_set
-        val = made if val is None else val
-    val = val[: config.n_val]
-    for problems, path in ((train_set, config.train_path), (val, config.val_path)):
-        _check_fits(config, codec, problems, path or "generated problems")
-    return ProblemTensors.from_arrays(train_set), ProblemTensors.from_arrays(val)
-
-
 @torch.no_grad()
 def accuracy(
     model: CoconutGPT2,
-    problems: ProblemTensors,
+    problems: Problems,
     stage: Stage,
     *,
     stop: StopClassifier | None = None,
@@ -220,12 +191,12 @@ def accuracy(
     ``at`` is the moment of training; without it step and stage are 0.
     """
     codec = model.codec
-    longest = codec.continuation_length(problems.path.shape[1])
+    longest = longest_text(codec, problems)
     right = thoughts = written = 0
     size = EVAL_BATCH[problems.device.type]
     for start in range(0, len(problems), size):
         part = problems[start : start + size]
-        samples = codec.samples(part, torch.Generator(part.device).manual_seed(PROBE_SEED + start))
+        samples = samples_of(codec, part, torch.Generator(part.device).manual_seed(PROBE_SEED + start))
         trace = model.think(samples.prompts, stage.n_thoughts)
         if stop is None:
             wrote = model.write(trace, longest, stop=codec.end, first=codec.after)
@@ -266,23 +237,39 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
         recover_folder(out / name)
 
 
+def _base(config: TrainConfig) -> tuple[Source | None, dict[str, Any]]:
+    """What ``base_model`` holds, and the size of the model: its own, else that of the settings."""
+    if config.base_model is not None:
+        source = read(config.base_model)
+        return source, size_of(source)
+    return None, {name: getattr(config, name) for name in ("n_layer", "n_head", "n_embd", "n_positions")}
+
+
 def _begin(
-    config: TrainConfig, train_set: ProblemTensors, device: torch.device, n_probe: int
+    config: TrainConfig,
+    train_set: Problems,
+    device: torch.device,
+    n_probe: int,
+    source: Source | None,
+    size: Mapping[str, Any],
 ) -> tuple[TrainState, DynamicsRecord]:
-    wanted = model_config(config, train_set)
-    if config.load_model_path is None:
+    wanted = model_config(config, train_set, size)
+    path = config.load_model_path
+    if path is None and source is None:
         model = checkpoint.untrained(wanted, seed=config.seed)
+    elif path is None or not (Path(path) / "config.json").is_file():
+        # The public code's, a CoT model's with fewer rows: those of the marks are added.
+        model = started(source if path is None and source is not None else read(str(path)), wanted)
     else:
-        model = checkpoint.load(config.load_model_path)
+        model = checkpoint.load(path)
         for key in ("codec", "codec_format", "n_layer", "n_head", "n_embd", "n_positions"):
             if getattr(model.config, key) != getattr(wanted, key):
                 raise CheckpointError(
-                    f"{config.load_model_path}: {key} is {getattr(model.config, key)!r}, "
-                    f"but the settings need {getattr(wanted, key)!r}"
+                    f"{path}: {key} is {getattr(model.config, key)!r}, but the settings need {getattr(wanted, key)!r}"
                 )
         if model.config.method not in (config.method, "cot"):
             raise CheckpointError(
-                f"{config.load_model_path}: trained by method {model.config.method}; {config.method} can start from "
+                f"{path}: trained by method {model.config.method}; {config.method} can start from "
                 f"{config.method} or cot"
             )
         weights = model.state_dict()
@@ -290,7 +277,7 @@ def _begin(
         model.load_state_dict(weights)
     torch.nn.Module.to(model, device)
     record = DynamicsRecord(name=config.name, method=config.method, seed=config.seed, n_problems=n_probe)
-    return TrainState(model.eval(), make_optimizer(config, model)), record
+    return TrainState(model.eval(), make_optimizer(config, model), stage=config.first_stage), record
 
 
 def _restore(config: TrainConfig, out: Path, device: torch.device) -> tuple[TrainState, DynamicsRecord] | None:
@@ -385,8 +372,8 @@ def _facts(config: TrainConfig, device: torch.device, world: World, total: int) 
 def _finish(
     config: TrainConfig,
     out: Path,
-    train_set: ProblemTensors,
-    val_set: ProblemTensors,
+    train_set: Problems,
+    val_set: Problems,
     stage: Stage,
     say: Say,
 ) -> None:
@@ -405,28 +392,8 @@ def _finish(
 # --- private: the rest ------------------------------------------------------------------------------------------------
 
 
-def _read(path: str) -> ProblemArrays:
-    return ProblemArrays.from_problems(load_problems(path))
-
-
-def _check_fits(config: TrainConfig, codec: Codec, problems: ProblemArrays, where: str) -> None:
-    """Raise InputError for the first problem with too many nodes or tokens, naming the setting to raise."""
-    n_thoughts = max(stage.n_thoughts for stage in stages(config))
-    prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
-    needed = prompt + n_thoughts + codec.continuation_length(problems.path.shape[1])
-    n_nodes, n_parentless = problems.n_nodes, problems.n_parentless
-    room = np.array([codec.has_room(int(n), int(m)) for n, m in zip(n_nodes, n_parentless, strict=True)])
-    for i in np.flatnonzero(~room | (needed > config.n_positions))[:1]:
-        if not room[i]:
-            raise InputError(
-                f"{where}, row {i}: {n_nodes[i]} nodes, {n_parentless[i]} of them without parents, need as many slots "
-                "or names; raise n_slots or give codec_format more names"
-            )
-        raise InputError(f"{where}, row {i}: needs {needed[i]} token positions; raise n_positions")
-
-
 def _measured(
-    record: DynamicsRecord, state: TrainState, probe: ProblemTensors, stage: int, config: TrainConfig
+    record: DynamicsRecord, state: TrainState, probe: Problems, stage: int, config: TrainConfig
 ) -> DynamicsRecord:
     n_seen = state.step * config.batch_size_training
     point = dynamics.measure(state.model, probe, seed=PROBE_SEED, step=state.step, n_seen=n_seen, stage=stage)
@@ -440,7 +407,7 @@ def _due(previous: int, step: int, n: int, total: int) -> bool:
 
 def _stage_end(step: TrainStep) -> str:
     text = f"stage {step.stage} ended ({step.stage_ended}) at {step.problems:,} problems, loss {step.loss:.3f}"
-    if learned(step.first_token_loss, step.first_token_bound):
+    if step.first_token_bound is None or learned(step.first_token_loss, step.first_token_bound):
         return text
     return (
         f"{text}; its first-token loss {step.first_token_loss:.2f} is above {step.first_token_bound:.2f}, "

@@ -43,8 +43,9 @@ class TrainStep(Value):
     """Per scored token of the continuation."""
     first_token_loss: float
     """On the first token after the thoughts."""
-    first_token_bound: float
-    """What guessing uniformly in the true frontier would cost there (``curriculum.first_token_bound``)."""
+    first_token_bound: float | None
+    """What guessing uniformly in the true frontier would cost there (``curriculum.first_token_bound``); None where no
+    frontier is known."""
     accuracy: float
     """Share of problems whose target is the most probable token where it is first due (as the last step of the chain,
     or after [A] where no step is left), given the true chain before it."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.coconut import CoconutGPT2
 from model.errors import CheckpointError, InputError
-from model.problems.arrays import ProblemTensors
+from model.training.data import Problems, samples_of
 from model.values import Value
 
 
@@ -47,9 +47,9 @@ class StopClassifier(Value):
 
 
 @torch.no_grad()
-def fit_stop_classifier(model: CoconutGPT2, problems: ProblemTensors, n_thoughts: int, *, seed: int) -> StopClassifier:
+def fit_stop_classifier(model: CoconutGPT2, problems: Problems, n_thoughts: int, *, seed: int) -> StopClassifier:
     """Fit on h_0..h_K of these problems, as prompt samples from ``seed``."""
-    samples = model.codec.samples(problems, torch.Generator(problems.device).manual_seed(seed))
+    samples = samples_of(model.codec, problems, torch.Generator(problems.device).manual_seed(seed))
     states = model.think(samples.prompts, n_thoughts).states
     k = torch.arange(n_thoughts + 1, device=states.device)
     label = k >= model.config.c_thought * problems.n_hops.long()[:, None]
