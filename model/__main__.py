@@ -24,13 +24,16 @@ def generate(
     kind: Annotated[
         str,
         typer.Option(
-            help="balanced (shortcut baselines at chance), public (as the public file, shortcut and all) or hard "
-            "(rules that look at the root and follow no path at chance too; at least 5 hops, 24 nodes)."
+            help="balanced (shortcut baselines at chance), public (as the public file, shortcut and all), hard "
+            "(rules that look at the root and follow no path at chance too; at least 5 hops, 24 nodes), prontoqa (as "
+            "the public files) or prontoqa-balanced."
         ),
     ] = "balanced",
     n: Annotated[int, typer.Option(help="How many problems.")] = 1000,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    hops: Annotated[str, typer.Option(help="Hops from the root to the target: a number or a range.")] = "3-6",
+    hops: Annotated[
+        str | None, typer.Option(help="Hops from the root to the target: a number or a range; 3-6, ProntoQA: 5.")
+    ] = None,
     nodes: Annotated[str, typer.Option(help="Nodes of a graph: a number or a range.")] = "14-28",
     in_degree: Annotated[float, typer.Option(help="Mean in-degree drawn: density.")] = 1.5,
     deep_share: Annotated[
@@ -41,20 +44,27 @@ def generate(
     ] = "0",
     processes: Annotated[int | None, typer.Option(help="Processes; changes nothing but the time.")] = None,
 ) -> None:
-    """Generate ProsQA problems."""
+    """Generate ProsQA or ProntoQA problems."""
+    from model.problems import prontoqa
     from model.problems.generate import generate as problems
 
-    made = problems(
-        kind,  # type: ignore[arg-type]  # checked by the call
-        n,
-        seed,
-        hops=_range(hops, "hops"),
-        nodes=_range(nodes, "nodes"),
-        in_degree=in_degree,
-        deep_share=deep_share,
-        depth_gap=_range(depth_gap, "depth-gap"),
-        processes=min(os.cpu_count() or 1, 1 + n // 2000) if processes is None else processes,
-    )
+    if kind in prontoqa.KINDS:
+        few, most = _range(hops or "5", "hops")
+        if few != most:
+            raise InputError(f"--hops {hops}: ProntoQA's problems of a file have one number of hops")
+        made = prontoqa.generate(kind, n, seed, hops=few)
+    else:
+        made = problems(
+            kind,  # type: ignore[arg-type]  # checked by the call
+            n,
+            seed,
+            hops=_range(hops or "3-6", "hops"),
+            nodes=_range(nodes, "nodes"),
+            in_degree=in_degree,
+            deep_share=deep_share,
+            depth_gap=_range(depth_gap, "depth-gap"),
+            processes=min(os.cpu_count() or 1, 1 + n // 2000) if processes is None else processes,
+        )
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         before = "[\n"
         for problem in progress(made, total=n, what="generate"):
@@ -131,9 +141,9 @@ def evaluate(
     from model.evaluate import evaluate as run_evaluation
     from model.formats.graph import load_problems
     from model.problems.audit import audit as score
-    from model.problems.texts import is_graph_file
+    from model.problems.texts import in_words
 
-    if not is_graph_file(data):
+    if in_words(data):
         _evaluate_texts(data, out, checkpoint, thoughts, batch_size, device)
         return
     problems = load_problems(data)

@@ -33,12 +33,16 @@ from model.errors import GraphError, InputError
 from model.files import MAX_UPLOAD_BYTES, parse_json, read_text
 from model.formats import edges, graphml, node_link, sentences
 from model.formats.builder import Builder
+from model.problems import prontoqa
 from model.problems.prosqa import ProsQAProblem, adjacency, check_graph, distances
+from model.problems.texts import read_texts
 
 Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 MAX_UPLOAD_ROWS = 10_000
+PRONTOQA_KEYS = {"test_example", "steps", "answer"}
+"""Keys of rows that say their graph in sentences alone."""
 MAX_REACH = 400_000_000
 """Nodes times leaves of a graph whose roots are sought: bits that are kept meanwhile."""
 
@@ -158,17 +162,27 @@ def load_graph(path: str | Path, format: Format | Literal["auto"] = "auto") -> G
 
 
 def read_problems(text: str, *, where: str = "data", max_rows: int | None = None) -> list[ProsQAProblem]:
-    """The problems in ProsQA JSON: one row or a list. Raises InputError naming ``where`` and the row (from 0)."""
+    """The problems in ProsQA JSON, one row or a list, or in ProntoQA's, raw or converted, whose graphs are read from
+    their sentences. Raises InputError naming ``where`` and the row (from 0)."""
     rows = parse_json(text, where=where)
-    if isinstance(rows, Mapping):
-        return [ProsQAProblem.from_row(rows, where=where)]
-    if not isinstance(rows, list):
+    if not isinstance(rows, list | Mapping):
         raise InputError(f"{where}: expected a ProsQA row or a list of rows, got {type(rows).__name__}")
     if not rows:
         raise InputError(f"{where}: no rows")
-    if max_rows is not None and len(rows) > max_rows:
-        raise InputError(f"{where}: {len(rows):,} rows; at most {max_rows:,} are accepted")
+    first = rows[0] if isinstance(rows, list) else next(iter(rows.values())) if "question" not in rows else rows
+    if isinstance(first, Mapping) and not {"edges", "idx_to_symbol"} & first.keys() and first.keys() & PRONTOQA_KEYS:
+        texts = read_texts(text, where=where)
+        _check_rows(len(texts), where, max_rows)
+        return [prontoqa.problem_of(each, where=f"{where}, row {i}") for i, each in enumerate(texts)]
+    if isinstance(rows, Mapping):
+        return [ProsQAProblem.from_row(rows, where=where)]
+    _check_rows(len(rows), where, max_rows)
     return [ProsQAProblem.from_row(row, where=f"{where}, row {i}") for i, row in enumerate(rows)]
+
+
+def _check_rows(n: int, where: str, most: int | None) -> None:
+    if most is not None and n > most:
+        raise InputError(f"{where}: {n:,} rows; at most {most:,} are accepted")
 
 
 def load_problems(

@@ -19,6 +19,7 @@ from model.errors import GraphError, InputError
 from model.files import parse_json, read_text
 
 MAX_BYTES = 512 * 1024 * 1024
+TRUE_OR_FALSE = ("True", "False")
 _RESULT = re.compile(r"<<[^<>=]*=([^<>=]*)>>")
 
 
@@ -57,14 +58,14 @@ def read_texts(text: str, *, where: str = "data") -> list[TextProblem]:
     return found
 
 
-def is_graph_file(path: str | Path) -> bool:
-    """Whether the rows of a file say their graphs, as ProsQA's do."""
+def in_words(path: str | Path) -> bool:
+    """Whether a file's questions are answered in words, not by a node: no graphs are said, or by ProntoQA's True."""
     text = read_text(path, max_bytes=MAX_BYTES)
     if text.lstrip()[:1] not in ("[", "{"):
-        return False
+        return True
     rows = parse_json(text, where=str(path))
     first = rows[0] if isinstance(rows, list) and rows else rows
-    return isinstance(first, Mapping) and "edges" in first
+    return isinstance(first, Mapping) and bool(rows) and ("edges" not in first or first.get("answer") in TRUE_OR_FALSE)
 
 
 def _rows(rows: Sequence[Any], where: str) -> Iterator[TextProblem]:

@@ -97,7 +97,7 @@ def make_batch(
     return TrainBatch(samples.prompts, samples.continuation(n_skip, least=least), after, plan[last].n_thoughts)
 
 
-def first_token_bound(config: TrainConfig, problems: Problems, stage: int, *, lag: int = 0) -> float | None:
+def first_token_bound(config: TrainConfig, problems: Problems, stage: int, lag: int = 0) -> float | None:
     """Mean loss (nats) on the first step after the thoughts for one who knows the frontier and guesses in it.
 
     That is ``ProblemTensors.guess``; None where no frontier is known. A stage whose loss is above this has not learned

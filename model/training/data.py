@@ -84,10 +84,12 @@ def _check_graphs(config: TrainConfig, codec: Codec, n_positions: int, problems:
     n_nodes, n_parentless = problems.n_nodes, problems.n_parentless
     room = np.array([codec.has_room(int(n), int(m)) for n, m in zip(n_nodes, n_parentless, strict=True)])
     for i in np.flatnonzero(~room | (needed > n_positions))[:1]:
+        if n_nodes[i] > codec.n_keys:
+            raise InputError(f"{where}, row {i}: {n_nodes[i]} nodes need as many slots; raise n_slots")
         if not room[i]:
             raise InputError(
-                f"{where}, row {i}: {n_nodes[i]} nodes, {n_parentless[i]} of them without parents, need as many slots "
-                "or names; raise n_slots or give codec_format more names"
+                f"{where}, row {i}: {n_nodes[i]} nodes, {n_parentless[i]} of them without parents, are more than "
+                "there are names of each kind; give codec_format more"
             )
         raise InputError(f"{where}, row {i}: needs {needed[i]} token positions; raise n_positions")
 

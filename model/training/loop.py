@@ -130,7 +130,7 @@ def train(
         end = min(state.step + config.log_every - state.step % config.log_every, limit, total)
         if bound_of != state.stage:
             bound_of = state.stage
-            bound = first_token_bound(config, problems, state.stage, lag=codec.lag)
+            bound = first_token_bound(config, problems, state.stage, codec.lag)
         started, first_step = time.perf_counter(), state.step
         sums = torch.zeros(len(STATS), device=device)
         state.model.train()
