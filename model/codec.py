@@ -158,6 +158,9 @@ class Samples(Protocol):
         For steps that are captured as CUDA graphs, shapes follow from ``least`` and those of the problems alone.
         """
 
+    def recited(self, generator: torch.Generator) -> Continuation:
+        """All facts of each problem in random order, where a format can write them; targets are first and due."""
+
     def answers(self, written: Tensor) -> Tensor:
         """``N ... n`` tokens that a model wrote to ``N ...``: the node that was answered, NO_NODE for anything else."""
 
@@ -303,6 +306,9 @@ class PromptSamples:
         rows = [[*text, *[padding] * (longest - len(text))] for text in texts]
         tokens, *masks = (torch.tensor([[place[i] for place in row] for row in rows]) for i in range(4))
         return Continuation(*(part.to(self.device) for part in (tokens, *masks)))
+
+    def recited(self, generator: torch.Generator) -> Continuation:
+        raise AssertionError("recite_epochs is for text")
 
     def answers(self, written: Tensor) -> Tensor:
         rows = zip(written.reshape(len(self.each), -1, written.shape[-1]).tolist(), self.each, strict=True)

@@ -283,6 +283,9 @@ class SlotSamples:
         due = torch.where(left > 0, left - 1, 1)
         return Continuation(ids, place <= left + 2, place == 0, place == due)
 
+    def recited(self, generator: torch.Generator) -> Continuation:
+        raise AssertionError("recite_epochs is for text")
+
     def answers(self, written: Tensor) -> Tensor:
         node = torch.where(self.problems.real, torch.arange(self.tokens.shape[1], device=self.tokens.device), NO_NODE)
         node_of = node.new_full((len(node), self.codec.vocab_size), NO_NODE).scatter(1, self.tokens, node)

@@ -444,15 +444,10 @@ class TextSamples:
         hop = n_skip[:, None].clamp(max=most_hops) + steps
         left = hop < problems.n_hops.long()[:, None]
         before, after = (way.gather(1, (hop + i).clamp(max=most_hops)) for i in (0, 1))
-        facts = table.facts(self.names, self.every, before, after, begins=torch.ones_like(left))
-        facts = torch.cat([facts, table.text(n, "\n")[:, None].expand(-1, facts.shape[1], -1)], dim=2)
-        facts = facts.masked_fill(~left[:, :, None], EMPTY)
-        # A sentence is: Every, source, is a, target, full stop, line break.
-        part = torch.arange(facts.shape[2], device=device)
-        of_source, of_target = part <= table.longest, (part > table.longest + 2) & (part <= 2 * table.longest + 2)
+        facts, of_source, of_target = table.lines(self.names, self.every, before, after, left)
         last = (hop == problems.n_hops.long()[:, None] - 1)[:, :, None] & of_target
         # What the thoughts say first: the source, which stands before its target; without thoughts it is the root.
-        first = (steps == 0)[:, :, None] & torch.where((n_skip > 0)[:, None, None], of_source & (part > 0), of_target)
+        first = (steps == 0)[:, :, None] & torch.where((n_skip > 0)[:, None, None], of_source, of_target)
         none_left = ~left.any(dim=1, keepdim=True)
         root, target = (
             table.spaced[self.names.gather(1, node.long()[:, None])[:, 0]] for node in (problems.root, problems.target)
@@ -473,6 +468,23 @@ class TextSamples:
             return torch.cat(wide, dim=1)
 
         return pushed_together([column(i) for i in range(4)], codec.end)
+
+    def recited(self, generator: torch.Generator) -> Continuation:
+        problems, device = self.problems, self.problems.device
+        real = problems.edges[:, :, 0] >= 0
+        order = torch.rand(real.shape, generator=generator, device=device).argsort(dim=1)
+        edges, real = problems.edges.long().gather(1, order[:, :, None].expand(-1, -1, 2)), real.gather(1, order)
+        table = _table(self.codec, device)
+        source, target = edges.clamp(min=0).unbind(dim=2)
+        facts, _, of_target = table.lines(self.names, self.every, source, target, real)
+        after = torch.tensor(self.codec.after, dtype=torch.long, device=device).expand(len(problems), -1)
+        end = table.text(len(problems), END_OF_TEXT)
+        asked = of_target.expand_as(facts).flatten(1)
+        nothing, no_end = (torch.zeros_like(part, dtype=torch.bool) for part in (after, end))
+        named = torch.cat([nothing, asked, no_end], dim=1)
+        scored = torch.cat([nothing, torch.ones_like(asked), ~no_end], dim=1)
+        tokens = torch.cat([after, facts.flatten(1), end], dim=1)
+        return pushed_together([tokens, scored, named, named], self.codec.end)
 
     def answers(self, written: Tensor) -> Tensor:
         """The node of whose answer what follows the last mark is, word for word up to the end."""
@@ -538,6 +550,17 @@ class _Table:
         subject = torch.where((begins & ~of_all)[..., None], self.bare[place], self.spaced[place])
         words, full = (self.text(n, *w)[:, None].expand(-1, m, -1) for w in ((" is", " a"), (".",)))
         return torch.cat([start, subject, words, self.spaced[names.gather(1, target)], full], dim=2)
+
+    def lines(
+        self, names: Tensor, every: Tensor, source: Tensor, target: Tensor, real: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``facts``, a line each, EMPTY where they are not ``real``; which places are the source's and the target's."""
+        found = self.facts(names, every, source, target, begins=torch.ones_like(real))
+        found = torch.cat([found, self.text(len(names), "\n")[:, None].expand(-1, found.shape[1], -1)], dim=2)
+        # A line is: Every, source, is a, target, full stop, line break.
+        place = torch.arange(found.shape[2], device=found.device)
+        of_target = (place > self.longest + 2) & (place <= 2 * self.longest + 2)
+        return found.masked_fill(~real[:, :, None], EMPTY), (place > 0) & (place <= self.longest), of_target
 
 
 @cache

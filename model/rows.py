@@ -144,6 +144,9 @@ class RowSamples:
         )
         return pushed_together(columns, self.codec.end)
 
+    def recited(self, generator: torch.Generator) -> Continuation:
+        raise AssertionError("recite_epochs is for text")
+
     def answers(self, written: Tensor) -> Tensor:
         texts = written.reshape(len(self.rows), -1, written.shape[-1]).tolist()
         right = [self.rows.answers[row] for row in self.rows.row.tolist()]

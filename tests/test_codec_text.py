@@ -137,6 +137,27 @@ def test_batches_for_training_say_what_prompts_say(codec: TextCodec, skip: int) 
     assert len({tuple(row) for row in samples.names.tolist()}) == 40
 
 
+def test_facts_are_recited_in_a_random_order() -> None:
+    problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 20, 0))
+    generator = torch.Generator().manual_seed(0)
+    samples = FEW.samples(problems, generator)
+    text = samples.recited(generator)
+    assert torch.equal(text.first, text.due)
+    moved = 0
+    for row, problem in enumerate(problems.problems()):
+        prompt = sampled(FEW, samples, row, problem)
+        names = prompt.sample.names
+        written = FEW.vocabulary.text(text.tokens[row][text.scored[row]].tolist())
+        said = written.removesuffix("<|endoftext|>").splitlines()
+        facts = [f"{'Every ' if problem.parents[a] else ''}{names[a]} is a {names[b]}." for a, b in problem.edges]
+        assert sorted(said) == sorted(facts)
+        asked = FEW.vocabulary.text(prompt.input_ids).split(" Is ")[0]
+        moved += asked != " ".join(said)
+        targets = "".join(f" {line.removesuffix('.').split(' is a ')[1]}" for line in said)
+        assert FEW.vocabulary.text(text.tokens[row][text.first[row]].tolist()) == targets
+    assert moved == 20
+
+
 def test_answers_of_batches_are_those_of_the_parser() -> None:
     """Whole, cut short, with words after, of other nodes, with two marks; against the parser of one text."""
     problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 12, 1))

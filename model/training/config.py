@@ -65,6 +65,9 @@ class TrainConfig(Value):
     of the schedule too."""
     first_stage: Annotated[int, Field(ge=0)] = 0
     """The stage the run begins with, as after epochs that another run had."""
+    recite_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Text only: so long at the start, every problem's facts are to be written in random order, in place of chain and
+    answer and without thoughts. Edges are looked up in each problem as often as it has any, so it is learned sooner."""
     removal_smoothing: Annotated[float, Field(ge=0)] | None = None
     """icot only: o further steps are dropped with probability proportional to exp(-removal_smoothing * o)."""
     advance: Literal["settled", "schedule"] = "settled"
@@ -181,6 +184,8 @@ class TrainConfig(Value):
             )
         if self.first_stage >= self.n_stages:
             raise ValueError(f"first_stage is {self.first_stage}; the last stage is {self.n_stages - 1}")
+        if self.recite_epochs and (self.codec != "text" or self.verbatim):
+            raise ValueError("recite_epochs is for codec text without verbatim, whose facts can be written anew")
         if self.verbatim and (self.train_path is None or self.val_path is None):
             raise ValueError("verbatim needs train_path and val_path")
         if self.removal_smoothing is not None and self.method != "icot":

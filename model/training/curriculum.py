@@ -68,8 +68,12 @@ def make_batch(
     problems: Problems,
     stage: int,
     generator: torch.Generator,
+    *,
+    recite: bool = False,
 ) -> TrainBatch:
     """These problems at a stage, as fresh prompt samples and (``uniform_prob``) in mixed stages.
+
+    ``recite``: without thoughts, and their facts in place of chain and answer.
 
     Everything random comes from ``generator``, on the device of both.
     """
@@ -81,6 +85,8 @@ def make_batch(
     # CUDA's products of bfloat16 take slower ways at lengths that are no multiple of 8.
     align = 8 if problems.device.type == "cuda" else 1
     samples = samples_of(codec, problems, generator, align=align)
+    if recite:
+        return TrainBatch(samples.prompts, samples.recited(generator), torch.zeros(n, device=problems.device).long(), 0)
     mixed = random() < config.uniform_prob
     reached = stage + 1 if config.mix == "reached" else problems.n_hops.long() + 1
     at = torch.where(mixed, (random() * reached).long().clamp(max=len(plan) - 1), stage)

@@ -98,6 +98,11 @@ def n_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     return max(1, round(config.num_epochs * steps_per_epoch))
 
 
+def recite_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Steps at the start in which facts are recited."""
+    return round(config.recite_epochs * steps_per_epoch)
+
+
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     """Of step 0, 1, ...: linear warm-up, constant, then a cosine to 0 over the last ``decay_share``."""
     rate = config.lr * min(1.0, (step + 1) / max(1, config.warmup_steps))
@@ -124,10 +129,11 @@ def train(
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     codec, device = state.model.codec, problems.device
     step_on = stepper(config, device, world, say)
-    bound_of = -1
+    bound_of, recited = -1, recite_steps(config, order.steps_per_epoch)
     while state.step < total:
         limit = _stage_limit(config, state, order.steps_per_epoch, total)
         end = min(state.step + config.log_every - state.step % config.log_every, limit, total)
+        end = min(end, recited) if state.step < recited else end
         if bound_of != state.stage:
             bound_of = state.stage
             bound = first_token_bound(config, problems, state.stage, codec.lag)
@@ -141,7 +147,8 @@ def train(
             _set_learning_rate(state.optimizer, rate)
             rows, width = order(state.step)
             generator = torch.Generator(device).manual_seed(mix_seed(config.seed, 1, state.step))
-            batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator)
+            recite = state.step < recited
+            batch = make_batch(config, codec, problems[rows].narrow(width), state.stage, generator, recite=recite)
             n_scored = batch.text.scored.sum()
             drawn = config.dropout > 0 or config.feed == "sampled"
             with _memory_errors(config), torch.random.fork_rng(devices=[], enabled=drawn):
@@ -160,7 +167,8 @@ def train(
         done = state.step - first_step
         loss, first = value["loss"] / value["scored"], value["first"] / value["rows"]
         stage = state.stage
-        state.history.append((done, loss, first))
+        if state.step > recited:
+            state.history.append((done, loss, first))
         ended = _stage_ended(config, state, order.steps_per_epoch, limit, total, bound)
         if ended:
             state.stage, state.stage_start, state.history = stage + 1, state.step, []
@@ -289,7 +297,8 @@ def _stage_limit(config: TrainConfig, state: TrainState, steps_per_epoch: int, t
     later = len(stages(config)) - 1 - state.stage
     if later == 0:
         return total
-    longest = state.stage_start + max(1, round(config.stage_epochs(state.stage) * steps_per_epoch))
+    begun = max(state.stage_start, recite_steps(config, steps_per_epoch))
+    longest = begun + max(1, round(config.stage_epochs(state.stage) * steps_per_epoch))
     if config.advance == "schedule":
         return longest
     reserved = total - max(1, round(config.min_epochs_per_stage * steps_per_epoch)) * later
@@ -303,11 +312,14 @@ def _stage_ended(
         return ""
     if state.step >= limit:
         return "schedule" if config.advance == "schedule" else "limit"
-    if config.advance == "schedule":
+    recited = recite_steps(config, steps_per_epoch)
+    if config.advance == "schedule" or state.step <= recited:
         return ""
     least = config.min_epochs_per_stage * steps_per_epoch
     window = config.settle_window * steps_per_epoch
-    if state.step - state.stage_start >= least and settled(state.history, window, config.settle_tolerance, bound):
+    if state.step - max(state.stage_start, recited) >= least and settled(
+        state.history, window, config.settle_tolerance, bound
+    ):
         return "settled"
     return ""
 
