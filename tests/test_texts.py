@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import defaultdict
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 
 from model import checkpoint
 from model.__main__ import app
-from model.codec import NO_NODE
+from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.codec import NO_NODE, PromptBatch
 from model.codec_text import TextCodec
 from model.errors import InputError
 from model.evaluate import evaluate_texts
@@ -27,6 +30,8 @@ from model.training.curriculum import make_batch
 from model.training.dynamics import DynamicsRecord
 from model.training.run import train_run
 from model.training.upstream import load_upstream
+from probing.__main__ import app as probing_app
+from probing.edit.texts import text_findings
 
 CODEC = TextCodec()
 GSM = """A pen costs 3 dollars. What do 60 cost?||<<3*60=180>> #### 180
@@ -289,3 +294,93 @@ def test_texts_are_learned_and_evaluated_beside_zeroed_thoughts(tmp_path: Path, 
     assert values["thoughts_zeroed"]["n"] == 3
     with pytest.raises(InputError, match="need a text model"):
         evaluate_texts(checkpoint.open(checkpoint.CHECKPOINTS / "prosqa-tiny", device="cpu"), PROBLEMS)
+
+
+@pytest.fixture(scope="module")
+def thinker() -> CoconutGPT2:
+    config = CoconutConfig(
+        n_layer=2, n_head=2, n_embd=32, n_positions=96, vocab_size=CODEC.vocab_size, codec=CODEC.name,
+        codec_format=CODEC.format, c_thought=1, max_latent_stage=2, trained_stage=2, task="gsm",
+        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+    )  # fmt: skip
+    model = checkpoint.untrained(config, seed=3)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(30)
+    return model
+
+
+@torch.inference_mode()
+def test_results_of_a_chain_are_read_from_thoughts(thinker: CoconutGPT2) -> None:
+    """Both spellings of a number, of one token or more, against a softmax written out; the control is another's."""
+    problems = [
+        TextProblem("Three times sixty?", ("<<3*60=180>>",), "180"),
+        TextProblem("Twice 61728?", ("<<2*61728=123456>>", "<<123456+1=123457>>"), "123,457"),
+        TextProblem("What?", (), "7"),
+        TextProblem("Half of 8, and one?", ("<<8/2=4>>", "<<4+1=5>>"), "5"),
+        TextProblem("Two sixties?", ("<<2*60=120>>",), "120"),
+    ]
+    found = text_findings(thinker, problems, batch_size=2)
+    assert (found.n, found.n_stepless, found.n_thoughts) == (5, 1, 2)
+    own: dict[tuple[int, int], list[float]] = defaultdict(list)
+    ids = CODEC.vocabulary.ids
+    for problem in problems:
+        prompt = PromptBatch.padded([CODEC.asked(problem.question)], CODEC.end)
+        trace = thinker.think(prompt, 2)
+        for k in range(3):
+            for step, number in enumerate(problem.results, start=1):
+                total = 0.0
+                for spelling in (ids(f" {number}"), ids(number)):
+                    p = thinker.logits(trace.states[:, k]).softmax(dim=-1)[0, spelling[0]].item()
+                    if spelling[1:]:
+                        rest = thinker.continuation_logits(trace.upto(k), torch.tensor([spelling]))[0]
+                        steps = rest[1:].log_softmax(dim=-1)
+                        p *= math.exp(sum(steps[i, token].item() for i, token in enumerate(spelling[1:])))
+                    total += p
+                own[k + 1, step].append(total)
+    assert {(one.thought, one.step) for one in found.numbers} == set(own)
+    for one in found.numbers:
+        expected = own[one.thought, one.step]
+        assert one.probability.n == len(expected)
+        assert one.probability.value == pytest.approx(sum(expected) / len(expected), rel=1e-3)
+        assert 0 <= one.above.value <= 1
+    assert {one.thought for one in found.numbers} == {1, 2, 3}
+    for row, same in zip(text_findings(thinker, problems, batch_size=3).rows(), found.rows(), strict=True):
+        assert row[:3] == same[:3]
+        assert [x for x in row[3:] if x is not None] == pytest.approx([x for x in same[3:] if x is not None], rel=1e-3)
+
+
+@torch.inference_mode()
+def test_transplanted_thoughts_are_the_others(thinker: CoconutGPT2, tmp_path: Path) -> None:
+    """Planted: a model whose answer is read from its last thought alone gives the other's answer, own none."""
+
+    class ByThought(CoconutGPT2):
+        """Writes the answer of the problem whose thoughts it is fed, by looking these up."""
+
+        def write(self, trace: ThoughtTrace, *_: object, **__: object) -> torch.Tensor:
+            best = torch.cdist(trace.thoughts[:, -1], self.known).argmin(dim=1)
+            near = torch.cdist(trace.thoughts[:, -1], self.known).amin(dim=1) < 1e-3
+            texts = [answers[i] if ok else answers[2] for i, ok in zip(best.tolist(), near.tolist(), strict=True)]
+            longest = max(map(len, texts))
+            return torch.tensor([[*text, *[CODEC.end] * (longest - len(text))] for text in texts])
+
+    problems = [TextProblem("One and one?", ("<<1+1=2>>",), "2"), TextProblem("Two and two?", ("<<2+2=4>>",), "4")]
+    answers = [CODEC.answered("2"), CODEC.answered("4"), CODEC.answered("none")]
+    model = ByThought(thinker.config).eval()
+    model.load_state_dict(thinker.state_dict())
+    prompts = PromptBatch.padded([CODEC.asked(problem.question) for problem in problems], CODEC.end)
+    model.known = model.think(prompts, 2).thoughts[:, -1]
+    changes = {change.change: change for change in text_findings(model, problems).changes}
+    shares = {name: (change.own.value, change.other.value) for name, change in changes.items()}
+    assert shares == {"": (1, 0), "transplant": (0, 1), "zeroed": (0, 0), "noise": (0, 0)}
+
+    checkpoint.save(thinker, tmp_path / "model")
+    (tmp_path / "g.txt").write_text(GSM)
+    told = {"data": tmp_path / "g.txt", "checkpoint": tmp_path / "model", "out": tmp_path / "out"}
+    made = CliRunner().invoke(probing_app, ["texts", *(word for key in told for word in (f"--{key}", str(told[key])))])
+    assert made.exit_code == 0, made.output
+    assert "no graph is known" in made.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "texts.json", "texts.csv", "numbers.svg", "by_k.svg", "changes.svg",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="at least two problems with different answers"):
+        text_findings(thinker, problems[:1])
