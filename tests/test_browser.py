@@ -78,6 +78,21 @@ def chosen(page, name: str) -> None:
     page.wait_for_function("name => document.querySelector('.st-key-x_node input').value === name", arg=name)
 
 
+def stands(page, thought: str) -> None:
+    """Until Explore's slider stands on a thought, and all is drawn."""
+    page.locator(f"input[aria-label=Thought][aria-valuetext='{thought}']").wait_for(state="attached")
+    settled(page)
+
+
+def back(page, address: str, thought: str) -> None:
+    """Press the browser's Back; the address, and the thought that it brings."""
+    settled(page)
+    page.go_back()
+    assert page.evaluate("location.search") == address
+    stands(page, thought)
+    assert page.evaluate("location.search") == address
+
+
 def words(page, key: str) -> list[str]:
     return page.locator(f".st-key-{key} svg text").all_text_contents()
 
@@ -251,7 +266,9 @@ def test_the_first_minute(browser, address) -> None:
     target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
     page.get_by_text(f"Answer: answers {target}").wait_for()  # nobody pressed Play
     page.get_by_role("button", name="Play", exact=True).wait_for()
-    settled(page)
+    back(page, "", "2")  # what played is one step of the browser's, not one a frame
+    page.go_forward()
+    stands(page, "answer")
     page.get_by_role("button", name="Change its mind").click()
     page.locator(".st-key-x_mind_1 svg text").first.wait_for()
     page.get_by_text(f"answers {other}").wait_for()  # the edited search
@@ -262,10 +279,10 @@ def test_the_first_minute(browser, address) -> None:
         page.keyboard.press(key)
         page.wait_for_function("query => location.search === query", arg=query)
         settled(page)
+    back(page, "?k=3&mind=1", "4")
     page.reload()
     page.locator(".st-key-x_mind_1 svg text").first.wait_for()
-    settled(page)
-    assert page.get_by_role("slider", name="Thought").get_attribute("aria-valuetext") == "answer"
+    stands(page, "4")
     page.get_by_role("button", name="Open in Intervene").click()
     page.get_by_text("answer flips").first.wait_for()
     settled(page)

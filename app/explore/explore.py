@@ -33,7 +33,8 @@ def picture(choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, 
         View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=session.x_rival, mind=session.x_mind,
         present=session.x_present,
     ).of(choice.problem)  # fmt: skip
-    write(view, "x")
+    if not playing:  # or Back would go through every frame
+        write(view, "x")
     with share:
         share_link(view, "This link, as the address bar, restores the whole view, the graph included.")
     with download:
