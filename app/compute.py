@@ -23,6 +23,7 @@ import torch
 from model import checkpoint
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, codec_for
+from model.codec import Codec
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
@@ -207,10 +208,14 @@ def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: i
 def slots(name: str) -> int | None:
     """How many nodes a checkpoint can tell apart; None where that cannot be known, which is said where it is loaded."""
     try:
-        codec = codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))))
-        return codec.n_keys if codec.vocabulary is None else None  # in text, names stand as they are
+        return room(codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))))
     except InputError:
         return None
+
+
+def room(codec: Codec) -> int | None:
+    """How many nodes a prompt format can tell apart; None in text, where names stand as they are."""
+    return codec.n_keys if codec.vocabulary is None else None
 
 
 def example(name: str | None = None) -> ProsQAProblem:

@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from app.words import explained, literal
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
-from probing.draw.marks import THEMES, Theme
-from probing.draw.values import Chart, Graph, Heatmap
+from probing.draw.marks import THEMES, Theme, printed
+from probing.draw.values import Chart, Graph, Heatmap, display_name
 
 FORMATS = ("svg", "png", "csv", "json")
 """Every figure as a picture and as its numbers."""
@@ -33,12 +34,13 @@ def figure(
     on_hit: Callable[[int, int], None] | None = None,
     moving: bool = False,
     small: bool = False,
+    named: bool = True,
 ) -> None:
     """Draw a figure, with its caption (markdown) and its files below it.
 
     ``name`` is its files' (default: a chart's own name). ``selected`` is the node that is emphasised. ``on_hit`` is
     called with what a click means: (state, node) in a graph or heatmap, (series, point) in a chart. ``moving``: dots
-    run into the frontier of a graph; ``small``: its nodes are small.
+    run into the frontier of a graph; ``small``: its nodes are small; ``named``: as in ``echarts.option``.
     """
 
     def clicked() -> None:
@@ -47,16 +49,30 @@ def figure(
             on_hit(*found)
 
     words = value.about() if isinstance(value, Chart) else value.words
+    if on_hit is not None and isinstance(value, Graph):
+        _by_keyboard(value, key, on_hit)
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
     st.echarts_chart(
-        echarts.option(value, theme(), selected=selected, moving=moving, small=small), key=key,
+        echarts.option(value, theme(), selected=selected, moving=moving, small=small, named=named), key=key,
         height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):
-        st.caption(caption, width="stretch")
+        st.caption(caption, width="stretch", help=explained(caption))
         with st.popover("Files", icon=":material/download:", type="tertiary", help="This figure and its numbers"):
             files(partial(export, value, theme=theme()), FORMATS, name, key)
+
+
+def _by_keyboard(value: Graph, key: str, on_hit: Callable[[int, int], None]) -> None:
+    """The nodes of a graph as buttons that Tab reaches, by distance; out of sight until it does."""
+    with st.container(horizontal=True, key=f"{key}-tab_nodes"):
+        for node in sorted(value.nodes, key=lambda node: (node.distance is None, node.distance or 0, node.id)):
+            said = printed(node.value, value.scale) or "0"
+            st.button(
+                f"{literal(display_name(node.name, 20))} {said}", key=f"{key}_tab_{node.id}", type="tertiary",
+                help=None if node.role == "node" else node.role, on_click=on_hit, args=(value.state, node.id),
+                icon=":material/trip_origin:" if node.frontier else None,
+            )  # fmt: skip
 
 
 def cards(columns: int, width: int, drawn: Iterable[tuple[str, Callable[[], None]]]) -> None:

@@ -20,10 +20,10 @@ from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
 
 NAMES: dict[Source, str] = {
-    "example": ":material/auto_awesome: Example",
-    "generated": ":material/casino: Generated",
-    "file": ":material/upload_file: File",
-    "custom": ":material/edit: Custom",
+    "example": "Example",
+    "generated": "Generated",
+    "file": "File",
+    "custom": "Custom",
 }
 OTHER_FOLDER = "another folder …"
 START = """\
@@ -314,7 +314,7 @@ def _prompts(samples: str) -> None:
         help="The same problem written R times: nodes relabelled, edges and candidates reordered. Values are means "
         "over these prompt samples with 95 % intervals; a single one has none.",
     )  # fmt: skip
-    right.number_input("Seed of the samples", 0, MAX_SEED, step=1, **kept("x_sample_seed"))
+    right.number_input("Sample seed", 0, MAX_SEED, step=1, **kept("x_sample_seed"))
     st.toggle(
         "Pad with distractor facts", **kept("x_pad"),
         help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from probing.draw.marks import THEMES
 from probing.draw.values import display_name
 
 T = TypeVar("T")
@@ -18,26 +19,70 @@ T = TypeVar("T")
 
 STYLE = """\
 [data-testid=stMainBlockContainer] { padding-inline: clamp(1rem, 2.5vw, 3rem); }
+[data-testid=stSidebarContent] { padding-inline: 1rem; }
+[data-testid=stSidebarUserContent] { padding-inline: 0; }
+.st-key-x_source button { padding-inline: 5px; }
+.st-key-x_source button p { font-size: 13px; }
 .st-key-x_pair > div { min-width: min(440px, 100%); }
+.st-key-x_minds > div { min-width: min(390px, 100%); }
+.st-key-x_minds > div:last-child { min-width: min(200px, 100%); max-width: 440px; }
 .st-key-x_keys, .st-key-x_autoplay { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_said { min-height: 3.2rem; }
+[class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
+[class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }
+[class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
+.st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
+  padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
+@media (max-width: 640px) {
+  .st-key-head > div:first-child { min-width: 100%; }
+  .st-key-head { gap: 0.4rem; }
+  .st-key-head button { padding: 0.1rem 0.5rem; min-height: 2.1rem; }
+  .st-key-head button p { font-size: 14px; }
+}
 """
-"""Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, and room for two lines."""
+"""Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, nodes that show when they are
+reached by Tab, room for two lines, and small buttons on a small screen."""
+MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
+"""A caption is 4.5 : 1 or more on its background."""
 PRESENTING = """\
 html { font-size: 19px; }
 [data-testid=stSidebar], [data-testid=stExpandSidebarButton] { display: none; }
 """
 DARK_STYLE = """\
-button[kind=primary], button[kind=primary] *, [data-baseweb=tag], [data-baseweb=tag] * { color: #0e1117; }
+button[kind=primary], button[kind=primary] *, [data-tag], [data-tag] * { color: #0e1117; }
 """
 """White on the dark theme's blue cannot be read."""
+TERMS = {
+    "frontier": "the nodes exactly t hops from the root: what thought t should hold in a breadth-first search.",
+    "logit lens": "a state read by the model's own output layer, as if it had to name the next node now.",
+    "[A]": "the answer marker: a token that says *the search is over, the answer comes next*.",
+    "AUROC": "how often a node that should stand out does so over one that should not: 1 always, .5 a coin.",
+    "control": "the same measured where there is nothing to find (labels shuffled, a model without training, another "
+    "thought), so what is seen there is what chance gives.",
+    "prompt sample": "the same problem written once more: nodes relabelled, edges and candidates in another order.",
+}
+"""What a reader may not know, explained where it is met."""
+
+
+def explained(text: str) -> str | None:
+    """What the terms in a text mean, to stand behind it; None where it has none."""
+    found = [f"**{term}**: {meaning}" for term, meaning in TERMS.items() if term in text]
+    return "  \n".join(found) or None
 
 
 def style() -> None:
     """What the theme cannot say."""
-    dark = DARK_STYLE if st.context.theme.type == "dark" else ""
-    presenting = PRESENTING if st.session_state.get("x_present") else ""
-    st.html(f"<style>{STYLE}{dark}{presenting}</style>")
+    name = "dark" if st.context.theme.type == "dark" else "light"
+    muted = MUTED.format(muted=THEMES[name].muted)
+    dark = DARK_STYLE if name == "dark" else ""
+    st.html(f"<style>:root {{ --tour: {THEMES[name].background}; }}{STYLE}{muted}{dark}</style>")
+    present()
+
+
+def present() -> None:
+    """Big type and no sidebar, where that is asked for."""
+    if st.session_state.get("x_present"):
+        st.html(f"<style>{PRESENTING}</style>")
 
 
 def literal(text: str) -> str:
@@ -52,7 +97,7 @@ def bold(name: str) -> str:
 
 def header(title: str) -> DeltaGenerator:
     """A page's title (markdown); what is drawn in the row that it gives stands to the right."""
-    row = st.container(horizontal=True, vertical_alignment="center")
+    row = st.container(horizontal=True, vertical_alignment="center", key="head")
     with row, st.container(width="stretch"):
         st.markdown(f"## {title}")
     return row

@@ -7,8 +7,7 @@ python -m docs.pictures [--out docs] [--width 1440] [--height 1000] [--sheet out
 from __future__ import annotations
 
 import argparse
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +37,34 @@ def show(page: Any, name: str) -> None:
 
 
 ADDRESSES = {"explore": "?k=1", "intervene": "intervene", "training": "training", "dataset": "dataset"}
+STATES = {
+    "mind": "?k=6&mind=1",
+    "compare": "?k=1&against=untrained",
+    "edited": "intervene?edit=swap:t=1,strength=1.5",
+    "analysis": "dataset?section=kswitch",
+}
+"""What else is on the contact sheet."""
 SIZES = ((360, 740), (390, 844), (768, 1024), (1024, 768), (1280, 800), (1366, 768), (1440, 900), (1920, 1080))
 """Of the contact sheet; 200 % zoom is 720 by 450 at scale 2."""
 THUMB = 330
 
 
-def sheet(browser: Any, address: str, pages: Sequence[str], out: Path) -> None:
-    """All pages at all sizes, light and dark, as one picture to look at."""
-    rows = []
+def sheet(browser: Any, address: str, views: Mapping[str, str], out: Path) -> None:
+    """All pages at all sizes, light and dark, each as a picture and all as one to look at."""
+    rows, singles = [], out.with_suffix("")
+    singles.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
-        for name in pages:
+        for name, view in views.items():
             row = []
             for width, height, scale in [(*size, 1) for size in SIZES] + [(720, 450, 2)]:
                 page = browser.new_page(
                     viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
                 )
-                page.goto(f"{address}/{ADDRESSES[name]}")
+                page.goto(f"{address}/{view}")
                 settle(page)
-                row.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+                path = singles / f"{name}-{scheme}-{width}.png"
+                page.screenshot(path=str(path))
+                row.append(Image.open(path).convert("RGB"))
                 page.close()
             rows.append([image.resize((THUMB, THUMB * image.height // image.width)) for image in row])
     tall = [max(image.height for image in row) for row in rows]
@@ -88,8 +97,7 @@ def main() -> None:
             page.screenshot(path=str(options.out / f"{name}.png"))
             page.close()
             print(f"{options.out / name}.png")
-        options.sheet.parent.mkdir(exist_ok=True)
-        sheet(browser, app.address, options.pages, options.sheet)
+        sheet(browser, app.address, {name: ADDRESSES[name] for name in options.pages} | STATES, options.sheet)
 
 
 if __name__ == "__main__":

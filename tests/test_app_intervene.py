@@ -269,7 +269,7 @@ def test_the_edit_is_still_there_after_a_visit_to_another_page(opened: AppTest) 
     assert opened.number_input(key="i_samples").value == 1
 
 
-@pytest.mark.parametrize("name", sorted(folder.name for folder in CHECKPOINTS.iterdir() if folder.is_dir()))
+@pytest.mark.parametrize("name", compute.shipped())
 def test_every_shipped_checkpoint_opens_or_says_why_not(name: str) -> None:
     page = start(checkpoint=name)
     if load_config(CHECKPOINTS / name).n_thoughts:

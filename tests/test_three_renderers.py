@@ -473,7 +473,7 @@ def test_numbers_are_printed_by_one_rule() -> None:
     about = {"name": "c", "title": "t", "x_label": "x", "y_label": "y"}
     series = Series(name="a", x=("p", "q", "r"), y=(0.0449, None, 0.9996))
     for kind, expected in (
-        ("stacked", ("", "", "100")), ("heatmap", ("0.04", "–", "1.00")), ("ranked", ("0.045", "", "1.000")),
+        ("stacked", ("", "", "100")), ("heatmap", (".04", "–", "1")), ("ranked", ("0.045", "", "1.000")),
         ("bars", ("", "", "")), ("lines", ("", "", "")),
     ):  # fmt: skip
         assert printed_points(Chart(kind=kind, series=(series,), **about), series) == expected

@@ -10,7 +10,8 @@ from app import compute, words
 from app import problem_picker as picker
 from app.explore import mind, panels, state
 from app.explore.gallery import gallery
-from app.explore.state import View, settle, thoughts_for
+from app.explore.state import WORDS, View, settle, thoughts_for
+from app.explore.tour import offer, tour
 from app.links import share as share_link
 from app.links import write
 from model.errors import InputError
@@ -18,19 +19,28 @@ from probing.draw import echarts, of_report
 from probing.read.report import ProbeReport
 
 
-def picture(choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, rival: ProbeReport | None) -> None:
+def picture(
+    choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, rival: ProbeReport | None, against: str
+) -> None:
     """All that depends on the thought, the value and the node; moving the slider runs this alone."""
     session, (node, playing) = st.session_state, settle(report)
     with words.header(words.asked(report.problem)):
+        if session.x_present and st.button(
+            "Stop presenting", icon=":material/close:", type="tertiary", key="x_stop",
+            on_click=session.update, args=({"x_present": False},),
+        ):  # fmt: skip
+            st.rerun()
         gallery()
+        offer()
         panels.about()
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")
+    tour()
     panels.verdict(report)
     k, value = panels.steps(report, mind.why_not(choice.problem, loaded), playing=playing), session.x_value
     chosen = None if node == report.problem.target else node
     view = choice.setup.on(
-        View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=session.x_rival, mind=session.x_mind,
+        View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=against, mind=session.x_mind,
         present=session.x_present,
     ).of(choice.problem)  # fmt: skip
     if not playing:  # or Back would go through every frame
@@ -51,7 +61,7 @@ def picture(choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, 
     if rival is not None:
         panels.side_by_side(report, rival, graph, k, value, playing=playing)
     beside = graph.width <= 7 and rival is None  # narrow enough to stand beside the heatmap
-    with st.container(horizontal=beside, gap="medium", key="x_pair"):
+    with st.container(horizontal=beside, gap="medium", key="x_pair" if rival is None else "x_below"):
         if rival is None:
             with st.container(width="stretch"):
                 panels.graph(graph, echarts.height(heatmap), node, playing=playing)
@@ -60,46 +70,56 @@ def picture(choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, 
     panels.below(report, graph, value, node)
 
 
-def reports(choice: picker.Choice, loaded: compute.Loaded) -> tuple[picker.Choice, ProbeReport, ProbeReport | None]:
+def reports(
+    choice: picker.Choice, loaded: compute.Loaded, against: str
+) -> tuple[picker.Choice, ProbeReport, ProbeReport | None]:
     """The report of the model chosen and of the one it is compared with, on a problem that both can take."""
-    against, rival, problem = st.session_state.x_rival, None, choice.problem
+    rival, problem = None, choice.problem
     if against:
-        rival = compute.untrained(loaded) if against == compute.UNTRAINED else compute.load(against)
-        least = min(loaded, rival, key=lambda one: one.model.codec.n_keys)
-        if problem.n_nodes > (most := least.model.codec.n_keys):
-            problem = compute.example(against if least is rival else choice.setup.checkpoint)
+        own = {compute.UNTRAINED: compute.untrained(loaded), WORDS: loaded}
+        rival = own.get(against) or compute.load(against)
+        rooms = {
+            name: most
+            for name, one in ((choice.setup.checkpoint, loaded), (against, rival))
+            if (most := compute.room(one.model.codec)) is not None
+        }
+        least = min(rooms, key=rooms.__getitem__, default=None)
+        if least is not None and problem.n_nodes > rooms[least]:
+            problem = compute.example(least if least not in own else choice.setup.checkpoint)
             st.info(
-                f"{words.literal(least.name)} takes at most {most} nodes, so both are shown on its own example.",
+                f"{words.literal(least)} takes at most {rooms[least]} nodes, so both are shown on its own example.",
                 icon=":material/compare_arrows:",
             )
     choice, setup = replace(choice, problem=problem), choice.setup
 
-    def of(one: compute.Loaded) -> ProbeReport:
+    def of(one: compute.Loaded, n_thoughts: int | None) -> ProbeReport:
         return compute.report(
-            one, problem, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad,
-            n_thoughts=thoughts_for(problem),
-        )  # fmt: skip
+            one, problem, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad, n_thoughts=n_thoughts
+        )
 
-    return choice, of(loaded), None if rival is None else of(rival)
+    n = thoughts_for(problem)
+    beside = None if rival is None else of(rival, 0 if against == WORDS else n)
+    return choice, of(loaded, n), beside
 
 
 def page() -> None:
     session, choice = st.session_state, picker.sidebar()
     with st.sidebar:
-        panels.options(choice.setup.checkpoint)
+        against = panels.options(choice.setup.checkpoint)
     panels.hero()
     if choice.stale:
         st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
     try:
         loaded = compute.load(choice.setup.checkpoint)
-        choice, report, rival = reports(choice, loaded)
+        choice, report, rival = reports(choice, loaded, against)
     except InputError as error:
         words.wrong(error)
         return
     panels.autoplay()
     clock = 1.3 if session.get("x_playing") else None
-    st.fragment(picture, run_every=clock)(choice, loaded, report, rival)
+    st.fragment(picture, run_every=clock)(choice, loaded, report, rival, against)
 
 
 state.open_link()
+words.present()
 page()

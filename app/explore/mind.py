@@ -42,17 +42,14 @@ def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> 
     out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
     graphs = of_intervention.pair(result, thought, out=out, put=put, beside=(CONTROL,))
     titles = ("As it thinks", "Thought 1: branches swapped", "Control: a random change as large")
-    for column, title, graph in zip(st.columns([3, 3, 2][: len(graphs)], gap="small"), titles, graphs, strict=False):
-        with column:
-            st.markdown(f"**{title}**  \n{literal(graph.subtitle[0])}")
-            figure(
-                graph,
-                f"x_mind_{graph.state}",
-                name=f"coconut-mind-{graph.state}",
-                height=430,
-                moving=playing,
-                small=True,
-            )
+    with st.container(horizontal=True, gap="small", key="x_minds"):
+        for i, (title, graph) in enumerate(zip(titles, graphs, strict=False)):
+            with st.container(width="stretch"):
+                st.markdown(f"**{title}**  \n{literal(graph.subtitle[0])}")
+                figure(
+                    graph, f"x_mind_{graph.state}", name=f"coconut-mind-{graph.state}", height=430 if i < 2 else 300,
+                    moving=playing, small=True, named=i < 2,
+                )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.caption(
             f"Mean of n = {result.n_samples} prompt samples. − removed from thought 1, + added; the model continues "

@@ -9,8 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
+from app.explore.state import WORDS
 from app.figures import cards, figure, files, theme
-from app.words import bold, capital, choice, kept, literal
+from app.problem_picker import folder_or
+from app.words import bold, capital, kept, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning, text
@@ -143,7 +145,7 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
     if last == 0:
         st.caption("This model has no thoughts: what follows is its state after the prompt.")
         return 0
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="x_steps"):
         icon = ":material/pause:" if playing else ":material/play_arrow:"
         if st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100):
             again()
@@ -179,13 +181,19 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
 
 
 def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, value: str, *, playing: bool) -> None:
-    """Two models on one problem, at the same thought, as far as each has thoughts."""
-    other = of_report.graph(rival, min(k, rival.n_thoughts), value=value)
-    for column, one, graph in zip(st.columns(2, gap="medium"), (report, rival), (drawn, other), strict=True):
-        with column:
-            st.markdown(f"**{literal(one.model.name)}** :gray[{literal(graph.heading)}]  \n{answer(one)}")
-            side = "x_dag" if one is report else "x_rival_dag"
-            figure(graph, side, name=f"coconut-{side}-h{graph.state}", height=440, caption=LEGEND, moving=playing)
+    """Two models on one problem, at the same thought, as far as each has thoughts; one that has none writes its steps
+    in words, drawn in their place."""
+    wordy = rival.n_thoughts == 0 and rival.chains
+    other = of_report.chain(rival, k + 1) if wordy else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
+    with st.container(horizontal=True, gap="medium", key="x_pair"):
+        for one, graph in ((report, drawn), (rival, other)):
+            with st.container(width="stretch"):
+                st.markdown(f"**{literal(one.model.name)}** :gray[{literal(graph.heading)}]  \n{answer(one)}")
+                side = "x_dag" if one is report else "x_rival_dag"
+                said = (
+                    ". ".join(capital(literal(line)) for line in graph.subtitle) if wordy and one is rival else LEGEND
+                )
+                figure(graph, side, name=f"coconut-{side}-h{graph.state}", caption=said, moving=playing)
 
 
 LEGEND = (
@@ -250,18 +258,25 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     }.items())  # fmt: skip
 
 
-def options(checkpoint: str) -> None:
-    """The sidebar's choice of how many thoughts the model is given, of a second model, and of presenting."""
+RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", WORDS: "itself without thoughts, in words"}
+
+
+def options(checkpoint: str) -> str:
+    """The sidebar's choice of how many thoughts the model is given, of a second model, and of presenting; gives the
+    second model."""
     names = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}
     st.selectbox(
         "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
         help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops away, "
         "it answers deeper ones too.",
     )  # fmt: skip
-    rivals = {"": "nothing", compute.UNTRAINED: "its untrained control"}
-    listed = [*rivals, *(name for name in compute.shipped() if name != checkpoint)]
-    st.selectbox("Compare with", **choice("x_rival", listed), format_func=lambda name: rivals.get(name, name))
+    against = folder_or(
+        "Compare with", "x_rival", "x_rival_folder",
+        [*RIVALS, *(name for name in compute.shipped() if name != checkpoint)], titled=True,
+        placeholder="path of a folder with config.json", show=lambda name: RIVALS.get(name, name),
+    )  # fmt: skip
     st.toggle("Presenting mode", **kept("x_present"), help="Big type and no sidebar; key P.")
+    return against
 
 
 def metrics(report: ProbeReport, k: int) -> None:

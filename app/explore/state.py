@@ -16,6 +16,9 @@ from model.evaluate import after_hops
 from model.problems.prosqa import ProsQAProblem
 from probing.read.report import VALUES, ProbeReport
 
+WORDS = "words"
+"""What stands in links for the model itself, given no thought: it writes its steps instead."""
+
 
 class View(Setup):
     """What Explore shows."""
@@ -33,7 +36,8 @@ class View(Setup):
     node: Annotated[int | None, Field(ge=0, le=999, description="a whole number from 0 to 999")] = None
     """The node whose trajectory is shown; None for the target."""
     against: Folder = ""
-    """A second model on the same problem: a shipped checkpoint's name, "untrained", or empty for none."""
+    """A second model on the same problem: a checkpoint's name or folder, "untrained", "words" for the model itself
+    without thoughts, or empty for none."""
     mind: Flag = False
     """Whether the search is replayed beside one with an edited thought."""
     present: Flag = False
@@ -52,11 +56,11 @@ def open_link() -> None:
 def put(view: View) -> None:
     """Set every widget to a view; before the widgets are drawn."""
     picker.put(view)
-    rivals = ("", compute.UNTRAINED, *compute.shipped())
     st.session_state.update(
         x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts, x_mind=view.mind,
-        x_present=view.present, x_rival=view.against if view.against in rivals else "", x_playing=False,
+        x_present=view.present, x_playing=False,
     )  # fmt: skip
+    picker.put_folder("x_rival", "x_rival_folder", view.against, ("", compute.UNTRAINED, WORDS, *compute.shipped()))
 
 
 def open_in_explore(view: View) -> None:

@@ -90,11 +90,11 @@ def page(choice: picker.Choice, against: str) -> None:
             st.rerun()
         edited = plan is not None
     panels.answer(result, loaded.model.config.method, edited=edited)
+    shown = panels.shown_thought(result)
     panels.first_screen(result, lambda: other_runs(against, choice, loaded), edited=edited)
     panels.editor(problem, n_thoughts)
     if choice.setup.pad and loaded.model.config.padding_for(problem) is not None:
         st.caption("This graph is smaller than any in training, so each prompt was padded with distractor facts.")
-    shown = panels.shown_thought(result)
     panels.before_and_after(result, shown, session.i_value, edited=edited)
     if edited:
         panels.below(result, shown)

@@ -91,11 +91,6 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
     state.i_thoughts = [t for t in state.i_thoughts if t <= n_thoughts]
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-            with st.container(width=330):
-                st.pills(
-                    "Edit thought", range(1, n_thoughts + 1), selection_mode="multi", key="i_thoughts", **changes(),
-                    help="Thought t should hold the nodes t hops from the root. Several can be edited at once.",
-                )  # fmt: skip
             kinds = [kind for kind in hands if kind != lab.TYPED or state.i_kind == lab.TYPED]
             st.selectbox(
                 "Edit type", kinds, format_func=hands.__getitem__, key="i_kind", width=300,
@@ -112,6 +107,10 @@ def editor(problem: ProsQAProblem, n_thoughts: int) -> None:
             else:
                 st.number_input(label, key="i_coefficient", help=help_text, **changes())
             with st.popover("Options", icon=":material/tune:"):
+                st.pills(
+                    "Edited thoughts", range(1, n_thoughts + 1), selection_mode="multi", key="i_thoughts", **changes(),
+                    help="One is edited by showing it; here several at once.",
+                )  # fmt: skip
                 st.selectbox(
                     "Node directions", ESTIMATORS, key="i_estimator", **changes(),
                     help="ridge: regression of thoughts on what they should hold; difference: mean with a node minus "
@@ -148,8 +147,8 @@ def invitation(problem: ProsQAProblem) -> None:
     if not state.i_edit:
         button = {"swap": "Swap branches (steer)", "cut": "Ablate target branch"}[lab.usual()]
         st.markdown(
-            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are removed from thought 1, + are added; "
-            "the model continues from there. Or click nodes in the graph."
+            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are removed from thought "
+            f"{lab.ready()[-1].thoughts[0]}, + are added; the model continues from there. Or click nodes in the graph."
         )
     elif state.i_kind == "write":
         st.markdown(
@@ -241,16 +240,18 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
 
 
 def shown_thought(result: Intervention) -> int:
-    """Which thought is drawn; 0 for the answer state."""
+    """Which thought is drawn, and, before any edit, will be edited; 0 for the answer state."""
     state = st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control(
-            "Thought shown", **choice("i_show", [*range(1, result.n_thoughts + 1), 0]), required=True,
-            format_func=lambda t: str(t) if t else "answer",
+            "Thought", **choice("i_show", [*range(1, result.n_thoughts + 1), 0]), required=True,
+            format_func=lambda t: f"Thought {t}" if t == 1 else str(t) if t else "answer", on_change=lab.looked,
+            label_visibility="collapsed",
         )  # fmt: skip
         usable = [value for value in VALUES if has_value(result, value, state.i_show or None)]
         st.segmented_control(
             "Colour", format_func=VALUE_NAMES.__getitem__, **choice("i_value", usable), required=True,
+            label_visibility="collapsed",
             help="; ".join(f"**{VALUE_NAMES[value]}**: {meaning}" for value, meaning in VALUES.items()),
         )  # fmt: skip
     return int(state.i_show)

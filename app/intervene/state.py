@@ -140,7 +140,7 @@ def preset(button: str, t: object = 1) -> EditPlan:
 
 def ready() -> EditPlan:
     """The edit, or the one that is prepared."""
-    return plan() or preset(usual())
+    return plan() or preset(usual(), st.session_state.get("i_show") or 1)
 
 
 def touched() -> tuple[Touched, ...]:
@@ -190,6 +190,8 @@ def reject(error: str) -> None:
     state = st.session_state
     history = state.i_history[: state.i_at] or [""]
     state.update(i_rejected=state.i_edit, i_error=error, i_history=history, i_at=len(history) - 1, i_edit=history[-1])
+    last = plan()
+    state.i_show = ((last and last[-1].thoughts) or (1,))[0] or 1
 
 
 def typed() -> None:
@@ -211,7 +213,8 @@ def step(by: int) -> None:
 
 
 def press(button: str) -> None:
-    """One of BUTTONS, at the thoughts chosen; or any name of a control, of the edit that is ready."""
+    """One of BUTTONS, at the thoughts edited, before any edit at the one shown; or any name of a control, of the edit
+    that is ready."""
     if button in BUTTONS:
         at = "+".join(map(str, st.session_state.i_thoughts or (1,)))
         apply(lambda: preset(button, at))
@@ -296,6 +299,12 @@ def from_widgets() -> None:
         return EditPlan((*before, spec))
 
     apply(made)
+
+
+def looked() -> None:
+    """Another thought is shown; before any edit it is the one that will be edited."""
+    if not st.session_state.i_edit:
+        show_in_widgets()
 
 
 def chosen() -> None:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import compute
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
-from app.links import share as share_link
-from app.training.state import Course, is_live
+from app.training.state import is_live
 from app.words import files_stem, header, literal
+from model.checkpoint import CHECKPOINTS
 from model.files import write_csv
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
-from probing.draw import of_training
+from probing.draw import of_report, of_training
 
 HEIGHT = 300
 
@@ -44,25 +46,37 @@ def no_record(path: Path) -> None:
         if st.button("Open in Explore", icon=":material/account_tree:"):
             open_in_explore(with_checkpoint(path))
     st.info(
-        "This checkpoint was trained before dynamics were recorded, so how its search appeared is not known. "
+        "This checkpoint was trained before dynamics were recorded, so of its training only the two ends are known. "
         "**prosqa-gap**, of the same size and task, has the record; so has every run of `python -m model train`.",
         icon=":material/history_toggle_off:",
     )
+    loaded = compute.load(str(path))
+    problem = compute.example(str(path))
+    ends = {"Before: an untrained model of its config": compute.untrained(loaded), "After training": loaded}
+    for column, (when, model) in zip(st.columns(2), ends.items(), strict=True):
+        report = compute.report(model, problem, samples=4, seed=0, pad=True)
+        with column:
+            st.markdown(f"##### {when}")
+            caption = "The search of one problem, node by node; orange: the frontier that each thought should hold."
+            figure(of_report.heatmap(report), f"t_end_{model.name}", name=f"coconut-{model.name}", caption=caption)
 
 
-def headline(run: RunFolder, share: Course | None = None) -> None:
-    """What was trained, how far it is, and where it ended."""
+def headline(run: RunFolder) -> DeltaGenerator:
+    """What was trained, how far it is, and where it ended; gives the place of the link."""
     record, last = run.record, run.steps[-1] if run.steps else None
-    with header(f"{literal(record.name if record else run.path.name)}: emergence during training"):
-        if share is not None:
-            with st.popover("Share", icon=":material/link:"):
-                share_link(share, "This link, as the address bar, restores the run, the comparison and the thought.")
+    name = run.path.name if record is None or run.path.parent == CHECKPOINTS else record.name
+    with header(f"{literal(name)}: emergence during training"):
+        share = st.popover("Share", icon=":material/link:")
         if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
             open_in_explore(with_checkpoint(run.path))
         with st.popover("Download", icon=":material/download:", disabled=record is None):
             if record is not None:
                 downloads(run, record)
-    facts = [f"method **{literal(record.method)}**", f"seed {record.seed}"] if record else []
+    facts = (
+        [f"config **{literal(record.name)}**", f"method {literal(record.method)}", f"seed {record.seed}"]
+        if record
+        else []
+    )
     now = last or (record.points[-1] if record else None)
     facts += [f"{now.problems:,} problems seen, stage {now.stage}"] if now else []
     ended = [f"stage {span.stage}: {span.why}" for span in run.stages if span.why]
@@ -80,6 +94,7 @@ def headline(run: RunFolder, share: Course | None = None) -> None:
         st.markdown(f"Best checkpoint on the validation problems: {'; '.join(shown)}.")
     if any(span.stage == 0 and span.why == "limit" for span in run.stages[:-1]):
         st.warning("Stage 0 ended by its limit, before its loss had settled: what follows is suspect.", icon="⚠️")
+    return share
 
 
 def _badge(run: RunFolder) -> str:
@@ -142,8 +157,23 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
         "who does not know the root gets .50. Dotted: what the depth reader, which knows neither root nor model, gets "
         "against all nodes beyond."
     )
+    one = of_training.example(record, at, thought)
+    drawn: dict[str, Callable[[], None]] = {}
+    if one is not None:
+        graph, heatmap = one
+        about = (
+            "One problem, always the same, in one prompt sample. Orange: the frontier that this thought should hold."
+        )
+        stairs = "The same problem, all thoughts: a ghost at first, the staircase at the end."
+        drawn = {
+            f"One problem, thought {thought}": lambda: figure(graph, "t_graph", height=HEIGHT, caption=about),
+            "One problem, every thought": lambda: figure(heatmap, "t_stairs", height=HEIGHT, caption=stairs),
+        }
+    else:
+        st.caption("This record is older than the picture of one problem; **prosqa-tiny-rerun** and new runs have it.")
     known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
+        **drawn,
         f"Frontier decoding, thought {thought}": partial(chart, "auroc", auroc),
         f"Probability mass of thought {thought}": partial(chart, "mass", mass),
         "Frontier above the rest": partial(chart, "logit", logit),

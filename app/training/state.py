@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 import streamlit as st
+from pydantic import Field
 
 from app import compute
 from app.links import Folder, Link, opened, whole
@@ -21,13 +22,15 @@ LIVE_SECONDS = 300
 
 
 class Course(Link):
-    """What Training shows; the moment is the newest."""
+    """What Training shows."""
 
     run: Folder = ""
     """The run's folder, or a checkpoint's; empty for the first that is there."""
     beside: Folder = ""
     """Another that is set beside it; empty for none."""
     thought: Annotated[int, whole(1, 99)] = 1
+    at: Annotated[int | None, Field(ge=0, le=9999, description="a whole number from 0 to 9999")] = None
+    """The moment, counted from the one before training; None for the newest."""
 
 
 def open_link() -> None:
@@ -37,7 +40,7 @@ def open_link() -> None:
         listed = [str(path) for path in compute.run_folders()]
         put_folder("t_run", "t_folder", course.run or next(iter(listed), ""), listed)
         put_folder("t_beside_run", "t_beside_folder", course.beside or NONE, [NONE, *listed])
-        st.session_state.t_thought = course.thought
+        st.session_state.update(t_thought=course.thought, t_asked=course.at, t_shown=None, t_playing=False)
 
 
 def sidebar() -> tuple[str, str]:
@@ -53,7 +56,7 @@ def sidebar() -> tuple[str, str]:
             "Compare with",
             "t_beside_run",
             "t_beside_folder",
-            [NONE, *listed[:-1]],
+            [NONE, *(path for path in listed[:-1] if path != folder)],
             placeholder=where,
             show=compute.short_path,
         )
@@ -81,7 +84,10 @@ def chosen(record: DynamicsRecord) -> tuple[int, int]:
     state, last = st.session_state, len(record.points) - 1
     thoughts = [numbers.thought for numbers in record.points[0].thoughts]
     same = state.get("t_shown") == (record.name, record.method, record.seed)
-    if not same or state.get("t_at", 0) >= state.get("t_last", 0):
+    asked = state.pop("t_asked", None)
+    if asked is not None:
+        state.t_at = asked
+    elif not same or state.get("t_at", 0) >= state.get("t_last", 0):
         state.t_at = last
     state.t_at = min(state.t_at, last)
     state.t_last, state.t_shown = last, (record.name, record.method, record.seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import compute
+from app.links import share as share_link
 from app.links import write
 from app.training import panels, state
 from app.words import attempt
@@ -23,14 +24,14 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     run, other = runs[0], runs[1] if beside else None
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
-    thought = st.session_state.get("t_thought") or 1
     first = str(next(iter(compute.run_folders()), ""))
-    course = state.Course(run="" if folder == first else folder, beside=beside, thought=thought)
-    write(course, "t")
-    panels.headline(run, course)
+    course = state.Course(run="" if folder == first else folder, beside=beside)
+    share = panels.headline(run)
     record, problems = run.record, None
     if record is not None:
         thought, at = state.chosen(record)
+        newest = at == len(record.points) - 1
+        course = course.model_copy(update={"thought": thought, "at": None if newest else at})
         problems = record.points[at].problems
         panels.sentence(record, record.points[at], thought, None if other is None else other.record)
         panels.dynamics(run, record, other, thought, at)
@@ -38,6 +39,10 @@ def page(folder: str, beside: str, *, live: bool) -> None:
         st.info("No point of the training dynamics has been measured in this run.", icon=":material/info:")
     if run.steps:
         panels.losses(run, problems)
+    if not st.session_state.get("t_playing"):  # or Back would go through every moment
+        write(course, "t")
+    with share:
+        share_link(course, "This link, as the address bar, restores the run, the comparison, thought and moment.")
 
 
 state.open_link()

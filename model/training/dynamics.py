@@ -19,6 +19,7 @@ from model.coconut import THOUGHTLESS_METHODS, CoconutGPT2, ThoughtTrace
 from model.codec import Samples
 from model.metrics import GROUPS, auroc_beyond, auroc_other_root, mass, node_groups
 from model.problems.arrays import ProblemTensors
+from model.problems.prosqa import ProsQAProblem
 from model.readout import node_scores
 from model.stats import Estimate, Floats, from_error
 from model.training.data import Problems, longest_text, samples_of
@@ -81,6 +82,9 @@ class DynamicsPoint(Value):
     thoughts: tuple[ThoughtNumbers, ...]
     accuracy_by_k: tuple[float, ...]
     """Share of probe problems answered right in free generation after k = 0, 1, ... thoughts."""
+    example: tuple[tuple[float, ...], ...] | None = None
+    """By thought, then by node: probability of each node of the record's example, read in one prompt sample; None in
+    older records."""
 
 
 class DynamicsRecord(Value):
@@ -95,10 +99,21 @@ class DynamicsRecord(Value):
     seed: int
     n_problems: int
     """Problems in the probe set: the n of every accuracy."""
+    example: dict[str, Any] | None = None
+    """The first problem of the probe set as a row of ProsQA JSON; None in older records."""
     points: tuple[DynamicsPoint, ...] = ()
+
+    @property
+    def problem(self) -> ProsQAProblem | None:
+        """The problem that every point reads node by node."""
+        return None if self.example is None else ProsQAProblem.from_row(self.example, where=f"{self.name}: example")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if (problem := self.problem) is not None:
+            width = {len(row) for point in self.points for row in point.example or ()}
+            if width > {problem.n_nodes}:
+                raise ValueError("its points are not about its example")
         shapes = {(tuple(t.thought for t in point.thoughts), len(point.accuracy_by_k)) for point in self.points}
         groups = {frozenset(values) for point in self.points for t in point.thoughts for values in (t.mass, t.logit)}
         if len(shapes) > 1 or groups > {frozenset(GROUPS)}:
@@ -148,17 +163,21 @@ def measure(model: CoconutGPT2, problems: Problems, *, seed: int, step: int, n_s
     n_thoughts = 0 if config.method in THOUGHTLESS_METHODS else config.c_thought * config.max_latent_stage
     trace = model.think(samples.prompts, n_thoughts)
     thoughts: tuple[ThoughtNumbers, ...] = ()
+    example = None
     if isinstance(problems, ProblemTensors):
         n_read = min(max(n_thoughts, 1), config.c_thought * int(problems.n_hops.max()))
         lag = min(codec.lag, n_thoughts)
         read = read_thoughts(model, trace.upto(n_read - 1 + lag), samples, skip=lag)
         thoughts = tuple(thought_numbers(read, problems, t, -(-t // config.c_thought)) for t in range(1, n_read + 1))
+        first = read[2][0, :, : int(problems.n_nodes[0])]
+        example = tuple(tuple(float(f"{p:.4g}") for p in row) for row in first)
     longest = longest_text(codec, problems)
     written = model.write_after_each(trace, longest, stop=codec.has_ended, first=codec.after)
     right = (samples.answers(written) == problems.target[:, None]).double().mean(dim=0)
     return DynamicsPoint(
-        step=step, problems=n_seen, stage=stage, thoughts=thoughts, accuracy_by_k=tuple(right.tolist())
-    )
+        step=step, problems=n_seen, stage=stage, thoughts=thoughts, accuracy_by_k=tuple(right.tolist()),
+        example=example,
+    )  # fmt: skip
 
 
 def read_thoughts(

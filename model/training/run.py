@@ -35,6 +35,9 @@ from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, held, read_json, read_text, recover_folder, write_json, write_text
 from model.imports.source import Source, read
 from model.imports.start import size_of, started
+from model.problems.arrays import ProblemTensors
+from model.problems.generate import concept_names
+from model.problems.prosqa import ProsQAProblem
 from model.stats import percent
 from model.store import other_run
 from model.training import dynamics
@@ -111,7 +114,7 @@ def _train_run(
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
-    state, record = _restore(config, out, device) or _begin(config, train_set, device, len(probe), source, size)
+    state, record = _restore(config, out, device) or _begin(config, train_set, device, probe, source, size)
     _barrier(world)
     trackers = []
     if world.is_main:
@@ -249,7 +252,7 @@ def _begin(
     config: TrainConfig,
     train_set: Problems,
     device: torch.device,
-    n_probe: int,
+    probe: Problems,
     source: Source | None,
     size: Mapping[str, Any],
 ) -> tuple[TrainState, DynamicsRecord]:
@@ -276,7 +279,14 @@ def _begin(
         model = CoconutGPT2(wanted)
         model.load_state_dict(weights)
     torch.nn.Module.to(model, device)
-    record = DynamicsRecord(name=config.name, method=config.method, seed=config.seed, n_problems=n_probe)
+    example = None
+    if isinstance(probe, ProblemTensors):
+        (first,) = probe[:1].problems()
+        names = tuple(concept_names(first.n_nodes)[: first.n_nodes])
+        example = ProsQAProblem(names, first.edges, first.root, first.target, first.neg_target).to_row()
+    record = DynamicsRecord(
+        name=config.name, method=config.method, seed=config.seed, n_problems=len(probe), example=example
+    )
     return TrainState(model.eval(), make_optimizer(config, model), stage=config.first_stage), record
 
 

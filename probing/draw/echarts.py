@@ -7,6 +7,7 @@ their number from one state to the next, so that a keyed chart keeps its selecti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ from probing.draw.values import (
     Heatmap,
     HeatRow,
     Node,
+    Reference,
     Series,
     display_name,
     unique,
@@ -57,27 +59,29 @@ def option(
     selected: int | None = None,
     moving: bool = False,
     small: bool = False,
+    named: bool = True,
 ) -> Option:
     """What ECharts draws. ``selected`` is a node that stands out; ``moving`` sends a dot along each edge into the
-    frontier of a graph, and ``small`` draws its nodes small."""
+    frontier of a graph, ``small`` draws its nodes small, and without ``named`` only root and candidates have names."""
     if isinstance(value, Graph):
-        found = _graph(value, theme, selected, small=small)
+        found = _graph(value, theme, selected, small=small, named=named)
         found["series"].append(_steps(value, theme, moving=moving))
     else:
         found = _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
-    return _spelled(found)
+    return _spelled(found, theme)
 
 
-def _spelled(found: Option) -> Option:
+def _spelled(found: Option, theme: Theme) -> Option:
     """With a font whose name has no quotes, for all that a theme gives one that has: ECharts writes it into a quoted
-    attribute of the SVG that its toolbar saves."""
+    attribute of the SVG that its toolbar saves; and with a colour that can be read where none is given."""
     font = {"fontFamily": f"Source Sans, {FONT}"}
+    muted = font | {"color": theme.muted}
     axis, text = ("axisLabel", "nameTextStyle"), ("textStyle",)
     parts = {"xAxis": axis, "yAxis": axis, "legend": text, "title": text, "visualMap": text}
     for part, styles in parts.items():
         many = found.get(part, [])
         drawn = [
-            one | {style: font | one.get(style, {}) for style in styles}
+            one | {style: muted | one.get(style, {}) for style in styles}
             for one in (many if isinstance(many, list) else [many])
         ]
         if drawn:
@@ -116,7 +120,7 @@ def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool) -> Option:
+def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, named: bool) -> Option:
     """A column each distance, colour = value, orange outline = true frontier."""
     size = (
         20
@@ -137,7 +141,9 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool) -> 
     return {
         "animationDuration": 0, "animationDurationUpdate": 250,
         "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4}, "tooltip": _TIP,
-        "xAxis": [_hidden_axis(min(-0.5, left), max(value.width + 0.5, right)), _distances(value, theme)],
+        "xAxis": [
+            _hidden_axis(min(-0.5, left), max(value.width + 0.5, right)), _distances(value, theme, named=named)
+        ],
         "yAxis": _hidden_axis(bottom, top),
         "series": [
             {
@@ -152,7 +158,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool) -> 
             },
             {
                 **UNSEEN, "id": "names", "z": 5,
-                "data": [_name(node, theme, size) for node in value.nodes],
+                "data": [_name(node, theme, size) for node in value.nodes if named or node.role != "node"],
                 "label": {**label, "position": "bottom", "fontSize": 11 if small else 12},
                 "markArea": {
                     "silent": True, "itemStyle": {"color": theme.frontier, "opacity": 0.1}, "data": band,
@@ -276,8 +282,9 @@ def _badge(node: Node, theme: Theme) -> Option:
     return {"value": [node.x, node.y], "name": node.badge, "itemStyle": style, "label": label}
 
 
-def _distances(value: Graph, theme: Theme) -> Option:
-    names = [f"{text} hop{'' if text == '1' else 's'}" if text != "0" else "root" for _, text in value.columns]
+def _distances(value: Graph, theme: Theme, *, named: bool) -> Option:
+    hops = [f" hop{'' if text == '1' else 's'}" if named else "" for _, text in value.columns]
+    names = [text + unit if text != "0" else "root" for (_, text), unit in zip(value.columns, hops, strict=True)]
     names += [""] * (int(value.width) + 1 - len(names))
     data = [{"value": name, "textStyle": lit(d == value.thought, theme)} for d, name in enumerate(names)]
     return {"type": "category", "position": "top", "data": data, "axisLabel": {"interval": 0, "fontSize": 12}, **BARE}
@@ -444,12 +451,23 @@ def _areas(chart: Chart, theme: Theme) -> Option:
     label = {"show": few, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
     areas = [
         [
-            {"xAxis": line.at, "name": line.label, "itemStyle": {"color": theme.muted, "opacity": 0.09 * (i % 2)}},
+            {
+                "xAxis": line.at,
+                "name": _brief(line, chart),
+                "itemStyle": {"color": theme.muted, "opacity": 0.09 * (i % 2)},
+            },
             {"xAxis": line.to},
         ]
         for i, line in enumerate(chart.stages)
     ]
     return {"silent": True, "animation": False, "label": label, "data": areas}
+
+
+def _brief(stage: Reference, chart: Chart) -> str:
+    """A stage's label, or its last word where the stage is short."""
+    low, high = chart.x_range or (0.0, math.inf)
+    long = stage.to is None or stage.to - stage.at > 0.15 * (high - low)
+    return stage.label if long else stage.label.split()[-1]
 
 
 def _reference_lines(chart: Chart, theme: Theme) -> Option:

@@ -144,7 +144,7 @@ def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
     if chart.kind == "stacked":
         return tuple("" if y is None or y < PRINT_STACK_FROM else f"{100 * y:.0f}" for y in series.y)
     if chart.kind == "heatmap":
-        return tuple("–" if y is None else f"{y:.2f}" for y in series.y)
+        return tuple("–" if y is None else short_number(y) for y in series.y)
     texts = series.labels or tuple(f"{y or 0:.3f}" if chart.kind == "ranked" else "" for y in series.y)
     if chart.kind == "tree":
         return texts

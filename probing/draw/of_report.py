@@ -15,7 +15,7 @@ import numpy as np
 from model.errors import InputError
 from model.metrics import METRICS, mass, node_groups
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, leaning, percent, text
+from model.stats import Estimate, leaning, percent, share, text
 from probing.draw.layout import layout
 from probing.draw.values import (
     Chart,
@@ -100,6 +100,28 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
     )  # fmt: skip
 
 
+def chain(report: ProbeReport, step: int) -> Graph:
+    """What the model writes where it is given no thought, as far as word ``step`` (from 1; past the last word, the
+    answer): the share of prompt samples in which that word is the node. One word is one node, where a thought holds
+    several. Raises InputError where a report has no such texts."""
+    if not report.chains:
+        raise InputError("the report has no generated texts, which this figure needs")
+    problem, n = report.problem, report.n_samples
+    written = [path[step - 1] if step <= len(path) else None for path in report.chains]
+    if all(word is None for word in written):
+        return graph(report.model_copy(update={"n_thoughts": 0}), 0)
+    found = [share(float(written.count(node)), n) or Estimate(value=0, n=n) for node in range(report.n_nodes)]
+    first = report.chains[0][:step]
+    names = " → ".join(_name(report, node) if node >= 0 else "?" for node in first)
+    right = sum(word is not None and problem.distance[word] == step for word in written if word != -1)
+    return graph_of(
+        problem, found, state=step - 1, thought=step, scale=WRITTEN, heading=f"Word {step}",
+        subtitle=(f"writes {names} (first prompt sample)", f"word {step} is {step} hops away in {right} of {n}"),
+        words=_words(report, None), tips=[(("written", e.text(bounds=(0, 1))),) for e in found],
+    )  # fmt: skip
+
+
+WRITTEN = Scale(value="written", label="share of prompt samples that write each node", low=0, high=1)
 ANSWER = Scale(value="answer", label="probability of each candidate as the answer", low=0, high=1)
 
 

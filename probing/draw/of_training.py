@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 from model.errors import InputError
 from model.files import write_bytes, write_csv
-from model.stats import Estimate, share
+from model.stats import Estimate, percent, share
 from model.training.dynamics import DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
+from probing.draw import of_report
 from probing.draw.export import export
-from probing.draw.values import Chart, Reference, Series, Words
+from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words
+from probing.read.report import VALUES
 
 KINDS = ("auroc", "other_root", "mass", "logit", "accuracy", "loss", "validation")
 FORMATS = ("svg", "png", "pdf", "csv")
@@ -122,6 +124,31 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
     )
     update = {"references": tuple(_stages(RunFolder(Path(record.name), record))), "words": words}
     return tuple(chart.model_copy(update=update) for chart in found)
+
+
+def example(record: DynamicsRecord, at: int, thought: int) -> tuple[Graph, Heatmap] | None:
+    """The record's one problem at its moment number ``at``: the graph as ``thought`` sees it, and all thoughts; None
+    in older records."""
+    problem, point = record.problem, record.points[at]
+    if problem is None or point.example is None:
+        return None
+    values = [[Estimate(value=p, n=1) for p in row] for row in point.example]
+    distances = [each.distance for each in point.thoughts]
+    scale = Scale(value="probability", label=VALUES["probability"], low=0, high=1)
+    words = Words(
+        title=of_report.question(problem), answer="",
+        caption=f"{record.name} ({record.method}) after {point.problems:,} problems; one problem, one prompt sample.",
+    )  # fmt: skip
+    now, frontier = values[thought - 1], problem.frontier(distances[thought - 1])
+    held = sum(now[node].value for node in frontier)
+    graph = of_report.graph_of(
+        problem, now, state=thought - 1, thought=distances[thought - 1], scale=scale, heading=f"Thought {thought}",
+        subtitle=(f"{percent(held)} on the frontier",), words=words,
+        tips=[(("probability", p.text(bounds=(0, 1))),) for p in now],
+    )  # fmt: skip
+    columns = tuple(HeatColumn(state=k, thought=distance) for k, distance in enumerate(distances))
+    heatmap = of_report.heatmap_of(problem, values, columns, scale=scale, n=1, words=words, cursor=thought - 1)
+    return graph, heatmap
 
 
 def has(record: DynamicsRecord, kind: str) -> bool:

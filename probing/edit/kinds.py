@@ -632,7 +632,7 @@ def _without(*names: str) -> Exists:
 # fmt: off
 CONTROLS: dict[str, Control] = {row.name: row for row in (
     Control("identity", "the same run with the thought fed unchanged; exactly zero effect",
-            "nothing changed (identity)", "changing nothing in place of {edit}",
+            "no edit", "changing nothing in place of {edit}",
             "everything; the difference is exactly zero", "the edit", exists=lambda kind, n, sets: True,
             matched=False, feeds=lambda site, apply: _same, shared=True),
     Control("random", "a random direction of the same length as the edit's change", "random direction, same length",
@@ -650,12 +650,12 @@ CONTROLS: dict[str, Control] = {row.name: row for row in (
             "kind, number of nodes, length of the change", "that the nodes can be reached or lead anywhere",
             exists=_without("unreachable", "graph"), matched=True, instead=_out_of_reach),
     Control("neither", "the same edit on frontier nodes that lead to neither candidate",
-            "nodes that lead to neither instead", "{edit}, with nodes that lead to neither candidate instead",
+            "neutral nodes", "{edit}, with nodes that lead to neither candidate instead",
             "kind, number of nodes, length of the change, that the nodes are on a frontier",
             "that they lead to a candidate",
             exists=lambda kind, *rest: kind.moves != "all but" and _without("rest", "other-rest", "graph")(kind, *rest),
             matched=True, instead=_to_neither),
-    Control("other-step", "the same content at another thought, drawn at random", "the same at another thought",
+    Control("other-step", "the same content at another thought, drawn at random", "same edit, wrong thought",
             "{edit}, but at another thought", "the content, the length of the change", "the step it belongs to",
             exists=lambda kind, n, sets: n == 1 and "layer" not in kind.takes and _changes(kind, n, sets),
             matched=True, elsewhere=True),

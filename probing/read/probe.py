@@ -68,7 +68,7 @@ def probe(
         }
         if control is not None:
             metrics["untrained"] = _estimates(metrics_of(run(control)[1], node_groups, answer=answer))
-        answers = _answers(model, trace, prompts)
+        answers, chains = _answers(model, trace, prompts)
     return ProbeReport(
         problem_row=Problem.model_validate(problem.to_row()),
         model=describe(model, name=name),
@@ -88,6 +88,7 @@ def probe(
         metrics=metrics,
         base_rate=tuple(node_groups["frontier"].mean(axis=1).tolist()),
         answers=answers,
+        chains=chains,
         shortcut_baseline=shortcut_baseline(problem),
     )
 
@@ -151,7 +152,9 @@ def _shuffled_metrics(scores: NodeLogProbs, node_groups: dict[str, Bools], answe
     return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
 
 
-def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...]) -> tuple[Answer, ...]:
+def _answers(
+    model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...]
+) -> tuple[tuple[Answer, ...], tuple[tuple[int, ...], ...]]:
     forced, generated = forced_answers(model, trace, prompts), generated_answers(model, trace, prompts)
     problem = prompts[0].problem
     found = []
@@ -169,4 +172,4 @@ def _answers(model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...
                 written_neg_target=float((given == problem.neg_target).mean()),
             )
         )
-    return tuple(found)
+    return tuple(found), tuple(row[0].path for row in generated)

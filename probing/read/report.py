@@ -118,6 +118,9 @@ class ProbeReport(Value):
     """``K``: share of nodes in the frontier of thought t."""
     answers: tuple[Answer, ...]
     """For k = 0..K."""
+    chains: tuple[tuple[int, ...], ...] = ()
+    """``R``: the nodes that the model writes in words, before its answer, where it is given no thought; -1 for what is
+    no node. Empty in older reports."""
     shortcut_baseline: Literal["target", "neg_target", "tie"]
     """What the shortcut baseline (deeper backward BFS) answers; it never looks at the queried entity."""
 
