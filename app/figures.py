@@ -68,9 +68,10 @@ def _by_keyboard(value: Graph, key: str, on_hit: Callable[[int, int], None]) -> 
     with st.container(horizontal=True, key=f"{key}-tab_nodes"):
         for node in sorted(value.nodes, key=lambda node: (node.distance is None, node.distance or 0, node.id)):
             said = printed(node.value, value.scale) or "0"
+            said += "" if node.role == "node" else f" ({node.role})"
             st.button(
                 f"{literal(display_name(node.name, 20))} {said}", key=f"{key}_tab_{node.id}", type="tertiary",
-                help=None if node.role == "node" else node.role, on_click=on_hit, args=(value.state, node.id),
+                on_click=on_hit, args=(value.state, node.id),
                 icon=":material/trip_origin:" if node.frontier else None,
             )  # fmt: skip
 

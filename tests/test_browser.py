@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
-from served import BROWSER, chromium, new_page, running_app, settled
+from served import BROWSER, PATIENCE, chromium, new_page, running_app, settled
 
 from app.compute import example
 from app.explore.state import View
@@ -254,6 +254,80 @@ def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
     assert contrast(*colours) >= 4.5, colours
     dark.close()
     assert not complaints
+
+
+READ = """() => {
+  const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1] }
+  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1)
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
+  const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * linear(c[i] / 255), 0)
+  const skip = 'svg, style, script, [disabled], [aria-disabled=true], [data-testid=stIconMaterial]'
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = []
+  while (walk.nextNode()) {
+    const text = walk.currentNode.data.trim(), e = walk.currentNode.parentElement
+    if (!text || !e || e.closest(skip) || e.closest('[data-testid^=stSliderThumb]')) continue
+    if (e.getBoundingClientRect().width < 2 || !e.checkVisibility({ opacityProperty: true })) continue
+    let ground = [255, 255, 255, 1], opacity = 1
+    const line = []
+    for (let x = e; x; x = x.parentElement) line.unshift(getComputedStyle(x))
+    for (const style of line) {
+      ground = over(parse(style.backgroundColor), ground)
+      opacity *= Number(style.opacity)
+    }
+    const ink = parse(getComputedStyle(e).color)
+    ink[3] *= opacity
+    const [dark, bright] = [light(over(ink, ground)), light(ground)].sort((a, b) => a - b)
+    if ((bright + 0.05) / (dark + 0.05) < 4.5) found.push(text.slice(0, 40))
+  }
+  return found
+}"""
+"""Texts of a page that are less than 4.5 : 1 on what is behind them."""
+
+
+def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
+    for theme in ("light", "dark"):
+        page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)
+        page.set_default_timeout(PATIENCE)
+        for view in ("?k=1&draws=2", "intervene?draws=1&edit=swap:t=1,strength=1.5", "training", "dataset"):
+            page.goto(f"{address}/{view}")
+            page.locator("[data-testid=stEChartsChart] svg").first.wait_for()
+            settled(page)
+            assert page.evaluate(READ) == [], (theme, view)
+        page.close()
+
+
+def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
+    """Tour, nodes by Tab, terms, themes, the big picture: each begun and ended on the page."""
+    page, problem = show(View(samples=2, k=1)), example()
+    for step in range(5):
+        page.get_by_role("button", name="Tour" if step == 0 else "Next", exact=True).click()
+        page.get_by_text(f"{step + 1} of 5").wait_for()
+        settled(page)
+    page.get_by_role("button", name="Done").click()
+    page.locator(".st-key-x_tour").wait_for(state="detached")
+    page.get_by_role("button", name="Tour", exact=True).click()
+    page.get_by_role("button", name="Skip").click()
+    page.locator(".st-key-x_tour").wait_for(state="detached")
+    settled(page)
+    node = min(problem.frontier(1))
+    page.locator(f".st-key-x_dag_tab_{problem.root} button").focus()
+    for _ in range(problem.n_nodes):
+        page.keyboard.press("Tab")
+        if problem.idx_to_symbol[node] in page.evaluate("document.activeElement.textContent"):
+            break
+    page.keyboard.press("Enter")
+    chosen(page, problem.idx_to_symbol[node])
+    settled(page)
+    page.keyboard.press("p")
+    page.get_by_role("button", name="Stop presenting").wait_for()
+    assert not page.locator("[data-testid=stSidebar]").is_visible()
+    page.wait_for_function("location.search.includes('present=1')")
+    page.get_by_role("button", name="Stop presenting").click()
+    page.locator("[data-testid=stSidebar]").wait_for()
+    settled(page)
+    page.get_by_test_id("stMainMenu").get_by_role("button").click()
+    page.get_by_role("menuitemradio", name="Dark").click()
+    page.wait_for_function("getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
 
 
 def test_the_first_minute(browser, address) -> None:

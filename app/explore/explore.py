@@ -24,12 +24,14 @@ def picture(
 ) -> None:
     """All that depends on the thought, the value and the node; moving the slider runs this alone."""
     session, (node, playing) = st.session_state, settle(report)
+    if session.pop("x_stopped", False):
+        st.rerun()  # the sidebar is not of this part of the page
     with words.header(words.asked(report.problem)):
-        if session.x_present and st.button(
-            "Stop presenting", icon=":material/close:", type="tertiary", key="x_stop",
-            on_click=session.update, args=({"x_present": False},),
-        ):  # fmt: skip
-            st.rerun()
+        if session.x_present:
+            st.button(
+                "Stop presenting", icon=":material/close:", type="tertiary", key="x_stop", on_click=session.update,
+                args=({"x_present": False, "x_stopped": True},),
+            )  # fmt: skip
         gallery()
         offer()
         panels.about()

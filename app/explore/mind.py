@@ -41,7 +41,7 @@ def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> 
     touched = [each for each in result.touched if each.t == thought]
     out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
     graphs = of_intervention.pair(result, thought, out=out, put=put, beside=(CONTROL,))
-    titles = ("As it thinks", "Thought 1: branches swapped", "Control: a random change as large")
+    titles = ("As it thinks", "Thought 1: branches swapped", "Control: random change")
     with st.container(horizontal=True, gap="small", key="x_minds"):
         for i, (title, graph) in enumerate(zip(titles, graphs, strict=False)):
             with st.container(width="stretch"):

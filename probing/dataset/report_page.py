@@ -76,7 +76,7 @@ def _summary(result: DatasetResult) -> str:
 seed {result.seed}.</p>
 <div class='wide'>{models}</div>
 {"".join(_skipped(model) for model in result.models if model.skipped)}
-<h2>In short</h2><ul>{found}</ul>
+<h2>Summary</h2><ul>{found}</ul>
 <p><b>Decodable, used and necessary are different claims.</b> This page is about what can be decoded, and about
 answers. Whether the model uses what is decoded is a matter of interventions: the verdict sheet
 (<code>python -m probing verdict</code>).</p>

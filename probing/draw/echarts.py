@@ -43,7 +43,7 @@ from probing.draw.values import (
 Option = dict[str, Any]
 NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
-TARGET, OTHER = "target ✓", "other ✗"
+TARGET, OTHER = "target ✓", "distractor ✗"
 TAGS = {"root": "root", "target": TARGET, "other candidate": OTHER}
 NARROW = 300
 """Pixels of the legend in the narrowest chart of a page."""

@@ -318,7 +318,7 @@ def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
     k = tuple(str(answer.k) for answer in report.answers)
     target = Series.of("target ✓", k, [one.p_target for one in report.answers], source="target", shade=False)
     other = [one.p_neg_target for one in report.answers]
-    series = [target, Series.of("other ✗", k, other, source="other candidate", shade=False)]
+    series = [target, Series.of("distractor ✗", k, other, source="other candidate", shade=False)]
     return by_state(
         "answers", KINDS["answers"].title, "thoughts k", "probability", series, k, state,
         words=_words(report, None),

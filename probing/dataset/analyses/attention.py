@@ -86,8 +86,8 @@ def attention(runs: Runs) -> Section:
         cells,
         charts,
         [
-            f"When thought 1 is produced, a frontier edge gets {first['frontier']} heads' worth of layer-{top} "
-            f"attention, an edge beyond {first['beyond']}."
+            f"When thought 1 is produced, the summed layer-{top} attention to a frontier edge is "
+            f"{first['frontier']}, to an edge beyond {first['beyond']}."
         ],
         title="Attention: edges looked up by thoughts, and the copy map",
         shows="Which edges the last layer attends to when each thought is produced, and which tokens the edge markers "

@@ -90,7 +90,7 @@ def breakdown(runs: Runs) -> Section:
         cells,
         charts,
         [f"By hops, {main.name} is right in {said}."],
-        title="In and out of distribution: hops, size, density",
+        title="Generalisation: hops, size, density",
         shows="Where accuracy and the frontier pattern hold and where they break.",
         definition="Problems grouped by hops from the root to the target, by number of nodes (bins of 4), by number of "
         "edges (bins of 5) and by density (edges over nodes, bins of 0.2). Accuracy after all "

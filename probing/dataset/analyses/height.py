@@ -75,7 +75,7 @@ def height(runs: Runs) -> Section:
             for side, found in low
             if found and found[0].step == 1
         ),
-        title="Height: value against distance to the leaves",
+        title="Value vs. distance to leaf: height",
         shows="Whether nodes near the leaves are judged better: the value of correct and incorrect frontier nodes by "
         "their height.",
         definition="Nodes at distance t from the root, in thought t. Correct: the target can be reached from it. "
