@@ -320,7 +320,7 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     settled(page)
     page.keyboard.press("p")
     page.get_by_role("button", name="Stop presenting").wait_for()
-    assert not page.locator("[data-testid=stSidebar]").is_visible()
+    page.locator("[data-testid=stSidebar]").wait_for(state="hidden")
     page.wait_for_function("location.search.includes('present=1')")
     page.get_by_role("button", name="Stop presenting").click()
     page.locator("[data-testid=stSidebar]").wait_for()
