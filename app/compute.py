@@ -36,8 +36,10 @@ from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
+from probing.read.lens import LensGrid, lens_grid
 from probing.read.probe import probe
 from probing.read.report import ProbeReport
+from probing.read.strip import Strip, token_strip
 
 _forward = threading.Lock()
 UNTRAINED = "untrained"
@@ -140,6 +142,20 @@ def report(
         )
 
 
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+def lens(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> LensGrid:
+    """``lens_grid``."""
+    with _forward:
+        return lens_grid(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+def strip(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> Strip:
+    """``token_strip``."""
+    with _forward:
+        return token_strip(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
+
+
 def untrained(loaded: Loaded) -> Loaded:
     """The untrained control of a checkpoint, as a checkpoint of its own."""
     return Loaded(UNTRAINED, f"{loaded.path} {UNTRAINED}", fingerprint(loaded.control), loaded.control, loaded.control)
@@ -221,8 +237,7 @@ def room(codec: Codec) -> int | None:
 def example(name: str | None = None) -> ProsQAProblem:
     """The problem the app opens on: a wide frontier (3, 5 and 5 nodes), four hops, every node reachable by eye.
 
-    A checkpoint with too few node slots for it gets one of the graphs it was trained on, or where those are
-    unknown, a small one.
+    A checkpoint that it does not fit gets one of the graphs it was trained on, or where those are unknown, a small one.
     """
     opening = generated("balanced", (4, 5), (19, 24), 185)
     if name is None:
@@ -231,13 +246,19 @@ def example(name: str | None = None) -> ProsQAProblem:
         config = checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
     except InputError:
         return opening  # what is wrong with the checkpoint is said where it is loaded
-    most = codec_for(config).n_keys
-    if opening.n_nodes <= most:
+    codec = codec_for(config)
+    most = codec.n_keys
+    try:
+        codec.check_fits(opening, n_positions=config.n_positions, n_thoughts=config.n_thoughts)
+    except InputError:
+        pass
+    else:
         return opening
     nodes, hops = config.trained_nodes, config.trained_hops
     if nodes is None or hops is None:
         deepest = max(1, min(config.max_latent_stage, 3))
-        return generated("balanced", (deepest, deepest), (max(most - 2, 4), max(most, 4)), 0)
+        most = max(min(most, 2 * deepest + 4), 4)
+        return generated("balanced", (deepest, deepest), (max(most - 2, 4), most), 0)
     return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.cli import make_app, run
-from probing.commands import dataset, directions, intervene, plot, report, residual, study, texts, verdict
+from probing.commands import dataset, directions, intervene, lens, plot, report, residual, study, texts, verdict
 
 app = make_app("Open up continuous thoughts: decode, score against the frontier, draw, intervene.")
 app.command()(report.report)
@@ -14,6 +14,7 @@ app.command()(verdict.verdict)
 app.command()(study.study)
 app.command()(residual.residual)
 app.command()(texts.texts)
+app.command()(lens.lens)
 plot.register(app)
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from test_lens import english
 
 from app.compute import example
 from app.explore.state import View
+from model import checkpoint
 from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
@@ -455,3 +457,21 @@ def test_thoughts_can_follow_the_problem() -> None:
     assert View.decode(View(thoughts="hops+1").encode()).thoughts == "hops+1"
     with pytest.raises(InputError, match="trained, hops, hops"):
         View.decode({"thoughts": "hops+9"})
+
+
+@pytest.mark.parametrize("kind", ["slots", "english"])
+def test_a_run_is_shown_in_words_and_layer_by_layer(kind: str, tmp_path: Path) -> None:
+    """Of a slot model and of one that reads English, on an example that its positions hold."""
+    folder = "prosqa-tiny"
+    if kind == "english":
+        folder = str(tmp_path / "model")
+        checkpoint.save(english(), folder)
+    page = start(checkpoint=folder, **FEW)
+    assert errors(page) == ""
+    before = len(charts(page))
+    page = next(each for each in page.toggle if each.key == "x_words").set_value(True).run()
+    assert errors(page) == ""
+    assert len(charts(page)) == before + 3
+    said = "\n".join(caption.value for caption in page.caption)
+    assert "n = 1" in said
+    assert "a guess has probability" in said

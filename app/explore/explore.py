@@ -9,6 +9,7 @@ import streamlit as st
 from app import compute, words
 from app import problem_picker as picker
 from app.explore import mind, panels, state
+from app.explore import words as in_words
 from app.explore.gallery import gallery
 from app.explore.state import WORDS, View, settle, thoughts_for
 from app.explore.tour import offer, tour
@@ -70,6 +71,7 @@ def picture(
         with st.container(width=420 if beside else "stretch"):
             panels.staircase(heatmap, node)
     panels.below(report, graph, value, node)
+    in_words.words(loaded, choice.problem, report, k, node)
 
 
 def reports(

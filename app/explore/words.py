@@ -1,0 +1,104 @@
+"""Explore in words: the run as a line of text, and what each layer says at each thought."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import compute
+from app.figures import figure, files
+from model.files import html, write_csv
+from model.problems.prosqa import ProsQAProblem
+from probing.draw import of_lens
+from probing.read.lens import COLUMNS, LensGrid
+from probing.read.report import ProbeReport
+from probing.read.strip import Piece, Strip
+
+STRIP = """\
+export default function ({ data, parentElement, setTriggerValue }) {
+  parentElement.querySelector('.strip').innerHTML = data.line
+  const chosen = (event) => {
+    const box = event.target.closest('[data-node],[data-k]')
+    if (!box || (event.type === 'keydown' && event.key !== 'Enter' && event.key !== ' ')) return
+    event.preventDefault()
+    if (box.dataset.k !== undefined) setTriggerValue('k', Number(box.dataset.k))
+    else setTriggerValue('node', Number(box.dataset.node))
+  }
+  parentElement.addEventListener('click', chosen)
+  parentElement.addEventListener('keydown', chosen)
+  return () => ['click', 'keydown'].forEach((kind) => parentElement.removeEventListener(kind, chosen))
+}
+"""
+"""Tells which node or thought was clicked, or chosen by Enter."""
+CSS = """\
+.strip { font-family: var(--st-code-font, monospace); font-size: 13px; line-height: 1.9; white-space: pre-wrap;
+  overflow-wrap: anywhere; max-height: 330px; overflow-y: auto; color: var(--st-text-color) }
+.strip [data-node], .strip [data-k] { cursor: pointer; border-radius: 4px; padding: 1px 2px }
+.strip [data-node]:hover, .strip .on { outline: 2px solid var(--st-primary-color) }
+.strip [data-node] { background: var(--st-secondary-background-color) }
+.strip [data-k] { border: 1.5px solid var(--st-primary-color); padding: 1px 6px; margin: 0 2px; white-space: nowrap }
+.strip [data-k].on { background: var(--st-primary-color); color: var(--st-background-color) }
+"""
+
+
+def words(loaded: compute.Loaded, problem: ProsQAProblem, report: ProbeReport, k: int, node: int) -> None:
+    """The line of text and the lens grid, computed when they are first asked for."""
+    state = st.session_state
+    if not st.toggle("In words: the run as text, and the logit lens layer by layer", key="x_words"):
+        return
+    asked = {"seed": report.seed, "n_thoughts": report.n_thoughts}
+    run, grid = compute.strip(loaded, problem, **asked), compute.lens(loaded, problem, **asked)
+
+    def pick() -> None:
+        found = state["x_strip"]
+        if found.k is not None:
+            state.x_k = int(found.k)
+        if found.node is not None:
+            state.x_node = int(found.node)
+
+    st.components.v2.component("coconut_strip", js=STRIP, css=CSS, html="<div class='strip'></div>")(
+        data={"line": line(run, k, node)}, key="x_strip", on_k_change=pick, on_node_change=pick
+    )
+    st.caption(
+        f"The first prompt sample (n = 1), {report.n_thoughts} thoughts as boxes with their most probable token by the "
+        "logit lens, then what is written after the number of thoughts chosen. A name or a box can be clicked."
+    )
+    layers(grid, k)
+
+
+def line(run: Strip, k: int, node: int) -> str:
+    """The run as HTML: every text of it escaped."""
+
+    def box(kind: str, number: int, text: str, *, on: bool) -> str:
+        marked = " class='on'" if on else ""
+        return f"<span role='button' tabindex='0' data-{kind}='{number}'{marked}>{html(text)}</span>"
+
+    def of(pieces: tuple[Piece, ...]) -> str:
+        return "".join(
+            html(piece.text) if piece.node is None else box("node", piece.node, piece.text, on=piece.node == node)
+            for piece in pieces
+        )
+
+    boxes = [f"{t}: {of_lens.visible(word)} {p:.2f}" for t, (word, p) in enumerate(run.thoughts, start=1)]
+    drawn = "".join(box("k", i, text, on=i == k) for i, text in enumerate([*boxes, "answer"]))
+    return f"{of(run.prompt)} {drawn} {of(run.written[k])}"
+
+
+def layers(grid: LensGrid, k: int) -> None:
+    """The lens grid; a cell shows its ten tokens and the way of the first."""
+    state = st.session_state
+    layer, column = state.get("x_lens", (grid.n_layer, k))
+    layer, column = min(layer, grid.n_layer), min(column, grid.n_states - 1)
+
+    def chosen(row: int, state_k: int) -> None:
+        state.x_lens = (row + 1, state_k)
+
+    figure(
+        of_lens.grid(grid), "x_lens_grid", on_hit=chosen,
+        caption=f"{of_lens.about(grid)} A click on a cell shows its ten tokens and the way of its first.",
+    )  # fmt: skip
+    files(lambda _: write_csv(None, COLUMNS, grid.rows()), ("csv",), "lens", "x_lens_all", labels={"csv": "All cells"})
+    first, second = st.columns(2)
+    with first:
+        figure(of_lens.tokens(grid, layer, column), "x_lens_tokens", height=300)
+    with second:
+        figure(of_lens.way(grid, grid.cells[layer - 1][column].words[0]), "x_lens_way", height=300)

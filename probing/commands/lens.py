@@ -1,0 +1,50 @@
+"""The command ``lens``: what each layer says at each thought of one problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model import checkpoint
+from model.errors import InputError
+from model.files import write_bytes, write_csv, write_json
+from model.formats.graph import load_problems
+from probing.commands.options import Checkpoint, Data, Device, Seed
+from probing.draw.export import export, format_of
+from probing.draw.of_lens import grid, way
+from probing.read.lens import COLUMNS, lens_grid
+
+
+def lens(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="File to write: a picture, csv for all cells' ten tokens, or json.")],
+    row: Annotated[int, typer.Option(help="Row of --data, from 0.")] = 0,
+    token: Annotated[str | None, typer.Option(help="Draw the way of this token instead of the grid.")] = None,
+    checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
+    thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """The logit lens of every layer at every thought of one problem, one prompt sample."""
+    problems = load_problems(data)
+    if not 0 <= row < len(problems):
+        raise InputError(f"{data}: --row {row} is out of range; rows are 0 to {len(problems) - 1}")
+    format = "json" if out.suffix.lower() == ".json" else format_of(out)
+    model = checkpoint.open(checkpoint_folder, device=device)
+    found = lens_grid(model, problems[row], seed=seed, n_thoughts=thoughts)
+    chart = grid(found) if token is None else way(found, token)
+    if format == "json":
+        write_json(out, found.model_dump(mode="json"))
+    elif format == "csv" and token is None:
+        write_csv(out, COLUMNS, found.rows())
+    else:
+        data_out = export(chart, format)
+        write_bytes(out, data_out)
+    for layer, cells in enumerate(found.cells, start=1):
+        print(
+            f"layer {layer:>2}  "
+            + "  ".join(f"{cell.words[0].strip()!r:>14} {cell.probability[0]:.2f}" for cell in cells)
+        )
+    print(chart.note or f"n = 1 prompt sample of {found.n_tokens:,} tokens")
