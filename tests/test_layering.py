@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model.rows",
     ),
     ("model.coconut",),
-    ("model.readout",),
+    ("model.readout", "model.flags"),
     ("model.config_file",),
     ("model.evaluate", "model.checkpoint"),
     ("model.training", "model.imports"),

@@ -1,4 +1,4 @@
-"""The edit wing on a codec whose nodes are several tokens: nothing in it may know a token id or a slot."""
+"""Edits, data sets and the verdict where nodes are several tokens, in a made-up format and in English."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_lens import english
 from two_tokens import two_token_model
+from typer.testing import CliRunner
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
+from model.files import write_json
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.readout import key_vectors
 from model.store import read_rows
+from probing.__main__ import app
+from probing.dataset.findings import DatasetResult
 from probing.edit import verdict
 from probing.edit.data_set import read_summaries, run_to_folder
 from probing.edit.directions import Directions, collect, fit, load, save
@@ -23,8 +28,10 @@ from probing.edit.spec import EditPlan
 N_THOUGHTS = 2
 
 
-@pytest.fixture(scope="module")
-def model() -> CoconutGPT2:
+@pytest.fixture(scope="module", params=["two", "english"])
+def model(request: pytest.FixtureRequest) -> CoconutGPT2:
+    if request.param == "english":
+        return english()
     made = two_token_model()
     config = CoconutConfig.from_dict({**made.config.to_dict(), "trained_stage": N_THOUGHTS})
     ours = checkpoint.untrained(config, seed=2)
@@ -34,7 +41,7 @@ def model() -> CoconutGPT2:
 
 @pytest.fixture(scope="module")
 def problems() -> list[ProsQAProblem]:
-    return list(generate("balanced", 260, 5, hops=(2, 2), nodes=(8, 10)))
+    return list(generate("balanced", 260, 5, hops=(2, 2), nodes=(6, 8)))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def fitted(model: CoconutGPT2, problems: list[ProsQAProblem]) -> Directions:
 
 def test_directions_are_fitted(model: CoconutGPT2, fitted: Directions, tmp_path: Path) -> None:
     assert fitted.defined == (1, 2)
-    assert fitted.vectors["ridge"].shape == (N_THOUGHTS, 40, 32)
+    assert fitted.vectors["ridge"].shape == (N_THOUGHTS, model.codec.n_keys, 32)
     unit = fitted.vectors["unembedding"][0] / fitted.vectors["unembedding"][0].norm(dim=1, keepdim=True)
     rows = key_vectors(model)
     cosine = (unit * rows / rows.norm(dim=1, keepdim=True)).sum(dim=1)
@@ -90,9 +97,21 @@ def test_a_data_set(model: CoconutGPT2, fitted: Directions, problems: list[ProsQ
 
 def test_a_verdict(model: CoconutGPT2, fitted: Directions, tmp_path: Path) -> None:
     n = verdict.MIN_N
-    others = list(generate("balanced", n, 6, hops=(2, 2), nodes=(8, 10)))
+    others = list(generate("balanced", n, 6, hops=(2, 2), nodes=(6, 8)))
     sheet = verdict.make_sheet(model, others, tmp_path, directions=fitted, name="two tokens", source="x")
     assert sheet.n_problems == n
     assert {claim: len(sheet.outcomes(claim)) for claim in verdict.CLAIMS} == dict.fromkeys(verdict.CLAIMS, N_THOUGHTS)
     for claim in ("decodable", "necessary"):
         assert sheet.finding(claim, 1).outcome != "not tested", claim
+
+
+def test_every_analysis_of_a_data_set(model: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:
+    """Recorded, analysed and written by the command; attention goes by the tokens of an edge."""
+    checkpoint.save(model, tmp_path / "model")
+    write_json(tmp_path / "p.json", [problem.to_row() for problem in problems[:40]])
+    told = {"data": tmp_path / "p.json", "checkpoint": tmp_path / "model", "out": tmp_path / "out"}
+    made = CliRunner().invoke(app, ["dataset", *(word for key in told for word in (f"--{key}", str(told[key])))])
+    assert made.exit_code == 0, made.output
+    result = DatasetResult.load(tmp_path / "out" / "result.json")
+    assert result.n_problems == 40
+    assert len(result.sections) >= 10

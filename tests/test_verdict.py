@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +11,15 @@ import torch
 from planted import Planted
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2
+from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.codec import Prompt
 from model.errors import InputError
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.store import read_rows
 from probing.draw.verdict_page import summary_sentences, to_html, write_sheets
 from probing.edit import directions as d
-from probing.edit.verdict import BARS, CLAIMS, RULES, TESTED, THRESHOLDS, Sheet, make_sheet, read_sheets
+from probing.edit.verdict import BARS, CLAIMS, RULES, TESTED, THRESHOLDS, Sheet, flags_of, make_sheet, read_sheets
 
 THOUGHTS = 3
 
@@ -73,6 +75,31 @@ def test_a_model_that_ignores_its_thoughts(none_used: Sheet) -> None:
     assert all(value.value == 1 for value in none_used.without.values())
     for t in (1, 2, 3):
         assert none_used.finding("used", t).value.value == 0  # type: ignore[union-attr]
+
+
+def test_what_must_be_known_is_said(
+    none_used: Sheet, second_only: Sheet, problems: list[ProsQAProblem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = "Thoughts idle: accuracy is the same with all thoughts zeroed."
+    assert idle in none_used.flags
+    assert idle in summary_sentences(none_used)
+    assert idle not in second_only.flags
+    assert not any("Winner" in flag for flag in second_only.flags)  # it searches: thought 1 holds its first step
+    model = Planted((2,), THOUGHTS)
+
+    def knows(thinker: CoconutGPT2, trace: ThoughtTrace, prompts: list[Prompt]) -> SimpleNamespace:
+        """What a model that has the answer from the start holds; the control is a coin."""
+        logit = np.zeros((len(prompts), 2, max(prompt.problem.n_nodes for prompt in prompts)))
+        for row, prompt in enumerate(prompts):
+            logit[row, :, prompt.problem.target] = 1 if thinker is model else (-1) ** row
+        return SimpleNamespace(logit=logit)
+
+    monkeypatch.setattr("probing.edit.verdict.node_log_probs", knows)
+    (winner,) = [flag for flag in flags_of(model, problems[:100], second_only) if "Winner" in flag]
+    assert "100.0 %" in winner
+    even = sum(p.backward_depth(p.target) == p.backward_depth(p.neg_target) for p in problems[:100])
+    assert f"of {even} problems" in winner
+    assert "untrained 50.0 %" in winner
 
 
 def test_an_untrained_model(tiny: CoconutGPT2, problems: list[ProsQAProblem], tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def words(loaded: compute.Loaded, problem: ProsQAProblem, report: ProbeReport, k
     st.caption(
         f"The first prompt sample (n = 1), {report.n_thoughts} thoughts as boxes with their most probable token by the "
         "logit lens, then what is written after the number of thoughts chosen. A name or a box can be clicked."
+        + (f" Thoughts are {run.lengths[0]:.3g} long, embeddings {run.lengths[1]:.3g}." if run.lengths else "")
     )
     layers(grid, k)
 

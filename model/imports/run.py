@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from model import checkpoint
-from model.coconut import CoconutGPT2, Edit
+from model.coconut import CoconutConfig, CoconutGPT2, Edit
 from model.errors import ProblemTooLargeError
 from model.files import atomic_folder, write_json
+from model.flags import idle, norms, off_norm, unmixed
 from model.imports.families import Converted, convert
 from model.imports.source import Source, read
 from model.imports.start import NEW_ROWS_COPY
@@ -81,7 +82,7 @@ def report_of(source: Source, made: Converted, *, check: bool = True) -> dict[st
     else:
         report["thought_norm"] = _thought_norm(model, problems)
         report["accuracy"] = {name: each.model_dump(mode="json") for name, each in accuracy(model, problems).items()}
-        report["notes"] += flags(report)
+        report["notes"] += flags(report, config)
     return report
 
 
@@ -97,23 +98,18 @@ def _fitting(model: CoconutGPT2, problems: list[ProsQAProblem]) -> list[ProsQAPr
     return found
 
 
-def flags(report: dict[str, Any]) -> list[str]:
+def flags(report: dict[str, Any], config: CoconutConfig) -> list[str]:
     """What the measured numbers say of a model; one sentence each."""
-    found = []
+    found: list[str | None] = []
     shares = {name: each["value"] for name, each in (report["accuracy"] or {}).items()}
     if max(shares.values(), default=1) <= 0.5:
         found.append("The model does not answer the built-in problems: nothing follows about its thoughts.")
-    elif "thoughts" in shares and abs(shares["thoughts"] - shares["thoughts zeroed"]) < 1 / N_CHECK:
-        found.append("Thoughts idle: accuracy is the same with all thoughts zeroed.")
+    elif "thoughts" in shares:
+        found.append(idle(shares["thoughts"], shares["thoughts zeroed"], within=0.5 / N_CHECK))
     norm = report["thought_norm"]
-    if norm is not None and not 0.5 <= norm / report["embedding_norm"] <= 2:
-        found.append(
-            f"Thoughts are {norm:.3g} long, embeddings {report['embedding_norm']:.3g}: off what the first block is fed."
-        )
-    if report["n_thoughts"] and not report["uniform_prob"]:
-        known = "unknown" if report["uniform_prob"] is None else "0"
-        found.append(f"uniform_prob is {known}: read-outs before the last thought are untrained, as far as is known.")
-    return found
+    found.append(off_norm(None if norm is None else (norm, report["embedding_norm"])))
+    found.append(unmixed(config, report["n_thoughts"]))
+    return [sentence for sentence in found if sentence]
 
 
 @torch.inference_mode()
@@ -142,11 +138,10 @@ def accuracy(model: CoconutGPT2, problems: list[ProsQAProblem]) -> dict[str, Est
 
 @torch.inference_mode()
 def _thought_norm(model: CoconutGPT2, problems: list[ProsQAProblem]) -> float | None:
-    codec, n_thoughts = model.codec, model.config.n_thoughts
-    if not n_thoughts:
-        return None
+    codec = model.codec
     prompts = [codec.prompt(problem, np.random.default_rng(0)) for problem in problems]
-    return float(model.think(codec.collate(prompts), n_thoughts).thoughts.norm(dim=-1).mean())
+    found = norms(model, model.think(codec.collate(prompts), model.config.n_thoughts))
+    return None if found is None else found[0]
 
 
 def _new_rows(model: CoconutGPT2) -> bool | None:

@@ -9,9 +9,7 @@ from model.files import html, write_json, write_text
 from model.metrics import METRICS
 from model.stats import Estimate, text
 from probing.draw.html import Markup, frame, table
-from probing.edit.verdict import CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
-
-CHANCE = 0.5
+from probing.edit.verdict import CHANCE, CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
 
 
 def summary_sentences(sheet: Sheet) -> list[str]:
@@ -36,7 +34,7 @@ def summary_sentences(sheet: Sheet) -> list[str]:
         sentences.append(f"Decodable, but not shown to be used: {_thoughts(unused)}.")
     if (sheet.accuracy.low or 0) <= CHANCE:
         sentences.append("The model does not answer better than chance, so there is no answer for a thought to carry.")
-    return sentences
+    return [*sentences, *sheet.flags]
 
 
 def to_html(sheets: Sequence[Sheet]) -> str:

@@ -42,13 +42,16 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import BeforeValidator, Field
 
-from model.checkpoint import fingerprint
+from model.checkpoint import fingerprint, untrained
 from model.coconut import PAUSE_METHODS, CoconutGPT2
 from model.errors import InputError
 from model.files import read_json
+from model.flags import idle, norms, off_norm, unmixed
 from model.problems.prosqa import ProsQAProblem
+from model.readout import node_log_probs
 from model.stats import Estimate, Floats, Style, mean, paired, share, text
 from model.store import read_rows
 from model.values import Progress, Value, silent, validated
@@ -105,6 +108,13 @@ RUN_CONTROLS = {"swap": SWAP_CONTROLS, "transplant": ("other-step",)} | dict.fro
 """Kind of edit to its controls on a sheet."""
 
 
+FLAG_ON, FLAG_BATCH = 256, 64
+"""Problems that flags are measured on, at most, and in one pass."""
+IDLE_WITHIN = 0.01
+"""Accuracies that differ by no more are the same."""
+CHANCE = 0.5
+
+
 class Finding(Value):
     """One claim about one thought."""
 
@@ -146,6 +156,8 @@ class Sheet(Value):
     """AUROC (beyond, logit lens, which fits nothing) per thought."""
     by_gap: dict[str, tuple[Estimate | None, ...]] = Field(default_factory=dict)
     """Edit and how deep the other candidate lies against the target -> share of right answers flipped, per thought."""
+    flags: tuple[str, ...] = ()
+    """What must be known before any of it is believed (``flags_of``); one sentence each."""
     propagation: tuple[tuple[Estimate | None, ...], ...]
     """Row t, column k: KL(clean || swapped in thought t) of state h_k, nats."""
 
@@ -217,7 +229,7 @@ def make_sheet(
         progress=progress,
         what=f"verdict, {name}",
     )
-    return judge(
+    sheet = judge(
         read_rows(Path(out) / "rows.jsonl"),
         n_thoughts=n_thoughts_of(model),
         name=name,
@@ -226,6 +238,44 @@ def make_sheet(
         data=source,
         seed=seed,
     )
+    return sheet.model_copy(update={"flags": flags_of(model, problems[:FLAG_ON], sheet, seed=seed)})
+
+
+@torch.inference_mode()
+def flags_of(model: CoconutGPT2, problems: Sequence[ProsQAProblem], sheet: Sheet, *, seed: int = 0) -> tuple[str, ...]:
+    """Winner decodable at thought 1, thoughts idle, their length, stage mixing: those of them that are so.
+
+    The winner: in thought 1, by the logit lens, of problems of two hops or more and candidates equally deep, the share
+    in which the target is above the other candidate; chance and the control, fresh weights, are one half.
+    """
+    codec, config, found = model.codec, model.config, [unmixed(model.config, sheet.n_thoughts)]
+    deep = [p for p in problems if p.n_hops > 1 and p.backward_depth(p.target) == p.backward_depth(p.neg_target)]
+    prompts = [codec.prompt(p, np.random.default_rng([seed, i])) for i, p in enumerate(deep)]
+    if prompts and sheet.n_thoughts:
+        shares, lengths = [], []
+        for thinker in (model, untrained(config, seed=seed)):
+            torch.nn.Module.to(thinker, model.device)
+            above = []
+            for start in range(0, len(prompts), FLAG_BATCH):
+                part = prompts[start : start + FLAG_BATCH]
+                trace = thinker.think(codec.collate(part).to(model.device), max(codec.lag, 1))
+                logit = node_log_probs(thinker, trace, part).logit[:, codec.lag]
+                pairs = [(row[p.target], row[p.neg_target]) for row, p in zip(logit, deep[start:], strict=False)]
+                above += [(a > b) + (a == b) / 2 for a, b in pairs]
+                lengths += [norms(thinker, trace)] * (thinker is model)
+            shares.append(share(above))
+        ours, control = shares
+        if ours and ours.low is not None and control and ours.low > max(CHANCE, control.high or CHANCE):
+            found.append(
+                f"Winner decodable at thought 1: the target is read above the other candidate in "
+                f"{ours.text('percent')} of {ours.n} problems of two hops or more, candidates equally deep "
+                f"(untrained {control.text('percent')})."
+            )
+        found.append(off_norm(lengths[0]))
+        zeroed = sheet.without.get("all zeros")
+        if zeroed is not None:
+            found.append(idle(sheet.accuracy.value, zeroed.value, within=IDLE_WITHIN))
+    return tuple(sentence for sentence in found if sentence)
 
 
 def judge(

@@ -11,6 +11,7 @@ from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
 from model.errors import InputError
+from model.flags import unmixed
 from model.metrics import METRICS, N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
@@ -128,11 +129,8 @@ def warnings(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, pad
             )
     if n_thoughts > config.n_thoughts:
         found.append(f"{n_thoughts} thoughts asked for; this model was trained with {config.n_thoughts}.")
-    if config.uniform_prob == 0 and n_thoughts:
-        found.append("Trained without stage mixing (uniform_prob 0): read-outs before the last thought are untrained.")
-    if config.uniform_prob is None and n_thoughts:
-        found.append("Stage mixing (uniform_prob) is unknown: read-outs before the last thought may be untrained.")
-    return tuple(found)
+    mixing = unmixed(config, n_thoughts)
+    return (*found, mixing) if mixing else tuple(found)
 
 
 def shortcut_baseline(problem: ProsQAProblem) -> Literal["target", "neg_target", "tie"]:

@@ -9,6 +9,7 @@ import torch
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
 from model.errors import InputError
+from model.flags import norms
 from model.problems.prosqa import ProsQAProblem
 from model.readout import next_log_probs
 from model.values import Number, Value
@@ -27,6 +28,8 @@ class Strip(Value):
     prompt: tuple[Piece, ...]
     thoughts: tuple[tuple[str, Number], ...]
     """Of thought 1, 2, ... the most probable token by the logit lens, and its probability."""
+    lengths: tuple[Number, Number] | None
+    """Mean norm of the thoughts, and of an embedding (``model.flags.norms``)."""
     written: tuple[tuple[Piece, ...], ...]
     """After k = 0..K thoughts, greedily, the tokens that close the thoughts first."""
 
@@ -51,6 +54,7 @@ def token_strip(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_
             (codec.words(token, prompt), p)
             for token, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ),
+        lengths=norms(model, trace),
         written=tuple(pieces(prompt, (*codec.after, *_ended(text.tolist(), model)), model) for text in texts),
     )
 
