@@ -11,6 +11,7 @@ from test_lens import english
 
 from app.compute import example
 from app.explore.state import View
+from app.words import explained
 from model import checkpoint
 from model.errors import InputError
 from model.formats.graph import write_problems
@@ -475,3 +476,22 @@ def test_a_run_is_shown_in_words_and_layer_by_layer(kind: str, tmp_path: Path) -
     said = "\n".join(caption.value for caption in page.caption)
     assert "n = 1" in said
     assert "a guess has probability" in said
+
+
+def test_words_beside_thoughts_on_one_problem() -> None:
+    """Given no thought the model writes its steps: one node a word, where a thought holds several."""
+    page = start(draws="4", k="1", against="words")
+    assert not errors(page)
+    assert "Word 2" in texts(page)
+    assert "Writes " in " ".join(caption.value for caption in page.caption)
+    held, written = (
+        [node for node in charts(page)[key]["series"][0]["data"] if node["name"]] for key in ("x_dag", "x_rival_dag")
+    )
+    assert len(held) > len(written) >= 1
+
+
+def test_every_term_of_a_caption_is_explained_behind_it() -> None:
+    assert explained("Mean, n = 4") is None
+    found = explained("the frontier, read by the logit lens") or ""
+    assert "**frontier**" in found
+    assert "**logit lens**" in found

@@ -111,7 +111,8 @@ def summary(result: DatasetResult) -> None:
                 if section.charts:
                     drawn = section.charts[0]
                     st.echarts_chart(
-                        echarts.option(drawn, theme()), key=f"d_thumb_{section.name}", height=220, renderer="svg",
+                        echarts.option(drawn, theme()), key=f"d_thumb_{section.name}",
+                        height=max(220, echarts.height(drawn)) if drawn.kind == "tree" else 220, renderer="svg",
                         alt=drawn.about().alt,
                     )  # fmt: skip
                 st.caption(literal(section.says[0]) if section.says else "")

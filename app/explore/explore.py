@@ -120,7 +120,8 @@ def page() -> None:
         words.wrong(error)
         return
     panels.autoplay()
-    clock = 1.3 if session.get("x_playing") else None
+    pace = 0.7 if session.x_mind else 1.3
+    clock = pace if session.get("x_playing") else None
     st.fragment(picture, run_every=clock)(choice, loaded, report, rival, against)
 
 

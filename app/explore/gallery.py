@@ -42,6 +42,10 @@ GALLERY = {
     "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY)),
 }
 """Name -> (what is to be seen, view)."""
+NO_TEXT = (
+    "None comes with the project: a GPT-2 has half a gigabyte. Open yours under Model, another folder "
+    "(docs/text-models.md says how), and these problems are read as English."
+)
 
 
 def gallery() -> None:
@@ -49,3 +53,4 @@ def gallery() -> None:
     with st.popover("Gallery", icon=":material/photo_library:", type="tertiary"):
         for name, (what, view) in GALLERY.items():
             st.button(name, help=what, on_click=put, args=(view,), type="tertiary", key=f"x_gallery_{name}")
+        st.button("A text model", help=NO_TEXT, disabled=True, type="tertiary", key="x_gallery_text")

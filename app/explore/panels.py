@@ -12,7 +12,7 @@ from app import compute
 from app.explore.state import WORDS
 from app.figures import cards, figure, files, theme
 from app.problem_picker import folder_or
-from app.words import bold, capital, kept, literal
+from app.words import bold, capital, explained, kept, literal
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning, text
@@ -118,7 +118,10 @@ def sentence(report: ProbeReport, drawn: Graph) -> None:
     name = "Answer" if drawn.thought is None else f"Thought {drawn.thought}"
     if drawn.thought is not None and not report.problem.frontier(drawn.thought):
         name += ", the search finished"
-    st.markdown(f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]")
+    st.markdown(
+        f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]",
+        help=explained("frontier, logit lens, control, prompt sample"),
+    )
 
 
 def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:

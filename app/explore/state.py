@@ -87,8 +87,9 @@ def settle(report: ProbeReport) -> tuple[int, bool]:
     state = st.session_state
     playing = bool(state.get("x_playing"))
     if playing and state.get("x_tick"):
-        if state.x_k < report.n_thoughts:
-            state.x_k += 1
+        if state.x_k < (last := report.n_thoughts):
+            # Thoughts after the search hold no node: from it to the answer.
+            state.x_k = state.x_k + 1 if state.x_k + 1 < min(report.problem.n_hops, last) else last
         else:
             state.update(x_playing=False, x_auto=False)
             st.rerun()
