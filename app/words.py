@@ -33,8 +33,9 @@ STYLE = """\
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
   padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
+@media (max-width: 1150px) { .st-key-head > div:first-child { min-width: 100%; } }
 @media (max-width: 640px) {
-  .st-key-head > div:first-child { min-width: 100%; }
+  .st-key-i_show button { padding-inline: 0.5rem; }
   .st-key-head { gap: 0.4rem; }
   .st-key-head button { padding: 0.1rem 0.5rem; min-height: 2.1rem; }
   .st-key-head button p { font-size: 14px; }

@@ -211,7 +211,7 @@ def strip(result: Intervention, *, edited: bool = True) -> Chart:
             p = side.p_target[:, -1].mean()
             y.append(float(p if candidate == problem.target else 1 - p))
             who = display_name(problem.idx_to_symbol[search.root], 10)
-            name = f"{run}: from {who}, to {display_name(problem.idx_to_symbol[candidate], 10)}"
+            name = f"{run}: {who} → {display_name(problem.idx_to_symbol[candidate], 10)}"
             series.append(Series(name=name, x=places, y=tuple(y)))
     return Chart(
         name="strip", title="Every thought, before and after", kind="heatmap", x_label="thought",
