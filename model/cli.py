@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import typer
@@ -24,8 +27,16 @@ def make_app(help: str) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command group; InputError becomes one sentence on stderr and exit code 2, Ctrl-C exit code 130."""
+    """Run a command group; InputError becomes one sentence on stderr and exit code 2, Ctrl-C exit code 130.
+
+    Told to end or hung up on, it cleans up as after Ctrl-C and exits with 128 and the signal's number.
+    """
     try:
+        for name in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, _end)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if any(word == "--out=" or (word == "" and before == "--out") for before, word in pairwise(["", *sys.argv])):
+            raise InputError("--out is empty; give the name of a file or folder")
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -33,6 +44,21 @@ def run(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def quiet_start() -> None:
+    """Until ``run`` begins, let Ctrl-C end the process with one word: imports take seconds and clean up nothing."""
+
+    def stop(*_: object) -> None:
+        print("stopped", file=sys.stderr)
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _end(number: int, _: object) -> None:
+    print("stopped", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 @contextmanager

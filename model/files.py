@@ -63,6 +63,10 @@ def parse_json(text: str, *, where: str) -> Any:
         raise InputError(f"{where}: JSON nested too deeply") from None
 
 
+SEAL = "checksums.json"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
 @contextmanager
 def held(folder: str | Path, *, share: str = "") -> Iterator[None]:
     """Keeps an output folder for this process. Raises InputError at once if another writes there.
@@ -105,6 +109,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        _to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
@@ -113,8 +118,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """As ``atomic_path``, for a folder; an existing folder of that name is replaced only once the new one is whole."""
+def atomic_folder(path: str | Path, *, before: Path | None = None) -> Iterator[Path]:
+    """As ``atomic_path``, for a folder; an existing folder of that name is replaced only once the new one is whole.
+
+    ``before``: where the existing one is kept, in place of what was kept there; else it is removed.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,9 +136,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~mask)
         for file in temporary.rglob("*"):  # some libraries write files that only their owner may read
             file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)
+            _to_disk(file)
         if path.exists():
             path.replace(old)
         temporary.replace(path)
+        if before is not None and old.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            old.replace(before)
+        _to_disk(path.parent)
     except OSError as error:
         if old.exists() and not path.exists():
             old.replace(path)
@@ -138,6 +151,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def seal(folder: Path) -> None:
+    """Write down what every file of a folder is, so that ``check_seal`` sees one that changed."""
+    write_json(folder / SEAL, {file.name: short_hash([file.read_bytes()]) for file in sorted(folder.iterdir())})
+
+
+def check_seal(folder: Path) -> None:
+    """Raise InputError for a file that is not what it was when the folder was sealed; older folders have no seal."""
+    if not (folder / SEAL).exists():
+        return
+    sealed = read_json(folder / SEAL)
+    for name in sealed if isinstance(sealed, dict) else ():
+        try:
+            found = short_hash([(folder / name).read_bytes()])
+        except OSError as error:
+            raise InputError(f"{folder / name}: cannot be read ({error.strerror or error})") from None
+        if found != sealed[name]:
+            raise InputError(f"{folder / name}: damaged, it is not what was written")
 
 
 def recover_folder(path: str | Path) -> None:
@@ -179,11 +211,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_csv(path: str | Path | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under named columns as CSV text, None as an empty cell; written to ``path``, if given."""
+    """Rows under named columns as CSV text, None as an empty cell; written to ``path``, if given.
+
+    Texts that begin as formulas do (FORMULAS) get an apostrophe before them.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
     if path is not None:
         write_text(path, text.getvalue())
     return text.getvalue()
@@ -192,6 +227,26 @@ def write_csv(path: str | Path | None, columns: Sequence[str], rows: Iterable[Se
 def html(text: object) -> str:
     """Text as HTML that shows it exactly: the one escape, for elements and for quoted attributes alike."""
     return escape(str(text))
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file or folder to the disk, so that what is renamed after it outlives a power cut."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _plain(cell: object) -> object:
+    """A text that a spreadsheet would run as a formula, made one that it shows; numbers are left as they are."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _umask() -> int:

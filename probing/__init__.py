@@ -6,7 +6,13 @@ Layers: ``app`` draws, ``probing`` measures, ``model`` thinks; imports point onl
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+if sys.argv[:1] == ["-m"]:  # as a command, while it is being loaded: the imports below take seconds
+    from model.cli import quiet_start
+
+    quiet_start()
 
 from probing.read.report import ProbeReport, drawn_by
 

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from app.links import unpack
 from model import checkpoint
 from model.config_file import MAX_THOUGHTS
 from model.errors import CheckpointError, InputError
-from model.files import held, read_text
-from model.formats.graph import Graph, read_graph, read_problems
+from model.files import held, read_text, write_csv
+from model.formats.graph import Graph, read_graph, read_problems, write_graph
 from model.training.config import load_train_config
 from probing.dataset import report_page
 from probing.dataset.findings import DatasetResult
 from probing.draw import html as html_frame
 from probing.draw import study_page, verdict_page
+from probing.edit import directions
 from probing.edit.data_set import EffectSummary
 from probing.edit.spec import EditPlan
 from probing.edit.study import STUDIES
@@ -220,3 +228,87 @@ def test_roots_by_bits_are_those_by_search() -> None:
             assert set(graph.roots) == {f"n{v}" for v in range(n) if all(graph.candidates_for(f"n{v}"))}
             seen += 1
     assert seen > 100
+
+
+def test_names_that_are_formulas_are_shown_and_numbers_are_left(tmp_path: Path) -> None:
+    text = write_csv(tmp_path / "x.csv", ("name", "value"), [("=cmd|' /C'!A0", -0.5), ("@x", "+.5"), ("-a", "-1e3")])
+    rows = list(csv.reader(io.StringIO(text)))[1:]
+    assert rows == [["'=cmd|' /C'!A0", "-0.5"], ["'@x", "+.5"], ["'-a", "-1e3"]]
+
+
+def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """No traceback, no temporary file, no process; ``generate`` with several processes was left with three."""
+    out = tmp_path / "o.json"
+    process = started("model", "generate", "--n", "1000000", "--processes", "3", "--out", str(out))
+    for _ in range(600):
+        if list(tmp_path.iterdir()):
+            break
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
+    assert "stopped" in said or number == signal.SIGINT
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    for _ in range(100):  # its group ends with it
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("processes are left")
+
+
+@pytest.mark.parametrize("library", ["numpy", "scipy", "torch"])
+def test_an_interrupt_while_it_is_being_loaded_is_one_word(library: str, tmp_path: Path) -> None:
+    process = started("probing", "report", "--data", "none.json", "--out", str(tmp_path / "x.json"))
+    maps = Path(f"/proc/{process.pid}/maps")
+    for _ in range(2000):
+        if f"/{library}/" in maps.read_text() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("empty", [["--out", ""], ["--out="]])
+def test_an_empty_out_is_refused(empty: list[str], tmp_path: Path) -> None:
+    process = started("model", "generate", "--n", "1", *empty)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--out is empty" in said
+
+
+def test_the_app_asks_nothing_and_listens_on_this_machine() -> None:
+    found = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert found["server"]["address"] == "localhost"
+    assert found["server"]["showEmailPrompt"] is False
+    assert found["browser"]["gatherUsageStats"] is False
+
+
+@pytest.mark.parametrize("first", ["graph", "Digraph", "strict"])
+def test_names_that_begin_another_format_are_quoted(first: str) -> None:
+    graph = Graph((first, "{"), ((0, 1),))
+    assert read_graph(write_graph(graph, "edges")) == graph
+
+
+@pytest.mark.parametrize("name", ["mean", "bank", "base.ridge", "vectors.difference", "readers.ridge"])
+def test_directions_of_other_shapes_are_one_sentence(name: str, tmp_path: Path) -> None:
+    folder = checkpoint.CHECKPOINTS / "prosqa-tiny"
+    model, path = checkpoint.load(folder), folder / directions.FILE_NAME
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    directions.load(path).check_fits(model)
+    for change in (lambda t: t[..., :-1], lambda t: t[0], lambda t: t.flatten()):
+        save_file(tensors | {name: change(tensors[name]).contiguous()}, tmp_path / "d.safetensors", metadata)
+        with pytest.raises(InputError, match=f"damaged: {name}"):
+            directions.load(tmp_path / "d.safetensors").check_fits(model)

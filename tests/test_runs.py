@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def test_a_run_folder_holds_loadable_checkpoints_records_and_results(whole: Path
     kinds = [json.loads(line)["kind"] for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert (kinds.count("step"), kinds.count("validation")) == (12, 4)
     assert set(read_json(whole / "run.json")["versions"]) == {"python", "torch", "transformers"}
-    assert {"best"} == {path.name for path in whole.iterdir()} - {
+    assert {"best", "last-before"} == {path.name for path in whole.iterdir()} - {
         "config.yaml", "run.json", "metrics.jsonl", "emergence.json", "last", "result.json",
     }  # fmt: skip
 
@@ -253,14 +254,43 @@ def test_a_finished_run_resumed_changes_nothing(whole: Path) -> None:
     assert outcome(whole) == before
 
 
-def test_damaged_trainer_states_are_refused(whole: Path, tmp_path: Path) -> None:
-    import shutil
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
 
-    for name, text in [("trainer.json", "{"), ("trainer.json", "{}"), ("trainer.safetensors", "x")]:
-        out = tmp_path / name / str(len(text))
-        shutil.copytree(whole, out)
-        (out / "last" / name).write_text(text)
-        refused(r"trainer state is damaged|not JSON", out, resume=True)
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no json": lambda last: (last / "trainer.json").write_text("{"),
+    "keys gone": lambda last: (last / "trainer.json").write_text("{}"),
+    "another step": lambda last: (last / "trainer.json").write_text(
+        (last / "trainer.json").read_text().replace('"step": 24', '"step": 1000000000')
+    ),
+    "no tensors": lambda last: (last / "trainer.safetensors").write_text("x"),
+    "a flipped bit": lambda last: flip(last / "model.safetensors"),
+    "cut short": lambda last: (last / "model.safetensors").write_bytes(b""),
+    "a file gone": lambda last: (last / "trainer.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole: Path, tmp_path: Path, damage: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    DAMAGE[damage](out / "last")
+    said: list[str] = []
+    list(train_run(run_settings(), out, resume=True, say=said.append))
+    assert sum("going on from the checkpoint before it" in line for line in said) == 1
+    assert outcome(out) == outcome(whole)
+    for folder in ("last", "last-before"):
+        flip(out / folder / "model.safetensors")
+    refused("damaged", out, resume=True)
+    for folder in ("last", "last-before"):
+        shutil.rmtree(out / folder)
+    said.clear()
+    list(train_run(run_settings(), out, resume=True, say=said.append))
+    assert any("holds no checkpoint yet: the run is begun again" in line for line in said)
+    assert outcome(out) == outcome(whole)
 
 
 def test_bad_data_files_and_devices_are_refused(tmp_path: Path) -> None:

@@ -112,9 +112,13 @@ def write(names: Sequence[str], edges: Sequence[tuple[int, int]]) -> str:
     def quoted(name: str) -> str:
         return json.dumps(name, ensure_ascii=False)
 
+    def simple(name: str) -> bool:
+        # The first word of Graphviz DOT is not left to begin a line.
+        return bool(_SIMPLE.fullmatch(name)) and name.lower() not in ("graph", "digraph", "strict")
+
     order = dict.fromkeys(node for edge in edges for node in edge)
     lines = [] if list(order) == list(range(len(names))) else [quoted(name) for name in names]
-    plain = [name if _SIMPLE.fullmatch(name) else quoted(name) for name in names]
+    plain = [name if simple(name) else quoted(name) for name in names]
     lines += [f"{plain[source]} {plain[target]}" for source, target in edges]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@
     config.yaml          every setting              metrics.jsonl    one line per TrainStep and per validation
     run.json             versions, device           emergence.json   the training dynamics so far
     last/                checkpoint + trainer state, what --resume starts from
+    last-before/         the one before it, where that is damaged
     best/                checkpoint of the highest validation accuracy in the latest stage
     result.json          final accuracies, written at the end
 
@@ -18,6 +19,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,7 +34,17 @@ from torch import Tensor
 from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_folder, held, read_json, read_text, recover_folder, write_json, write_text
+from model.files import (
+    atomic_folder,
+    check_seal,
+    held,
+    read_json,
+    read_text,
+    recover_folder,
+    seal,
+    write_json,
+    write_text,
+)
 from model.imports.source import Source, read
 from model.imports.start import size_of, started
 from model.problems.arrays import ProblemTensors
@@ -59,6 +71,7 @@ from model.values import Progress, silent
 
 FREE_ON_RESUME = ("device", "log_with")
 """Settings that may differ when a run is resumed."""
+BEFORE = "last-before"
 PROBE_SEED = 20_000
 """Of the prompt samples of validation and probe problems, the same in every run."""
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
@@ -114,7 +127,9 @@ def _train_run(
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
-    state, record = _restore(config, out, device) or _begin(config, train_set, device, probe, source, size)
+    state, record = _restore(config, out, device, say if resume and world.is_main else None) or _begin(
+        config, train_set, device, probe, source, size
+    )
     _barrier(world)
     trackers = []
     if world.is_main:
@@ -290,11 +305,31 @@ def _begin(
     return TrainState(model.eval(), make_optimizer(config, model), stage=config.first_stage), record
 
 
-def _restore(config: TrainConfig, out: Path, device: torch.device) -> tuple[TrainState, DynamicsRecord] | None:
-    """The state that ``last`` holds; None where there is none yet."""
-    folder = out / "last"
-    if not folder.exists():
-        return None
+def _restore(
+    config: TrainConfig, out: Path, device: torch.device, say: Say | None
+) -> tuple[TrainState, DynamicsRecord] | None:
+    """The state that ``last`` holds, or where that is damaged the one before it; None where there is none yet."""
+    folders = [folder for folder in (out / "last", out / BEFORE) if folder.exists()]
+    damaged: list[InputError] = []
+    for folder in folders:
+        try:
+            check_seal(folder)
+            found = _restored(config, folder, device)
+        except InputError as error:
+            damaged.append(error)
+            continue
+        if damaged and say is not None:
+            say(f"{damaged[0]}; going on from the checkpoint before it")
+            shutil.rmtree(folders[0], ignore_errors=True)  # or it would be the one before the next
+        return found
+    if damaged:
+        raise damaged[0]
+    if say is not None:
+        say(f"{out} holds no checkpoint yet: the run is begun again")
+    return None
+
+
+def _restored(config: TrainConfig, folder: Path, device: torch.device) -> tuple[TrainState, DynamicsRecord]:
     model = checkpoint.load(folder, device=device)
     if model.config.method != config.method or model.codec != codec_named(config.codec_name, config.codec_format):
         raise CheckpointError(f"{folder}: a checkpoint of {model.config.method}, {model.config.codec}")
@@ -313,7 +348,7 @@ def _restore(config: TrainConfig, out: Path, device: torch.device) -> tuple[Trai
 
 def _save(folder: Path, state: TrainState, record: DynamicsRecord, *, trainer: bool = False) -> None:
     """A checkpoint; ``trainer``: with all that ``_restore`` needs."""
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, before=folder.with_name(BEFORE) if trainer else None) as temporary:
         checkpoint.write_files(state.model, temporary)
         record.save(temporary / "emergence.json")
         if trainer:
@@ -324,6 +359,7 @@ def _save(folder: Path, state: TrainState, record: DynamicsRecord, *, trainer: b
             }
             checkpoint.write_tensors(temporary / "trainer.safetensors", tensors)
             write_json(temporary / "trainer.json", {key: getattr(state, key) for key in KEPT})
+            seal(temporary)
 
 
 def _load_optimizer(optimizer: torch.optim.AdamW, model: CoconutGPT2, tensors: dict[str, Tensor]) -> None:

@@ -157,9 +157,24 @@ class Directions:
         return short_hash([self.about.fingerprint.encode(), *map(tensor_bytes, tensors)])
 
     def check_fits(self, model: CoconutGPT2) -> None:
-        """Raise InputError unless these were fitted on this very model."""
+        """Raise InputError unless these were fitted on this very model, and every tensor has the shape of its."""
         if self.about.fingerprint != fingerprint(model):
             raise InputError(f"the node directions were fitted on another checkpoint; for this one, {HOW_TO_FIT}")
+        width, keys = model.config.n_embd, model.codec.n_keys
+        shape = (self.n_thoughts if self.mean.ndim else 0, keys, width)
+        tensors = [("mean", self.mean, shape[::2]), ("bank", self.bank, (None, *shape[::2]))]
+        tensors += [(f"base.{name}", tensor, shape[::2]) for name, tensor in self.base.items()]
+        tensors += [(f"vectors.{name}", tensor, shape) for name, tensor in self.vectors.items()]
+        tensors += [(f"readers.{name}", tensor, shape) for name, tensor in self.readout_vectors.items()]
+        if self.null_space is not None:
+            tensors.append(("null_space", self.null_space, (*shape[:2], None, width)))
+        for name, tensor, wanted in tensors:
+            found = tuple(tensor.shape)
+            if len(found) != len(wanted) or any(b not in (None, a) for a, b in zip(found, wanted, strict=True)):
+                raise InputError(
+                    f"the node directions are damaged: {name} is {found}, expected {wanted}; for this checkpoint, "
+                    f"{HOW_TO_FIT}"
+                )
 
     def check_unseen(self, problems: Sequence[ProsQAProblem]) -> None:
         """Raise InputError if any of these is a problem that the directions were fitted or scored on."""
