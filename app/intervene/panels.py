@@ -197,14 +197,14 @@ def first_screen(result: Intervention, second: Callable[[], tuple[Run, ...]], *,
     def clicked(_: int, point: int) -> None:
         st.session_state.i_show = point + 1 if point < result.n_thoughts else 0
 
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
+    row = st.container(horizontal=True, gap="medium", key="i_first")
+    with row, st.container(width="stretch"):
         st.markdown("**Every thought**  :gray[probability on what it should hold; last, the answer]")
         drawn = of_intervention.strip(result, edited=edited)
         caption = "Click a column to see that thought in the graph below."
         figure(drawn, "i_strip", height=96 + 32 * len(drawn.series), caption=caption, on_hit=clicked)
-    with right:
-        if edited:
+    if edited:
+        with row, st.container(width="stretch"):
             st.markdown("**The edit beside its controls**")
             effects(result, second())
 
