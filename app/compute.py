@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import tempfile
 import threading
 from collections.abc import Callable
@@ -24,9 +25,12 @@ from model import checkpoint
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, codec_for
 from model.codec import Codec
-from model.errors import InputError
-from model.files import MAX_UPLOAD_BYTES
+from model.errors import CheckpointError, InputError
+from model.files import MAX_UPLOAD_BYTES, short_hash
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
+from model.imports import source
+from model.imports.run import import_checkpoint
+from model.imports.told import NotToldError
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
 from model.training.dynamics import DynamicsRecord
@@ -88,8 +92,51 @@ def shipped() -> list[str]:
 
 
 def folder(name: str) -> Path:
-    """The folder of a shipped checkpoint's name, or of a path. Raises InputError as ``typed_path`` does."""
-    return checkpoint.CHECKPOINTS / name if name in shipped() else typed_path(name)
+    """The folder of a shipped checkpoint's name, of a path, or that a file, a stranger's folder or a Hub id became.
+
+    Raises InputError as ``typed_path`` does, and CheckpointError for what cannot be opened.
+    """
+    if name in shipped():
+        return checkpoint.CHECKPOINTS / name
+    path = typed_path(name)
+    if not is_foreign(path):
+        return path
+    made = _imported(name, path)
+    if isinstance(made, str):
+        raise CheckpointError(made)
+    return made
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether it is something to import: a file, a folder with weights and none of our configs, or a Hub id."""
+    if not path.is_dir():
+        return path.is_file() or re.fullmatch(source.HUB, str(path)) is not None
+    if (config := checkpoint.checkpoint_folder(path) / "config.json").is_file():
+        with suppress(InputError):
+            checkpoint.load_config(config.parent)
+            return False
+        return "latent_id" in config.read_text(errors="replace")
+    return bool(source.weights(path))
+
+
+IMPORTED = checkpoint.CHECKPOINTS.parent.parent / "runs" / "imported"
+"""What was made of checkpoints of other codes, a folder each, named by what it was made of."""
+
+
+@st.cache_resource(ttl=60, max_entries=16, show_spinner="Opening the checkpoint …", hash_funcs=KEYS)
+def _imported(name: str, path: Path) -> Path | str:
+    """The folder that a checkpoint of another code became, once for each of its states; else why not, in a sentence."""
+    known = repr((str(path.resolve()) if path.exists() else name, _stamps(path)))
+    made = IMPORTED / f"{Path(name).name.replace(':', '-')}-{short_hash([known.encode()])[:8]}"
+    if made.is_dir():
+        return made
+    try:
+        import_checkpoint(name if not path.exists() else path, made, check=False)
+    except NotToldError as error:
+        return f"{error}: python -m model import {name} --out FOLDER, then choose FOLDER here"
+    except InputError as error:
+        return str(error)
+    return made
 
 
 def typed_path(text: str) -> Path:

@@ -77,7 +77,7 @@ def sidebar(samples: str = "x_samples") -> Choice:
         problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
         folder_or(
-            "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="path of a folder with config.json"
+            "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="folder, file or Hub id (org/repo)"
         )
         checkpoint = _checkpoint()
         st.markdown("#### Prompt samples")

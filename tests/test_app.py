@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
+from test_imports import WIDTH, base, saved, upstream
 from test_lens import english
+from transformers import GPT2Config, GPT2LMHeadModel
 
+from app import compute
 from app.compute import example
 from app.explore.state import View
 from app.words import explained
@@ -495,3 +500,22 @@ def test_every_term_of_a_caption_is_explained_behind_it() -> None:
     found = explained("the frontier, read by the logit lens") or ""
     assert "**frontier**" in found
     assert "**logit lens**" in found
+
+
+def test_a_checkpoint_of_the_public_code_is_opened_where_a_path_is_typed_or_said_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "IMPORTED", tmp_path / "imported")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    file = saved(tmp_path / "pause.pt", upstream(base()) | {"pause_embedding": torch.ones(WIDTH)})
+    page = start(checkpoint=str(file), **FEW)
+    assert "--thoughts" in errors(page)
+    assert "python -m model import" in errors(page)
+    page = start(checkpoint="somebody/coconut", **FEW)
+    assert "somebody/coconut: no such file or folder here" in errors(page)
+    assert not (tmp_path / "imported").exists()
+    theirs = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_positions=256, n_embd=768, n_layer=2, n_head=8))
+    page = start(checkpoint=str(saved(tmp_path / "checkpoint_300", upstream(theirs))), **FEW)
+    assert errors(page) == ""
+    (made,) = (tmp_path / "imported").iterdir()
+    assert checkpoint.load_config(made).imported == "superposition"

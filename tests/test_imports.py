@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from model import checkpoint
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutConfig, CoconutGPT2
 from model.errors import CheckpointError, InputError
 from model.imports import run as imports
 from model.imports.run import import_checkpoint
@@ -361,15 +361,16 @@ def test_problems_that_do_not_fit_are_said(tmp_path) -> None:
 
 def test_flags() -> None:
     def report(**values: Any) -> dict[str, Any]:
-        told = {"thought_norm": 1.0, "embedding_norm": 1.0, "n_thoughts": 6, "uniform_prob": 0.1}
+        told = {"thought_norm": 1.0, "embedding_norm": 1.0, "n_thoughts": 6}
         shares = values.pop("shares")
         accuracy = dict(
             zip(("thoughts", "markers only", "thoughts zeroed"), [{"value": v} for v in shares], strict=True)
         )
         return told | {"accuracy": accuracy} | values
 
-    assert imports.flags(report(shares=(0.95, 0.9, 0.5))) == []
-    assert "idle" in imports.flags(report(shares=(0.95, 0.9, 0.95)))[0]
-    assert "does not answer" in imports.flags(report(shares=(0.0, 0.0, 0.0)))[0]
-    assert "9" in imports.flags(report(shares=(1.0, 0.0, 0.0), thought_norm=9.0))[0]
-    assert "unknown" in imports.flags(report(shares=(1.0, 0.0, 0.0), uniform_prob=None))[0]
+    mixed, unknown = (CoconutConfig(uniform_prob=each) for each in (0.1, None))
+    assert imports.flags(report(shares=(0.95, 0.9, 0.5)), mixed) == []
+    assert "idle" in imports.flags(report(shares=(0.95, 0.9, 0.95)), mixed)[0]
+    assert "does not answer" in imports.flags(report(shares=(0.0, 0.0, 0.0)), mixed)[0]
+    assert "9" in imports.flags(report(shares=(1.0, 0.0, 0.0), thought_norm=9.0), mixed)[0]
+    assert "unknown" in imports.flags(report(shares=(1.0, 0.0, 0.0)), unknown)[0]

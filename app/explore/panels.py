@@ -276,7 +276,7 @@ def options(checkpoint: str) -> str:
     against = folder_or(
         "Compare with", "x_rival", "x_rival_folder",
         [*RIVALS, *(name for name in compute.shipped() if name != checkpoint)], titled=True,
-        placeholder="path of a folder with config.json", show=lambda name: RIVALS.get(name, name),
+        placeholder="folder, file or Hub id (org/repo)", show=lambda name: RIVALS.get(name, name),
     )  # fmt: skip
     st.toggle("Presenting mode", **kept("x_present"), help="Big type and no sidebar; key P.")
     return against

@@ -282,7 +282,7 @@ def second() -> str:
         st.markdown("#### Compare with")
         return folder_or(
             "Second checkpoint", "i_against", "i_against_folder", [*names, *compute.shipped()],
-            placeholder="path of a folder with config.json", show=lambda name: names.get(name, name),
+            placeholder="folder, file or Hub id (org/repo)", show=lambda name: names.get(name, name),
         )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ ACCEPTED = (
 )
 _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
 _NESTS = ("state_dict", "model_state_dict", "model")
-_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<file>[\w./-]+))?")
+HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<file>[\w./-]+))?")
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
 
 
@@ -54,7 +54,7 @@ def read(source: str | Path) -> Source:
         return _folder(path)
     if path.exists():
         return _file(path)
-    hub = _HUB.fullmatch(str(source))
+    hub = HUB.fullmatch(str(source))
     if hub is None:
         raise CheckpointError(f"{source}: no such file or folder; expected {ACCEPTED}")
     return _from_hub(hub["repo"], hub["file"])
@@ -76,17 +76,21 @@ def _from_hub(repo: str, file: str | None) -> Source:
     )
 
 
+def weights(path: Path) -> list[Path]:
+    """The files of a folder that may hold a checkpoint; of those with a known name, the first."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    found = [path / name for name in names if (path / name).is_file()]
+    found = found[:1] or sorted(file for file in path.iterdir() if re.fullmatch(r"checkpoint_\w+", file.name))
+    return found or sorted(file for file in path.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+
+
 def _folder(path: Path) -> Source:
     if (path / "pccot_args.json").exists():
         raise CheckpointError(
             f"{path}: a PCCoT model, which refines all its thoughts at once by Jacobi iteration; the thought loop here "
             "feeds one thought after another and cannot run it"
         )
-    names = ("model.safetensors", "pytorch_model.bin")
-    found = [path / name for name in names if (path / name).is_file()]
-    found = found[:1] or sorted(file for file in path.iterdir() if re.fullmatch(r"checkpoint_\w+", file.name))
-    if not found:
-        found = sorted(file for file in path.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    found = weights(path)
     if len(found) != 1:
         what = "holds no weights" if not found else f"holds {len(found)} checkpoints ({found[0].name}, ...)"
         raise CheckpointError(f"{path}: the folder {what}; expected {ACCEPTED}")
