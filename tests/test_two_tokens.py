@@ -16,9 +16,11 @@ from model.files import write_json
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.readout import key_vectors
+from model.stats import percent
 from model.store import read_rows
 from probing.__main__ import app
 from probing.dataset.findings import DatasetResult
+from probing.draw.of_intervention import pair, values_of
 from probing.edit import verdict
 from probing.edit.data_set import read_summaries, run_to_folder
 from probing.edit.directions import Directions, collect, fit, load, save
@@ -115,3 +117,14 @@ def test_every_analysis_of_a_data_set(model: CoconutGPT2, problems: list[ProsQAP
     result = DatasetResult.load(tmp_path / "out" / "result.json")
     assert result.n_problems == 40
     assert len(result.sections) >= 10
+
+
+def test_what_is_said_of_a_thought_is_what_its_nodes_are_coloured_by(
+    model: CoconutGPT2, fitted: Directions, problems: list[ProsQAProblem]
+) -> None:
+    """A node of several tokens is read behind its prefix; the vector alone says another number."""
+    result = intervene(model, problems[0], EditPlan.parse("noise:t=2"), directions=fitted, n_samples=2)
+    before, after, *_ = pair(result, 1)
+    for drawn, side in ((before, result.clean), (after, result.edited)):
+        held = values_of(result, side, 1, "probability").mean(axis=0)[sorted(problems[0].frontier(1))].sum()
+        assert drawn.subtitle[0].startswith(percent(float(held)))

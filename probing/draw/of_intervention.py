@@ -341,7 +341,7 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
     """Where the probability of the state is: on the queried question's frontier and on the counterfactual one's."""
     if thought is None or thought > side.fed.shape[1]:
         return ("no frontier: the thoughts are over",)
-    p = np.exp(side.fed[:, thought - 1]).mean(axis=0)
+    p = values_of(result, side, thought, "probability").mean(axis=0)
     own = float(p[sorted(result.problem.frontier(thought))].sum())
     lines = [f"{percent(own)} on the nodes at distance {thought}"]
     other = result.problem.counterfactual
