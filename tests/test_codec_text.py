@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_lens import english
 from transformers import AutoTokenizer
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2, codec_for
+from model.coconut import CoconutGPT2, codec_for
 from model.codec import NO_KEY, NO_NODE, Prompt, Samples, Size, Written
 from model.codec_text import TextCodec
 from model.errors import InputError
@@ -188,14 +189,7 @@ def test_padding_adds_facts_of_other_names() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> CoconutGPT2:
-    config = CoconutConfig(
-        n_layer=2, n_head=2, n_embd=32, n_positions=512, vocab_size=COMPACT.vocab_size, codec=COMPACT.name,
-        codec_format=COMPACT.format, trained_stage=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
-    )  # fmt: skip
-    made = checkpoint.untrained(config, seed=1)
-    with torch.no_grad():
-        made.transformer.wte.weight.mul_(20)
-    return made
+    return english(512)
 
 
 def test_a_text_model_is_saved_with_its_tokenizer(model: CoconutGPT2, tmp_path: Path) -> None:

@@ -72,12 +72,8 @@ COLUMNS = ("layer", "state", "rank", "token", "probability")
 @torch.inference_mode()
 def lens_grid(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_thoughts: int | None = None) -> LensGrid:
     """Of the first prompt sample of a problem. Raises InputError if it does not fit the model."""
-    n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
-    if n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
+    prompt, n_thoughts = first_prompt(model, problem, seed=seed, n_thoughts=n_thoughts)
     codec = model.codec
-    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-    (prompt,) = codec.prompts(problem, 1, seed=seed, pad_to=model.config.padding_for(problem))
     seen: dict[tuple[int, int], Tensor] = {}
 
     def look(t: int, layer: int, hidden: Tensor) -> Tensor:
@@ -89,6 +85,21 @@ def lens_grid(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_th
     hidden = torch.stack([torch.stack([seen[layer, k] for k in range(n_thoughts + 1)]) for layer in _to(n_layer)])
     log_probs = next_log_probs(model, model.transformer.ln_f(hidden)).float().cpu()
     return _grid(log_probs, prompt, model)
+
+
+def first_prompt(
+    model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, n_thoughts: int | None
+) -> tuple[Prompt, int]:
+    """The first prompt sample of a problem, padded as in ``probe``, and the thoughts to have (default: as trained).
+
+    Raises InputError if it does not fit the model.
+    """
+    n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
+    if n_thoughts < 0:
+        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
+    model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+    (prompt,) = model.codec.prompts(problem, 1, seed=seed, pad_to=model.config.padding_for(problem))
+    return prompt, n_thoughts
 
 
 def _to(n: int) -> range:

@@ -8,11 +8,11 @@ import torch
 
 from model.coconut import CoconutGPT2
 from model.codec import Prompt
-from model.errors import InputError
 from model.flags import norms
 from model.problems.prosqa import ProsQAProblem
 from model.readout import next_log_probs
 from model.values import Number, Value
+from probing.read.lens import first_prompt
 
 
 class Piece(Value):
@@ -37,12 +37,8 @@ class Strip(Value):
 @torch.inference_mode()
 def token_strip(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_thoughts: int | None = None) -> Strip:
     """Of the first prompt sample of a problem. Raises InputError if it does not fit the model."""
-    n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
-    if n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
+    prompt, n_thoughts = first_prompt(model, problem, seed=seed, n_thoughts=n_thoughts)
     codec = model.codec
-    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-    (prompt,) = codec.prompts(problem, 1, seed=seed, pad_to=model.config.padding_for(problem))
     trace = model.think(codec.collate([prompt]).to(model.device), n_thoughts)
     room = model.config.n_positions - len(prompt.input_ids) - n_thoughts - len(codec.after)
     length = max(min(codec.longest_generation(problem), room), 1)
