@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -18,10 +19,10 @@ from model.codec_text import TextCodec
 from model.problems.arrays import ProblemTensors
 from model.problems.generate import Recipe, generate_arrays
 from model.readout import node_log_probs
-from model.training.config import TrainConfig
+from model.training.config import Method, TrainConfig, stages
 from model.training.curriculum import make_batch
 from model.training.dynamics import DynamicsRecord, measure
-from model.training.loop import batch_loss, model_config, train
+from model.training.loop import batch_loss, make_optimizer, model_config, train
 from model.training.run import train_run
 from model.training.state import TrainState
 
@@ -101,3 +102,25 @@ def test_a_run_is_recorded_and_resumed_to_the_bit(config: TrainConfig, codec: Co
     record = DynamicsRecord.load(whole / "emergence.json")
     assert [point.step for point in record.points] == [0, 4, 8, 12, 16, 20, 24]
     assert all(0 <= t.auroc_beyond <= 1 and 0 < t.mass["frontier"] < 1 for t in record.points[-1].thoughts)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_every_method_is_trained_in_english(method: Method) -> None:
+    """Losses fall, and what each is taught after its thoughts is what it is named for."""
+    config = run_settings(
+        codec="text", n_slots=0, codec_format={"compact": True}, n_positions=256, method=method, num_epochs=6,
+        epochs_per_stage=2, uniform_prob=0.0, dropout=0.0, lr=3e-3,
+    )  # fmt: skip
+    ours = checkpoint.untrained(model_config(config, PROBLEMS))
+    steps = list(train(TrainState(ours, make_optimizer(config, ours)), config, PROBLEMS))
+    assert steps[-1].loss < 0.9 * steps[0].loss
+    batch = make_batch(config, ours.codec, PROBLEMS, steps[-1].stage, generator())
+    text = ours.codec.vocabulary.text(batch.text.tokens[0][batch.text.scored[0]].tolist())
+    chain = text.split("###")[0].count(" is a ")
+    hops = int(PROBLEMS.n_hops[0])
+    if method == "cot":
+        assert chain == hops
+    elif method in ("no_cot", "pause"):
+        assert chain == 0
+    else:
+        assert chain == max(hops - stages(config)[steps[-1].stage].n_skip, 0)

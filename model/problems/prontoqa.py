@@ -73,7 +73,8 @@ def problem_of(text: TextProblem, *, where: str = "problem") -> ProsQAProblem:
     if asked is None or text.answer not in TRUE_OR_FALSE:
         raise InputError(
             f"{where}: no graph, and not a ProntoQA question: {query!r:.80}, answered {text.answer!r:.20}; questions "
-            "without a graph can be learned and evaluated (python -m model train, evaluate)"
+            "without a graph can be learned and evaluated (python -m model train, evaluate), and their thoughts "
+            "read (python -m probing texts)"
         )
     literal = asked["what"].removeprefix("not ")
     candidates = (literal, f"not {literal}")
