@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from app.links import unpack
 from model import checkpoint
 from model.config_file import MAX_THOUGHTS
-from model.errors import CheckpointError, InputError
-from model.files import held, read_text, write_csv
+from model.errors import CheckpointError, InputError, OutputError
+from model.files import atomic_path, held, read_text, write_csv
 from model.formats.graph import Graph, read_graph, read_problems, write_graph
+from model.problems.generate import generate
 from model.training.config import load_train_config
+from probing.__main__ import app as probing_app
 from probing.dataset import report_page
 from probing.dataset.findings import DatasetResult
 from probing.draw import html as html_frame
@@ -312,3 +315,51 @@ def test_directions_of_other_shapes_are_one_sentence(name: str, tmp_path: Path) 
         save_file(tensors | {name: change(tensors[name]).contiguous()}, tmp_path / "d.safetensors", metadata)
         with pytest.raises(InputError, match=f"damaged: {name}"):
             directions.load(tmp_path / "d.safetensors").check_fits(model)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=100000000000000000000000",
+        "betas=[1,1]",
+        "num_epochs=1e30",
+        "n_embd=1000000",
+        "n_layer=100000",
+        "n_train=1e12",
+    ],
+)
+def test_settings_out_of_bounds_are_one_sentence(setting: str) -> None:
+    with pytest.raises(InputError, match=setting.split("=")[0]) as error:
+        load_train_config(ROOT / "configs" / "tiny.yaml", [setting])
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 300)
+    process = started("model", "train", "configs/tiny.yaml", "--out", str(out))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    assert "File name too long" in said
+
+
+def test_a_disk_that_is_full_under_tensors_is_one_sentence(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "x.safetensors") as temporary:
+        full(temporary)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("more", "says"), [(["--compare", "none"], "none"), (["--thoughts", "500"], "can take none")])
+def test_a_run_that_cannot_be_is_refused_before_anything_is_recorded(
+    more: list[str], says: str, tmp_path: Path
+) -> None:
+    problems = [each.to_row() for each in generate("balanced", 3, 0, hops=(2, 2), nodes=(6, 8))]
+    (tmp_path / "p.json").write_text(json.dumps(problems))
+    told = {"data": tmp_path / "p.json", "out": tmp_path / "out", "checkpoint": checkpoint.CHECKPOINTS / "prosqa-tiny"}
+    arguments = ["dataset", *(word for key in told for word in (f"--{key}", str(told[key])))]
+    with pytest.raises(InputError, match=says):
+        CliRunner().invoke(probing_app, [*arguments, *more], catch_exceptions=False)
+    assert not (tmp_path / "out").exists()

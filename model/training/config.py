@@ -19,8 +19,13 @@ from model.files import read_text, write_text
 from model.values import Value
 
 Method = Literal["coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Size = Annotated[int, Field(ge=1, le=8_192)]
+"""Of a part of the model; GPT-2's largest is 1,600 wide."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Epochs = Annotated[float, Field(gt=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 MAX_CONFIG_BYTES = 256 * 1024
@@ -65,16 +70,14 @@ class TrainConfig(Value):
     of the schedule too."""
     first_stage: Annotated[int, Field(ge=0)] = 0
     """The stage the run begins with, as after epochs that another run had."""
-    recite_epochs: Annotated[float, Field(ge=0)] = 0.0
+    recite_epochs: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     """Text only: so long at the start, every problem's facts are to be written in random order, in place of chain and
     answer and without thoughts. Edges are looked up in each problem as often as it has any, so it is learned sooner."""
     removal_smoothing: Annotated[float, Field(ge=0)] | None = None
     """icot only: o further steps are dropped with probability proportional to exp(-removal_smoothing * o)."""
     advance: Literal["settled", "schedule"] = "settled"
     """``settled``: a stage ends when its loss has; ``schedule``: after ``epochs_per_stage``."""
-    epochs_per_stage: (
-        Annotated[float, Field(gt=0)] | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    )
+    epochs_per_stage: Epochs | Annotated[list[Epochs], Field(min_length=1)]
     """Length of every stage but the last, one for all or one each; with ``settled``, the most a stage may take."""
     min_epochs_per_stage: Annotated[float, Field(ge=0)] = 0.0
     """settled: the least a stage takes. The budget always leaves this much for every later stage."""
@@ -82,7 +85,7 @@ class TrainConfig(Value):
     """settled: epochs in each of the two windows whose mean losses are compared."""
     settle_tolerance: Annotated[float, Field(gt=0)] = 0.02
     """settled: the loss has settled when the later window is lower by less than this share of the earlier."""
-    num_epochs: Annotated[float, Field(gt=0)]
+    num_epochs: Epochs
     """Length of the whole run; the last stage takes what the others leave."""
 
     # Optimiser
@@ -92,7 +95,7 @@ class TrainConfig(Value):
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     decay_share: Share = 0.25
     """The last share of the run over which the learning rate falls to 0 as a cosine; 0 keeps it constant."""
-    betas: tuple[Share, Share] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """On matrices only."""
     clip: Annotated[float, Field(gt=0)] = 1.0
@@ -101,10 +104,10 @@ class TrainConfig(Value):
     """When AdamW starts afresh. The public code's ``true`` resets at every epoch; write ``epoch`` for that."""
 
     # Model
-    n_layer: Positive = 2
-    n_head: Positive = 8
-    n_embd: Positive = 768
-    n_positions: Positive = 256
+    n_layer: Size = 2
+    n_head: Size = 8
+    n_embd: Size = 768
+    n_positions: Size = 256
     codec: str = "slots"
     """Prompt format: one of ``model.coconut.CODECS``."""
     n_slots: Annotated[int, Field(ge=0)] = 40
@@ -142,11 +145,11 @@ class TrainConfig(Value):
     """Generated graphs: probability that a graph is kept only if it offers more than the fewest hops."""
     depth_gap: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
     """Generated graphs: least and most difference between the two candidates' distances from their roots."""
-    data_seed: Annotated[int, Field(ge=0)] = 0
+    data_seed: Seed = 0
     """Of the generator; the same problems whatever ``seed`` is."""
 
     # Run
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Of the weights, the order of problems and how each is written."""
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from model import checkpoint
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutGPT2, codec_for
 from model.errors import InputError
 from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
@@ -102,9 +102,30 @@ def record_all(
         raise InputError(f"processes must be 1 or more, got {settings.processes}")
     if settings.n_thoughts is not None and settings.n_thoughts < 0:
         raise InputError(f"thoughts must be 0 or more, got {settings.n_thoughts}")
+    for source in sources:
+        _check(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with held(out, share=str(rank)):
         return _record_all(sources, problems, Path(out), data, settings, progress, cancelled, rank, world)
+
+
+def _check(source: Source, problems: Sequence[ProsQAProblem], settings: Settings) -> None:
+    """Raise InputError for a checkpoint that is none, or takes none of the problems, before anything is recorded."""
+    config = checkpoint.load_config(source.path)
+    n_thoughts = config.n_thoughts if settings.n_thoughts is None else settings.n_thoughts
+    first = ""
+    for problem in problems[: settings.n_control] if source.untrained else problems:
+        try:
+            codec_for(config).check_fits(problem, n_positions=config.n_positions, n_thoughts=n_thoughts, generates=True)
+        except InputError as error:
+            first = first or str(error)
+        else:
+            return
+    raise InputError(none_taken(source.name, len(problems), first))
+
+
+def none_taken(name: str, n: int, first: str) -> str:
+    return f"{name} can take none of the {n:,} problems; the first: {first}"
 
 
 def _record_all(
@@ -206,10 +227,7 @@ class _Job:
         """What was recorded. Raises InputError if the model could take no problem."""
         recording = open_recording(self.out, self.found, with_states=False)
         if not len(recording):
-            raise InputError(
-                f"{self.source.name} can take none of the {len(self.problems):,} problems; the first: "
-                f"{recording.skipped[0][1]}"
-            )
+            raise InputError(none_taken(self.source.name, len(self.problems), recording.skipped[0][1]))
         return self.found.model_copy(
             update={
                 "n_taken": len(recording),
