@@ -480,6 +480,8 @@ def test_numbers_are_printed_by_one_rule() -> None:
     labelled = series.model_copy(update={"labels": ("one", "two", "three")})
     assert printed_points(Chart(kind="ranked", series=(labelled,), **about), labelled) == ("one", "", "three")
     assert printed_points(Chart(kind="heatmap", series=(labelled,), **about), labelled) == (".04", "–", "1")
+    words = Chart(kind="heatmap", series=(labelled,), labelled=True, **about)
+    assert printed_points(words, labelled) == ("one", "", "three")
     signed = Scale(value="v", label="v", low=-1, high=1, signed=True)
     assert [printed(v, signed) for v in (0.049, -0.049, 0.05, -0.5, 1, -0.0)] == ["", "", "+.05", "-.50", "+1", ""]
     fine = signed.model_copy(update={"low": -0.01, "high": 0.01})

@@ -139,11 +139,11 @@ def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
 def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
     """What is written at each point of a series, "" for nothing; beside a value that is not known only in a tree.
 
-    Percent in a stack, two decimals in a grid that has no labels, three in a ranked list; else the labels.
+    Percent in a stack, two decimals in a grid that is not labelled, three in a ranked list; else the labels.
     """
     if chart.kind == "stacked":
         return tuple("" if y is None or y < PRINT_STACK_FROM else f"{100 * y:.0f}" for y in series.y)
-    if chart.kind == "heatmap" and not series.labels:
+    if chart.kind == "heatmap" and not chart.labelled:
         return tuple("–" if y is None else short_number(y) for y in series.y)
     texts = series.labels or tuple(f"{y or 0:.3f}" if chart.kind == "ranked" else "" for y in series.y)
     if chart.kind == "tree":

@@ -11,7 +11,7 @@ def grid(found: LensGrid) -> Chart:
     columns = states(found)
     return Chart(
         name="lens", title="Logit lens by layer and thought", kind="heatmap", x_label="thought", y_label="layer",
-        y_range=(0, 1), categories=columns, note=about(found),
+        y_range=(0, 1), categories=columns, note=about(found), labelled=True,
         series=tuple(
             Series(
                 name=f"layer {layer}", x=columns, y=tuple(cell.probability[0] for cell in row),

@@ -330,6 +330,8 @@ class Chart(Value):
     categories: tuple[str, ...] = ()
     """What x counts, in order, where it is no number."""
     words: Words | None = None
+    labelled: bool = False
+    """heatmap: its labels are written on the cells in place of the values."""
 
     def names(self) -> tuple[str, ...]:
         """The categories in order; of first appearance where they are not given."""
