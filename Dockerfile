@@ -9,16 +9,18 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501 \
     STREAMLIT_SERVER_FILE_WATCHER_TYPE=none \
+    STREAMLIT_CLIENT_SHOW_ERROR_DETAILS=none \
     STREAMLIT_BROWSER_GATHER_USAGE_STATS=false
 
 WORKDIR /srv/coconut
 COPY requirements.txt .
 RUN pip install -r requirements.txt
 
-# The folder itself must belong to the user: runs are kept in runs/.
-RUN useradd --create-home --uid 1000 coconut && chown coconut:coconut /srv/coconut
-COPY --chown=coconut:coconut . .
+# The user may write runs/, which is a volume, and nothing else here.
+COPY . .
+RUN useradd --create-home --uid 1000 coconut && mkdir -p runs && chown -R coconut:coconut runs
 USER coconut
+VOLUME /srv/coconut/runs
 
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
