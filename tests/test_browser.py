@@ -135,6 +135,22 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     chosen(page, name)
 
 
+def test_a_name_or_a_thought_of_the_text_is_chosen_by_click_or_key(show) -> None:
+    page = show(View(checkpoint="prosqa-tiny", k=1, samples=1))
+    page.get_by_text("In words: the run as text").click()
+    page.locator(".strip [data-k='2']").click()
+    page.locator(".strip [data-k='2'].on").wait_for()
+    name = page.locator(".strip [data-node]").first
+    node, said = name.get_attribute("data-node"), name.inner_text().strip()
+    name.click()
+    chosen(page, said)
+    page.locator(".strip [data-k='0']").press("Enter")
+    stands(page, "1")
+    settled(page)
+    assert f"node={node}" in page.evaluate("location.search")
+    assert "k=0" in page.evaluate("location.search")
+
+
 def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -> None:
     text = "<img src=x onerror=alert(1)> -> {b}\n{b} -> **c**\nAda -> مرحبا"
     view = View(
