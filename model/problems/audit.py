@@ -17,8 +17,6 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
@@ -124,6 +122,10 @@ def fitted(problems: Sequence[ProsQAProblem], *, seed: int = 0, folds: int = 5) 
     """
     if len(problems) < 10 * folds:
         raise InputError(f"a fitted rule needs at least {10 * folds} problems; got {len(problems)}")
+    # Not at the top: these take a second, which whoever wants a rule alone need not wait for.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     # Which candidate comes first is a coin, so that their order tells nothing.
     first = np.random.default_rng(seed).random(len(problems)) < 0.5
     rows = []

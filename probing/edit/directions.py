@@ -35,8 +35,6 @@ import torch
 from pydantic import model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from sklearn.covariance import ledoit_wolf
-from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from model.checkpoint import fingerprint, tensor_bytes
@@ -373,6 +371,10 @@ def _estimate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(vectors ``n_keys n_embd``, base ``n_embd``) from membership ``N n_keys`` and thoughts ``N n_embd``."""
     if name == "ridge":
+        from sklearn.linear_model import (
+            Ridge,  # not at the top: it takes half a second, and few who read directions fit
+        )
+
         design = np.concatenate([x, x.sum(axis=1, keepdims=True)], axis=1)
         ridge = Ridge(alpha=ridge_lambda).fit(design, y)
         w = ridge.coef_[:, :-1].T + ridge.coef_[:, -1]
@@ -408,6 +410,8 @@ def _null_spaces(x: np.ndarray, y: np.ndarray, rank: int, ridge_lambda: float) -
 
 def _readout_vectors(w: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Generalised least-squares reading vectors, ``n_keys n_embd``."""
+    from sklearn.covariance import ledoit_wolf  # as Ridge
+
     covariance, _ = ledoit_wolf(residual.astype(np.float64))
     covariance += (1e-6 * np.trace(covariance) / len(covariance) + 1e-9) * np.eye(len(covariance))
     whitened = np.linalg.solve(covariance, w.T.astype(np.float64)).T
