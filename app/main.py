@@ -10,7 +10,7 @@ ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folder the packages are in
     sys.path.insert(0, ROOT)
 
-st.set_page_config(page_title="Continuous thoughts", page_icon="🥥", layout="wide")
+st.set_page_config(page_title="Coconut explorer", page_icon="🥥", layout="wide")
 
 if "app.compute" not in sys.modules:
     # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.

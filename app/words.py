@@ -28,10 +28,13 @@ STYLE = """\
 .st-key-x_minds > div { min-width: min(390px, 100%); }
 .st-key-x_minds > div:last-child { min-width: min(200px, 100%); max-width: 440px; }
 .st-key-x_keys, .st-key-x_autoplay { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
+.st-key-x_keys { visibility: hidden; }
 .st-key-x_said { min-height: 3.2rem; }
 [class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
 [class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
+[data-testid=stMenuButtonBody] { max-width: 100vw; }
+[data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
   padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
 @media (max-width: 1150px) { .st-key-head > div:first-child { min-width: 100%; } }

@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from app import compute
 from app.compute import example
+from app.explore.gallery import GALLERY
 from app.explore.state import View
 from app.words import explained
 from model import checkpoint
@@ -22,8 +23,9 @@ from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
+from model.stats import leaning
 from probing.read.probe import probe
-from probing.read.report import VALUES
+from probing.read.report import VALUES, ProbeReport
 
 MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
 FEW = {"draws": "1"}  # one prompt sample is enough where the picture is not looked at
@@ -519,3 +521,17 @@ def test_a_checkpoint_of_the_public_code_is_opened_where_a_path_is_typed_or_said
     assert errors(page) == ""
     (made,) = (tmp_path / "imported").iterdir()
     assert checkpoint.load_config(made).imported == "superposition"
+
+
+def test_the_gallery_keeps_what_it_promises() -> None:
+    loaded = compute.load(View().checkpoint)
+
+    def of(name: str) -> ProbeReport:
+        view = GALLERY[name][1]
+        problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
+        return compute.report(loaded, problem, samples=view.samples, seed=view.sample_seed, pad=view.pad)
+
+    wrong, shortcut = of("A wrong answer"), of("The shortcut fails")
+    assert leaning(round(wrong.answers[-1].written_neg_target * wrong.n_samples), wrong.n_samples) > 0
+    assert shortcut.shortcut_baseline == "neg_target"
+    assert shortcut.answers[-1].written_target == 1

@@ -312,6 +312,17 @@ def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
         page.close()
 
 
+def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:
+    page = show(View(samples=2, k=1))
+    page.get_by_role("button", name="Gallery").click()
+    page.get_by_role("menuitem", name="Many branches").click()
+    page.get_by_role("heading", level=2, name="Gabriel").wait_for()
+    settled(page)
+    assert "seed=47" in page.evaluate("location.search")
+    page.reload()
+    page.get_by_role("heading", level=2, name="Gabriel").wait_for()
+
+
 def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     """Tour, nodes by Tab, terms, themes, the big picture: each begun and ended on the page."""
     page, problem = show(View(samples=2, k=1)), example()
@@ -319,8 +330,16 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
         page.get_by_role("button", name="Tour" if step == 0 else "Next", exact=True).click()
         page.get_by_text(f"{step + 1} of 5").wait_for()
         settled(page)
+        # One thing is framed, on the screen and not behind what is told of it.
+        (framed,) = page.locator("[data-toured]").all()
+        box, told = framed.bounding_box(), page.locator(".st-key-x_tour").bounding_box()
+        assert box["y"] > 0, step
+        assert (
+            told["x"] >= box["x"] + box["width"] or told["x"] + told["width"] <= box["x"] or told["y"] > box["y"] + 100
+        )
     page.get_by_role("button", name="Done").click()
     page.locator(".st-key-x_tour").wait_for(state="detached")
+    page.wait_for_function("!document.querySelector('[data-toured]')")
     page.get_by_role("button", name="Tour", exact=True).click()
     page.get_by_role("button", name="Skip").click()
     page.locator(".st-key-x_tour").wait_for(state="detached")

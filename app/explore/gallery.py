@@ -25,7 +25,7 @@ GALLERY = {
     ),
     "A wrong answer": (
         "eight hops, but six thoughts",
-        View(source="generated", kind="hard", hops=(6, 8), nodes=(30, 36), seed=0),
+        View(source="generated", kind="hard", hops=(6, 8), nodes=(30, 36), seed=3),
     ),
     "The shortcut fails": (
         "the shortcut baseline picks the wrong candidate, the model does not",
@@ -36,21 +36,30 @@ GALLERY = {
         View(source="generated", hops=(8, 8), nodes=(28, 34), seed=1, thoughts="hops"),
     ),
     "The smallest": (
-        "four nodes, padded with distractor facts",
-        View(source="custom", text="a b\nc d", root="a", candidates=("b", "d")),
+        "four nodes, padded with distractor facts; the model guesses",
+        View(source="custom", text="Ann Baker\nBob Carter", root="Ann", candidates=("Baker", "Carter")),
     ),
     "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY)),
 }
 """Name -> (what is to be seen, view)."""
-NO_TEXT = (
-    "None comes with the project: a GPT-2 has half a gigabyte. Open yours under Model, another folder "
-    "(docs/text-models.md says how), and these problems are read as English."
-)
+TEXT = "A text model"
+NO_TEXT = "None comes with the project. Open yours under Model, another folder; docs/text-models.md says how."
 
 
 def gallery() -> None:
     """The gallery, closed."""
-    with st.popover("Gallery", icon=":material/photo_library:", type="tertiary"):
-        for name, (what, view) in GALLERY.items():
-            st.button(name, help=what, on_click=put, args=(view,), type="tertiary", key=f"x_gallery_{name}")
-        st.button("A text model", help=NO_TEXT, disabled=True, type="tertiary", key="x_gallery_text")
+    shown = {name: f"**{name}**: {what}" for name, (what, _) in GALLERY.items()}
+
+    def show() -> None:
+        name = st.session_state.x_gallery
+        if name in GALLERY:
+            put(GALLERY[name][1])
+
+    chosen = st.menu_button(
+        "Gallery", [*GALLERY, TEXT], format_func=lambda name: shown.get(name, name), on_click=show, key="x_gallery",
+        icon=":material/photo_library:", type="tertiary",
+    )  # fmt: skip
+    if chosen == TEXT:
+        st.toast(NO_TEXT, duration="long")
+    elif chosen:
+        st.rerun()  # the sidebar and the problem are not of this part of the page

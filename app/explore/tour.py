@@ -38,12 +38,33 @@ STEPS = (
     ),
 )
 """What is framed, a title, and what to say of it."""
-FRAME = "<style>.{} {{ outline: 3px solid #e36c09; outline-offset: 5px; border-radius: 8px; }}</style>"
+FRAME = """\
+export default function ({ data }) {
+  const bare = () => document.querySelectorAll('[data-toured]').forEach((e) => {
+    e.style.outline = ''
+    delete e.dataset.toured
+  })
+  bare()
+  const [framed, told, main] = [data, 'st-key-x_tour', 'stMain'].map((name) => document.querySelector('.' + name))
+  if (!framed) return
+  framed.dataset.toured = true
+  Object.assign(framed.style, { outline: '3px solid #e36c09', outlineOffset: '5px', scrollMarginTop: '4.5rem' })
+  const { left, right, bottom, top } = framed.getBoundingClientRect()
+  const block = bottom - top < innerHeight / 2 ? 'center' : 'start'
+  if (top < 60 || bottom > innerHeight - 60) framed.scrollIntoView({ block })
+  const besides = left + right > innerWidth && right - left < innerWidth / 2
+  const edge = `${main.getBoundingClientRect().left + 16}px`
+  Object.assign(told.style, besides ? { left: edge, right: 'auto' } : { left: 'auto', right: '16px' })
+  return bare
+}
+"""
+"""Frames a part of the page, brings it on the screen, and moves what is told of it out of its way."""
 
 
 def offer() -> None:
     """The button that begins it."""
-    st.button("Tour", icon=":material/tour:", type="tertiary", key="x_tour_begin", on_click=_go, args=(0,))
+    if st.button("Tour", icon=":material/tour:", type="tertiary", key="x_tour_begin", on_click=_go, args=(0,)):
+        st.rerun()  # a second model is not of this part of the page
 
 
 def tour() -> None:
@@ -52,7 +73,6 @@ def tour() -> None:
     if at is None:
         return
     framed, title, said = STEPS[at]
-    st.html(FRAME.format(framed))
     with st.container(key="x_tour"):
         st.markdown(f"**{title}** :gray[{at + 1} of {len(STEPS)}]  \n{said}")
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -64,6 +84,7 @@ def tour() -> None:
                 "Done" if last else "Next", type="primary", key="x_tour_next", on_click=_go,
                 args=(None if last else at + 1,),
             )  # fmt: skip
+        st.components.v2.component("coconut_tour", js=FRAME)(key="x_tour_frame", data=framed, height=1)
 
 
 def _go(at: int | None) -> None:
