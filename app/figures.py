@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -76,11 +77,17 @@ def _by_keyboard(value: Graph, key: str, on_hit: Callable[[int, int], None]) -> 
             )  # fmt: skip
 
 
-def cards(columns: int, width: int, drawn: Iterable[tuple[str, Callable[[], None]]]) -> None:
-    """Things side by side, each under its title (markdown), in as many columns of at least that width as fit."""
+def cards(
+    columns: int,
+    width: int,
+    drawn: Iterable[tuple[str, Callable[[], None]]],
+    spans: Mapping[str, int | Literal["all"]] = MappingProxyType({}),
+) -> None:
+    """Things side by side, each under its title (markdown), in as many columns of at least that width as fit; some
+    span several."""
     with st.grid(columns, min_column_width=width, gap="small", border=True) as grid:
         for title, draw in drawn:
-            with grid.cell():
+            with grid.cell(column_span=spans.get(title, 1)):
                 st.markdown(f"##### {title}")
                 draw()
 

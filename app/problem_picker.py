@@ -80,8 +80,8 @@ def sidebar(samples: str = "x_samples") -> Choice:
             "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="folder, file or Hub id (org/repo)"
         )
         checkpoint = _checkpoint()
-        st.markdown("#### Prompt samples")
-        _prompts(samples)
+        with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
+            _prompts(samples)
     stale = problem is None
     if problem is not None:
         state.x_problem = problem
@@ -172,7 +172,10 @@ def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...
 
 def _custom() -> ProsQAProblem | None:
     state = st.session_state
-    st.segmented_control("Enter as", ["Text", "Table"], **kept("x_mode"), required=True, on_change=_mode_changed)
+    st.segmented_control(
+        "Enter as", ["Text", "Table"], **kept("x_mode"), required=True, on_change=_mode_changed,
+        label_visibility="collapsed",
+    )  # fmt: skip
     graph = _table() if state.x_mode == "Table" else _text()
     if isinstance(graph, InputError):
         wrong(graph)
@@ -224,7 +227,7 @@ def _mode_changed() -> None:
 
 def _text() -> Graph | InputError:
     st.text_area(
-        "Facts", **kept("x_text"), height=190,
+        "Facts", **kept("x_text"), height=150,
         help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, Tom -> terpus),"
         " ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
     )  # fmt: skip

@@ -20,15 +20,19 @@ T = TypeVar("T")
 STYLE = """\
 [data-testid=stMainBlockContainer] { padding-inline: clamp(1rem, 2.5vw, 3rem); }
 [data-testid=stSidebarContent] { padding-inline: 1rem; }
-[data-testid=stSidebarUserContent] { padding-inline: 0; }
+[data-testid=stSidebarUserContent] { padding-inline: 0; padding-bottom: 1rem; }
+[data-testid=stSidebarHeader] { height: 3rem; margin-bottom: 0; }
+[data-testid=stSidebarUserContent] [data-testid=stVerticalBlock] { gap: 0.45rem; }
 .st-key-x_source button { padding-inline: 5px; }
 .st-key-x_source button p { font-size: 13px; }
 .st-key-x_pair > div { min-width: min(440px, 100%); }
 .st-key-i_first > div { min-width: min(410px, 100%); }
 .st-key-x_minds > div { min-width: min(390px, 100%); }
 .st-key-x_minds > div:last-child { min-width: min(200px, 100%); max-width: 440px; }
-.st-key-x_keys, .st-key-x_autoplay { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
+.st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
+[data-testid=stLayoutWrapper]:has(> .st-key-x_keys, > [class*=-tab_nodes]:not(:focus-within)) { position: absolute; }
 .st-key-x_said { min-height: 3.2rem; }
 [class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
 [class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }

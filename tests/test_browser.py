@@ -108,6 +108,12 @@ def test_a_click_on_a_node_shows_its_trajectory_and_survives_the_slider(show) ->
     page.get_by_text("Thought 3: ").wait_for()
     settled(page)
     chosen(page, name)
+    # Every card counts as the slider does.
+    page.get_by_role("heading", name="Next token at thought 3").wait_for()
+    page.get_by_text("Free generation after 3 thoughts").wait_for()
+    for chart in ("x_parts", "x_trajectory"):
+        counted = [word for word in words(page, chart) if word == "answer" or (word.isdigit() and word != "0")]
+        assert [*map(str, range(1, 7)), "answer"] == [word for word in counted if word in "123456answer"][-7:], chart
 
 
 def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
@@ -314,10 +320,14 @@ def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
 
 def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:
     page = show(View(samples=2, k=1))
-    page.get_by_role("button", name="Gallery").click()
-    page.get_by_role("menuitem", name="Many branches").click()
-    page.get_by_role("heading", level=2, name="Gabriel").wait_for()
-    settled(page)
+    page.set_viewport_size({"width": 1366, "height": 768})
+    for name, asks in (("A family", "Ann"), ("Many branches", "Gabriel")):
+        page.get_by_role("button", name="Gallery").click()
+        page.get_by_role("menuitem", name=name).click()
+        page.get_by_role("heading", level=2, name=asks).wait_for()
+        settled(page)
+        bar = page.locator("[data-testid=stSidebarContent]")
+        assert bar.evaluate("e => e.scrollHeight <= e.clientHeight"), name
     assert "seed=47" in page.evaluate("location.search")
     page.reload()
     page.get_by_role("heading", level=2, name="Gabriel").wait_for()
@@ -381,6 +391,9 @@ def test_the_first_minute(browser, address) -> None:
     page.get_by_role("button", name="Change its mind").click()
     page.locator(".st-key-x_mind_1 svg text").first.wait_for()
     page.get_by_text(f"answers {other}").wait_for()  # the edited search
+    page.get_by_text("answer flips").wait_for()
+    flipped = place(page, page.locator(".st-key-x_mind_1 svg text").get_by_text(other, exact=True))
+    assert flipped["y"] < 768  # on the first screen
     assert page.get_by_text(f"answers {target}, ").count() == 2  # the search as it was, and the control
     page.get_by_role("button", name="Play", exact=True).wait_for()
     settled(page)

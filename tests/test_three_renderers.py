@@ -425,6 +425,8 @@ def test_points_of_a_page_stand_where_their_intervals_are_and_are_pale_where_the
     option = echarts.option(chart, LIGHT)
     points, strokes = option["series"][:2], option["series"][2:4]
     assert [point["type"] for point in points] == ["scatter", "scatter"]
+    alone = chart.model_copy(update={"series": tuple(one.model_copy(update={"control": True}) for one in chart.series)})
+    assert all(point["symbol"] != "none" for point in echarts.option(alone, LIGHT)["series"][:2])
     for point, stroke, series in zip(points, strokes, chart.series, strict=True):
         across = [at for at, y in zip(chart.beside(series), series.y, strict=True) if y is not None]
         assert [spot["value"] for spot in point["data"]] == [

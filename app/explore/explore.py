@@ -39,8 +39,14 @@ def picture(
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")
     tour()
-    panels.verdict(report)
+    said = st.container()
     k, value = panels.steps(report, mind.why_not(choice.problem, loaded), playing=playing), session.x_value
+    result = mind.changed(choice, loaded) if session.x_mind else None
+    with said:
+        if result is not None and k == report.n_thoughts:
+            mind.outcome(result)
+        else:
+            panels.verdict(report)
     chosen = None if node == report.problem.target else node
     view = choice.setup.on(
         View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=against, mind=session.x_mind,
@@ -52,8 +58,8 @@ def picture(
         share_link(view, "This link, as the address bar, restores the whole view, the graph included.")
     with download:
         panels.downloads(report, choice.problem, value, k)
-    if session.x_mind:
-        mind.replay(choice, loaded, k, playing=playing)
+    if result is not None:
+        mind.replay(choice, result, k, playing=playing)
         return
     graph = of_report.graph(report, k, value=value)
     heatmap = of_report.heatmap(report, value=value, state=k)

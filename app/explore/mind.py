@@ -6,14 +6,16 @@ import streamlit as st
 
 from app import compute
 from app.figures import figure
+from app.intervene.panels import badge
 from app.intervene.state import Lab, prepare, preset
 from app.links import Samples
 from app.problem_picker import Choice
-from app.words import literal
+from app.words import bold, literal
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_intervention
-from probing.draw.of_intervention import CONTROL
+from probing.draw.of_intervention import AFTER, BEFORE, CONTROL, runs, said
+from probing.edit.one_problem import Intervention
 
 N_SAMPLES: Samples = 4
 """As on Intervene: an edit with its controls then takes about a second."""
@@ -30,13 +32,30 @@ def why_not(problem: ProsQAProblem, loaded: compute.Loaded) -> str:
         return str(error)
 
 
-def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> None:
-    """The search before, after one thought is edited, and after a random change of the same size."""
-    setup, plan = choice.setup, preset("swap")
-    result = compute.intervention(
-        loaded, compute.directions(loaded), choice.problem, plan,
+def changed(choice: Choice, loaded: compute.Loaded) -> Intervention:
+    """The search before and after the branches are swapped in one thought, with its controls."""
+    setup = choice.setup
+    return compute.intervention(
+        loaded, compute.directions(loaded), choice.problem, preset("swap"),
         samples=N_SAMPLES, seed=setup.sample_seed, pad=setup.pad,
     )  # fmt: skip
+
+
+def outcome(result: Intervention) -> None:
+    """What became of the answer, in a sentence."""
+    found, problem = {run.name: run for run in runs(result)}, result.problem
+    before, after = found[BEFORE], found[AFTER]
+    was, now, control = (bold(said(found[name], problem)[0] or "at chance") for name in (BEFORE, AFTER, CONTROL))
+    other = bold(problem.idx_to_symbol[problem.neg_target])
+    st.markdown(
+        f"{badge(before, after, problem)} from {was} to {now}: {other} in {after.follows} of {after.n} prompt samples. "
+        f":gray[After a random change as large: {control}.]"
+    )
+
+
+def replay(choice: Choice, result: Intervention, k: int, *, playing: bool) -> None:
+    """The search before, after one thought is edited, and after a random change of the same size."""
+    setup = choice.setup
     thought = k + 1 if k < result.n_thoughts else None
     touched = [each for each in result.touched if each.t == thought]
     out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
@@ -56,7 +75,7 @@ def replay(choice: Choice, loaded: compute.Loaded, k: int, *, playing: bool) -> 
             "from there. Ringed: its answer.",
             width=700,
         )
-        lab = setup.on(Lab, edit=str(plan), samples=N_SAMPLES)
+        lab = setup.on(Lab, edit=str(result.plan), samples=N_SAMPLES)
         if st.button(
             "Open in Intervene, with every control", icon=":material/science:", key="x_mind_open", on_click=prepare,
             args=(lab,),

@@ -29,8 +29,7 @@ SMALL = 230
 def hero() -> None:
     """What this is, in one sentence."""
     st.markdown(
-        "**Coconut explorer** · Watch a language model search a graph without words: each of its *continuous thoughts* "
-        "holds the next step."
+        "**Coconut explorer** · Watch a language model search a graph in *continuous thoughts*, without a word."
     )
 
 
@@ -119,7 +118,7 @@ def sentence(report: ProbeReport, drawn: Graph) -> None:
     if drawn.thought is not None and not report.problem.frontier(drawn.thought):
         name += ", the search finished"
     st.markdown(
-        f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]",
+        f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]",
         help=explained("frontier, logit lens, control, prompt sample"),
     )
 
@@ -238,12 +237,12 @@ def staircase(drawn: Heatmap, node: int) -> None:
 def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     """The charts and numbers of the state drawn."""
     k, last, n = drawn.state, report.n_thoughts, report.n_samples
-    problem, now = report.problem, report.answers[drawn.state]
+    problem, now = report.problem, report.answers[min(k + 1, last)]
     target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
     generated = (
-        f"Free generation after {thoughts(k)}: {target} in {round(now.written_target * n)} and {other} in "
+        f"Free generation after {thoughts(now.k)}: {target} in {round(now.written_target * n)} and {other} in "
         f"{round(now.written_neg_target * n)} of {n} prompt samples."
     )
     colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."
@@ -256,9 +255,10 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
         "Answer by number of thoughts": lambda: chart(
             of_report.answers(report, state=k), "x_answers", caption=generated),
         "Node across thoughts": lambda: one_node(report, value, k, node),
-        f"Next token after {thoughts(k)}": lambda: chart(of_report.tokens(report, k), "x_tokens", caption=colours),
+        f"Next token at {of_report.state_name(report, k)}": lambda: chart(
+            of_report.tokens(report, k), "x_tokens", caption=colours),
         measured: lambda: numbers(report, k),
-    }.items())  # fmt: skip
+    }.items(), spans={"Node across thoughts": 2, measured: "all"})  # fmt: skip
 
 
 RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", WORDS: "itself without thoughts, in words"}
@@ -321,13 +321,13 @@ def numbers(report: ProbeReport, k: int) -> None:
         found = {title: report.metrics[source][name][t - 1] for source, title in sources.items()}
         values = {title: text(value, bounds=bounds) for title, value in found.items()}
         rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height=SMALL + 30, key="x_numbers")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", key="x_numbers")
     st.caption(f"Mean [95 % interval] over n = {report.n_samples} prompt samples; – where a metric has no value.")
 
 
 def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -> None:
     """Figures, tables and graphs as files, all made from the report that is drawn. Made only when asked for."""
-    kinds: dict[str, tuple[str, int | None]] = {f"Graph after {thoughts(k)}": ("dag", k)}
+    kinds: dict[str, tuple[str, int | None]] = {f"Graph at {of_report.state_name(report, k)}": ("dag", k)}
     kinds |= {row.title: (name, k if name == "tokens" else None) for name, row in of_report.KINDS.items()}
     title = st.selectbox("Figure", range(len(kinds)), format_func=list(kinds).__getitem__, key="x_figure")
     kind, state = kinds[list(kinds)[title]]

@@ -40,11 +40,11 @@ STEPS = (
 """What is framed, a title, and what to say of it."""
 FRAME = """\
 export default function ({ data }) {
-  const bare = () => document.querySelectorAll('[data-toured]').forEach((e) => {
+  document.querySelectorAll('[data-toured]').forEach((e) => {
     e.style.outline = ''
     delete e.dataset.toured
   })
-  bare()
+  if (!data) return
   const [framed, told, main] = [data, 'st-key-x_tour', 'stMain'].map((name) => document.querySelector('.' + name))
   if (!framed) return
   framed.dataset.toured = true
@@ -55,7 +55,6 @@ export default function ({ data }) {
   const besides = left + right > innerWidth && right - left < innerWidth / 2
   const edge = `${main.getBoundingClientRect().left + 16}px`
   Object.assign(told.style, besides ? { left: edge, right: 'auto' } : { left: 'auto', right: '16px' })
-  return bare
 }
 """
 """Frames a part of the page, brings it on the screen, and moves what is told of it out of its way."""
@@ -70,9 +69,14 @@ def offer() -> None:
 def tour() -> None:
     """The step the reader is at, in a corner of the window."""
     at = st.session_state.get("x_tour_at")
-    if at is None:
-        return
-    framed, title, said = STEPS[at]
+    if at is not None:
+        _tell(at)
+    framed = "" if at is None else STEPS[at][0]
+    st.components.v2.component("coconut_tour", js=FRAME)(key="x_tour_frame", data=framed, height=1)
+
+
+def _tell(at: int) -> None:
+    _, title, said = STEPS[at]
     with st.container(key="x_tour"):
         st.markdown(f"**{title}** :gray[{at + 1} of {len(STEPS)}]  \n{said}")
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -84,7 +88,6 @@ def tour() -> None:
                 "Done" if last else "Next", type="primary", key="x_tour_next", on_click=_go,
                 args=(None if last else at + 1,),
             )  # fmt: skip
-        st.components.v2.component("coconut_tour", js=FRAME)(key="x_tour_frame", data=framed, height=1)
 
 
 def _go(at: int | None) -> None:

@@ -171,7 +171,7 @@ def answer(result: Intervention, method: str, *, edited: bool) -> None:
         st.markdown(f"**Before:** {was}. :gray[Nothing is edited yet.]")
         return
     what = literal(result.plan.describe(display_name))
-    st.markdown(f"**Before:** {was}. **After {what}:** {now}. {_badge(before, after, problem)}")
+    st.markdown(f"**Before:** {was}. **After {what}:** {now}. {badge(before, after, problem)}")
     if controls:
         st.caption(literal(of_intervention.beside(result)))
     for run in (before, after):
@@ -184,7 +184,8 @@ def answer(result: Intervention, method: str, *, edited: bool) -> None:
         st.warning(literal(warning), icon=":material/warning:")
 
 
-def _badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
+def badge(before: Run, after: Run, problem: ProsQAProblem) -> str:
+    """Whether the answer is another, as a badge (markdown)."""
     was, now = said(before, problem)[0], said(after, problem)[0]
     if was == now:
         return ":gray-badge[still at chance]" if now is None else ":gray-badge[answer unchanged]"

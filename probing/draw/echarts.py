@@ -94,7 +94,7 @@ def height(value: Graph | Heatmap | Chart) -> int:
     if isinstance(value, Graph):
         return round(min(max(40 + 52 * (value.height + 1.6), 340), 760))
     if isinstance(value, Heatmap):
-        return 78 + max(24 * len(value.rows), 330)
+        return 78 + max(20 * len(value.rows), 330)
     if value.kind == "tree":
         return round(140 + 46 * (2 * max(y for _, y in value.tree().values()) + 1))
     if value.kind == "strip":
@@ -532,7 +532,8 @@ def _whiskers(chart: Chart, marked: Marked, theme: Theme) -> Option:
                 "itemStyle": {"opacity": 0.3 if few else 1},
             })  # fmt: skip
         item = _item("scatter", series, mark, data=data, xAxisIndex=1, z=4, symbol=mark.marker.echarts, symbolSize=9)
-        points.append(item | {"label": _label(position="right", fontSize=10, color=theme.muted)})
+        look = {"label": _label(position="right", fontSize=10, color=theme.muted), "labelLayout": {"hideOverlap": True}}
+        points.append(item | look)
         found = _interval(place, series.model_copy(update={"shade": False}), mark.colour, k)
         strokes += [stroke | {"xAxisIndex": 1, "z": 3} for stroke in found]
     across = [_category_axis(chart, theme), _hidden_axis(-0.5, len(chart.names()) - 0.5)]

@@ -399,6 +399,8 @@ def marks_of(chart: Chart, theme: Theme) -> list[Mark]:
         if one.tint is not None:
             colour = theme.colour(one.tint, 0, 1)
         shown = cycle[(own - 1) % len(cycle)] if marker is None else MARKERS.get(marker, NO_MARKER)
+        if chart.kind == "bars" and shown is NO_MARKER:
+            shown = MARKERS[SOURCE["untrained"][0]]  # a control's points have no line to be known by
         if chart.kind == "histogram" or (chart.kind == "lines" and len(one.x) > MANY):
             shown = NO_MARKER
         found.append(Mark(theme.away if one.faint else colour, DASHES[dash], shown, 0.6 if one.faint else 1.0))

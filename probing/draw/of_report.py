@@ -314,13 +314,14 @@ def frontier(report: ProbeReport, *, state: int | None = None) -> tuple[Chart, .
 
 
 def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
-    """Probability of either candidate if the model answers after k thoughts."""
+    """Probability of either candidate if the model answers after k thoughts; at a thought, after that one."""
+    at = None if state is None else min(state + 1, report.n_thoughts)
     k = tuple(str(answer.k) for answer in report.answers)
     target = Series.of("target ✓", k, [one.p_target for one in report.answers], source="target", shade=False)
     other = [one.p_neg_target for one in report.answers]
     series = [target, Series.of("distractor ✗", k, other, source="other candidate", shade=False)]
     return by_state(
-        "answers", KINDS["answers"].title, "thoughts k", "probability", series, k, state,
+        "answers", KINDS["answers"].title, "thoughts k", "probability", series, k, at,
         words=_words(report, None),
     )  # fmt: skip
 
@@ -328,7 +329,7 @@ def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
 def parts(report: ProbeReport, *, state: int | None = None) -> Chart:
     """Where the probability of each state is: PARTS."""
     shares = [dict(mass_parts(report, k)) for k in range(report.n_thoughts + 1)]
-    x = tuple(str(thought_of(report, k) or "answer") for k in range(report.n_thoughts + 1))
+    x = _states(report)
     series = [Series(name=part, x=x, y=tuple(share[part] for share in shares), group=part) for part in PARTS]
     return by_state(
         "parts", KINDS["parts"].title, "thought", "probability", series, x, state, words=_words(report, None),
@@ -357,7 +358,7 @@ def tokens(report: ProbeReport, state: int | None = None) -> Chart:
             labels = tuple(f"{p:.3f}" if p >= 0.0005 else "<.001" for p in y)
             series.append(Series(name=part, x=x, y=y, group=part, labels=labels))
     return by_state(
-        "tokens", f"Next token of state h{state}", "token", "probability", series, tuple(names), None,
+        "tokens", f"Next token at {state_name(report, state)}", "token", "probability", series, tuple(names), None,
         words=_words(report, None), kind="ranked",
     )  # fmt: skip
 
@@ -370,14 +371,14 @@ def trajectory(
     if not 0 <= node < report.n_nodes:
         raise InputError(f"node {node} is out of range; this report has nodes 0 to {report.n_nodes - 1}")
     scale, distance = scale_of(report, value), report.problem.distance[node]
-    x = tuple(str(k) for k in range(report.n_thoughts + 1))
+    x = _states(report)
     found = [_values(report, k, value)[node] for k in range(report.n_thoughts + 1)]
     references = []
     if 1 <= distance <= report.n_thoughts:
         references = [Reference(axis="x", at=distance - 1, label="its distance", kind="frontier")]
     name = _name(report, node)
     return by_state(
-        "trajectory", f"{name} through the thoughts", "thoughts k", scale.label,
+        "trajectory", f"{name} through the thoughts", "thought", scale.value,
         [Series.of(name, x, found, source="model")], x, state, words=_words(report, None), references=references,
         y_range=(0, 1) if value in ("probability", "normalised") else None,
     )  # fmt: skip
@@ -460,6 +461,16 @@ def check_state(report: ProbeReport, state: int) -> None:
 def thought_of(report: ProbeReport, state: int) -> int | None:
     """The number of the thought that a state is; None for the last, which is not fed back but answers."""
     return state + 1 if state < report.n_thoughts else None
+
+
+def _states(report: ProbeReport) -> tuple[str, ...]:
+    """What the states are called along an axis."""
+    return tuple(str(thought_of(report, k) or "answer") for k in range(report.n_thoughts + 1))
+
+
+def state_name(report: ProbeReport, state: int) -> str:
+    """What a state is called in words."""
+    return f"thought {thought}" if (thought := thought_of(report, state)) else "the answer"
 
 
 def mass_parts(report: ProbeReport, state: int) -> tuple[tuple[str, float], ...]:

@@ -161,7 +161,7 @@ def linear_probes(runs: Runs) -> Section:
             rows = {layer: [c.value for c in cells.of(f"AUROC: {target}", r.name, layer)] for layer in layers}
             charts.append(
                 heat(
-                    (f"thought {t}" for t in thoughts), rows, name=f"probe_{target}_{r.name}",
+                    map(str, thoughts), rows, name=f"probe_{target}_{r.name}",
                     title=f"{r.name}: AUROC of a linear probe for '{target}' ({TARGETS[target]})",
                     x_label="thought t", y_label="layer",
                 )
