@@ -1,20 +1,26 @@
-# The app on port 8501. The CUDA wheels of torch are installed; run with --gpus all to use a GPU.
-FROM python:3.12-slim
+# The app for strangers on port 8501 (docs/hosting.md). For a server of your own, a newer base image can be ruled out by
+# its digest: `docker buildx imagetools inspect python:3.11-slim`, then FROM python:3.11-slim@sha256:...
+FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     HF_HUB_OFFLINE=1 \
+    COCONUT_HOSTED=1 \
     STREAMLIT_SERVER_HEADLESS=true \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501 \
     STREAMLIT_SERVER_FILE_WATCHER_TYPE=none \
+    STREAMLIT_SERVER_MAX_UPLOAD_SIZE=100 \
     STREAMLIT_CLIENT_SHOW_ERROR_DETAILS=none \
     STREAMLIT_BROWSER_GATHER_USAGE_STATS=false
 
 WORKDIR /srv/coconut
-COPY requirements.txt .
-RUN pip install -r requirements.txt
+COPY requirements.txt requirements.lock ./
+# Everything by its hash. From the index that pip knows, torch is built for CUDA (run with --gpus all) and the second
+# step adds NVIDIA's libraries; given one with +cpu builds (--build-arg WHEELS=its address) there is nothing to add.
+ARG WHEELS=""
+RUN PIP_EXTRA_INDEX_URL="$WHEELS" pip install --require-hashes --no-deps -r requirements.lock && pip install -r requirements.txt
 
 # The user may write runs/, which is a volume, and nothing else here.
 COPY . .

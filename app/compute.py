@@ -21,6 +21,7 @@ from typing import Any
 import streamlit as st
 import torch
 
+from app import hosted
 from model import checkpoint
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, codec_for
@@ -38,6 +39,7 @@ from model.training.folder import RunFolder, find_run_folders, read_run_folder
 from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
+from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
 from probing.read.lens import LensGrid, lens_grid
@@ -46,7 +48,8 @@ from probing.read.report import ProbeReport
 from probing.read.strip import Strip, token_strip
 
 _forward = threading.Lock()
-UNTRAINED = "untrained"
+UNTRAINED, WORDS = "untrained", "words"
+"""What stands in links for the untrained control, and for the model itself without thoughts, which writes its steps."""
 FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20
 """Problems that directions are fitted and scored on in the app, and the seed of both."""
 
@@ -62,6 +65,7 @@ class Loaded:
     control: CoconutGPT2
 
 
+RUNS = checkpoint.CHECKPOINTS.parent.parent / "runs"
 FILES = ("config.json", "model.safetensors", "emergence.json", "metrics.jsonl", "result.json")
 """What is read here of the folders of checkpoints and runs."""
 
@@ -89,6 +93,11 @@ KEYS: dict[Any, Callable[[Any], object]] = {
 def shipped() -> list[str]:
     """Names of the checkpoint folders that come with the project."""
     return sorted(path.parent.name for path in checkpoint.CHECKPOINTS.glob("*/config.json"))
+
+
+def models() -> list[str]:
+    """Names of the checkpoints that can be chosen: the shipped ones, and what a visitor uploaded."""
+    return [*shipped(), *hosted.uploads()]
 
 
 def folder(name: str) -> Path:
@@ -119,15 +128,14 @@ def is_foreign(path: Path) -> bool:
     return bool(source.weights(path))
 
 
-IMPORTED = checkpoint.CHECKPOINTS.parent.parent / "runs" / "imported"
-"""What was made of checkpoints of other codes, a folder each, named by what it was made of."""
-
-
 @st.cache_resource(ttl=60, max_entries=16, show_spinner="Opening the checkpoint …", hash_funcs=KEYS)
 def _imported(name: str, path: Path) -> Path | str:
-    """The folder that a checkpoint of another code became, once for each of its states; else why not, in a sentence."""
+    """The folder that a checkpoint of another code became, once for each of its states; else why not, in a sentence.
+
+    It is named by what it was made of.
+    """
     known = repr((str(path.resolve()) if path.exists() else name, _stamps(path)))
-    made = IMPORTED / f"{Path(name).name.replace(':', '-')}-{short_hash([known.encode()])[:8]}"
+    made = hosted.root(RUNS) / "imported" / f"{Path(name).name.replace(':', '-')}-{short_hash([known.encode()])[:8]}"
     if made.is_dir():
         return made
     try:
@@ -140,7 +148,10 @@ def _imported(name: str, path: Path) -> Path | str:
 
 
 def typed_path(text: str) -> Path:
-    """A path as somebody typed it; it need not exist. Raises InputError if the system cannot even look for it."""
+    """A path as somebody typed it; it need not exist. Raises InputError if the system cannot even look for it, and on
+    a server for strangers as ``hosted.path_of`` does."""
+    if hosted.LIMITS.hosted:
+        return hosted.path_of(text)
     if not text.isprintable():
         raise InputError(f"{text!r}: not a path, as it holds unprintable characters")
     try:
@@ -176,6 +187,8 @@ def report(
     loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool, n_thoughts: int | None = None
 ) -> ProbeReport:
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
+    thoughts = loaded.model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
+    hosted.check_cost(loaded.model, problem, samples, thoughts, passes=2)
     with _forward:
         return probe(
             loaded.model,
@@ -258,6 +271,7 @@ def intervention(
     pad: bool,
 ) -> Intervention:
     """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
+    hosted.check_cost(loaded.model, problem, samples, loaded.model.config.n_thoughts, passes=2 + len(CONTROLS))
     with _forward:
         return intervene(loaded.model, problem, plan, directions=fitted, n_samples=samples, seed=seed, pad=pad)
 
@@ -335,12 +349,10 @@ def not_graphml(problem: ProsQAProblem) -> str | None:
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
-RUNS = checkpoint.CHECKPOINTS.parent.parent / "runs"
-
 
 def run_folders() -> list[Path]:
-    """Runs in ``runs/`` and checkpoints that came with a record."""
-    return find_run_folders((RUNS, checkpoint.CHECKPOINTS))
+    """Runs in ``runs/``, or a visitor's, and checkpoints that came with a record."""
+    return find_run_folders((hosted.root(RUNS), checkpoint.CHECKPOINTS))
 
 
 def short_path(path: str) -> str:

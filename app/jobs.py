@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from app import compute
+from app import compute, hosted
 from model import checkpoint
 from model.errors import InputError
 from model.problems.generate import Kind, generate
@@ -61,11 +62,13 @@ class Job:
 
     order: Order
     out: Path
+    models: tuple[Path, ...]
+    """Folders of the checkpoints."""
     stop: threading.Event = field(default_factory=threading.Event)
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
     """(done, of how many) of each part begun, in order; empty while it waits for another run."""
     outcome: str = ""
-    """Empty while it runs; then ``finished``, ``cancelled``, or ``failed``."""
+    """Empty while it runs; then ``finished``, ``cancelled``, ``late`` (it took longer than it may) or ``failed``."""
     error: str = ""
     """What was wrong with the input, where that was why it failed."""
     thread: threading.Thread | None = None
@@ -74,30 +77,55 @@ class Job:
     def is_over(self) -> bool:
         return bool(self.outcome)
 
+    def end(self) -> None:
+        """Stop it, and wait until it has."""
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join()
+
+
+_jobs: dict[Path, Job] = {}
+"""The job that is running, or waiting, for each folder."""
+
 
 def start(order: Order) -> Job:
-    """Begin a run in a thread of its own. Raises InputError for a checkpoint that cannot be loaded."""
-    for name in (order.checkpoint, *order.compare):
-        checkpoint.load_config(compute.folder(name))
-    job = Job(order, order.folder())
+    """Begin a run in a thread of its own; a run that goes on already, as after its tab was closed, is given again.
+
+    Raises InputError for a checkpoint that cannot be loaded, and as ``hosted.count_run`` does.
+    """
+    models = tuple(compute.folder(name) for name in (order.checkpoint, *order.compare))
+    for path in models:
+        checkpoint.load_config(path)
+    job = Job(order, order.folder(), models)
+    if (found := _jobs.get(job.out)) and not found.stop.is_set():
+        return found
+    hosted.count_run(len(order.problems), job.end)
+    _jobs[job.out] = job
     job.thread = threading.Thread(target=_work, args=(job,), daemon=True)
     job.thread.start()
     return job
 
 
 def _work(job: Job) -> None:
-    outcome = "failed"
+    try:
+        job.outcome = _outcome(job)
+    finally:
+        job.outcome = job.outcome or "failed"
+        if _jobs.get(job.out) is job:
+            del _jobs[job.out]
+
+
+def _outcome(job: Job) -> str:
 
     def told(what: str, done: int, total: int) -> None:
         job.progress[what] = (done, total)
 
     while not _one.acquire(timeout=0.5):
         if job.stop.is_set():
-            job.outcome = "cancelled"
-            return
+            return "cancelled"
     try:
-        order = job.order
-        main, *compare = (compute.folder(name) for name in (order.checkpoint, *order.compare))
+        order, ends = job.order, time.monotonic() + 60 * hosted.LIMITS.minutes
+        main, *compare = job.models
         result = run_dataset(
             make_sources(main, compare),
             order.problems,
@@ -106,14 +134,14 @@ def _work(job: Job) -> None:
             settings=Settings(seed=order.seed),
             analyses=order.analyses,
             progress=told,
-            cancelled=job.stop.is_set,
+            cancelled=lambda: job.stop.is_set() or time.monotonic() > ends,
         )
-        outcome = "cancelled" if result is None else "finished"
+        return "finished" if result is not None else "cancelled" if job.stop.is_set() else "late"
     except InputError as error:
         job.error = str(error)
+        return "failed"
     finally:
         _one.release()
-        job.outcome = outcome
 
 
 # --- problems and saved results ---------------------------------------------------------------------------------------
@@ -126,7 +154,7 @@ def made(kind: Kind, n: int, seed: int, hops: tuple[int, int], nodes: tuple[int,
 
 
 def results_root() -> Path:
-    return compute.RUNS / "datasets"
+    return hosted.root(compute.RUNS) / "datasets"
 
 
 def saved() -> list[Path]:

@@ -28,6 +28,8 @@ from pydantic import (
     ValidationInfo,
 )
 
+from app import hosted
+from app.compute import UNTRAINED, WORDS
 from app.words import attempt, capital, wrong
 from model.checkpoint import CHECKPOINTS, DEFAULT_CHECKPOINT
 from model.errors import InputError
@@ -146,6 +148,8 @@ def _dashed(pair: tuple[int, int]) -> str:
 def _path(text: str, info: ValidationInfo) -> str:
     if info.context == "link" and not (text.isprintable() and len(text) <= MAX_PATH):
         raise ValueError("not a path")
+    if info.context == "link" and hosted.LIMITS.hosted and text not in (UNTRAINED, WORDS):
+        hosted.path_of(text)
     return text
 
 

@@ -15,8 +15,13 @@ st.set_page_config(page_title="Coconut explorer", page_icon="🥥", layout="wide
 if "app.compute" not in sys.modules:
     # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.
     gc.disable()
-    import app.compute  # noqa: F401
+    from model.errors import InputError
 
+    try:
+        import app.compute  # noqa: F401
+    except InputError as error:  # limits in the environment that are none
+        st.error(str(error))
+        st.stop()
     gc.freeze()
     gc.enable()
 
@@ -28,7 +33,11 @@ PAGES = [
 ]
 
 page = st.navigation(PAGES, position="top")
+from app import hosted  # noqa: E402
 from app.words import style  # noqa: E402
+
+if hosted.LIMITS.hosted:
+    hosted.visit()
 
 style()
 page.run()

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import compute
+from app import compute, hosted
 from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
 from app.words import attempt, bold, choice, kept, literal, wrong
 from model.errors import InputError
@@ -25,7 +25,7 @@ NAMES: dict[Source, str] = {
     "file": "File",
     "custom": "Custom",
 }
-OTHER_FOLDER = "another folder …"
+OTHER_FOLDER, UPLOAD = "another folder …", "upload a model …"
 START = """\
 Tom is a terpus. Tom is a gorpus.
 Every terpus is a brimpus. Every gorpus is a lempus.
@@ -56,7 +56,7 @@ def put(setup: Setup) -> None:
         x_first=setup.candidates and setup.candidates[0],
         x_second=setup.candidates and setup.candidates[1],
     )
-    put_folder("x_checkpoint", "x_folder", setup.checkpoint, compute.shipped())
+    put_folder("x_checkpoint", "x_folder", setup.checkpoint, compute.models())
 
 
 def sidebar(samples: str = "x_samples") -> Choice:
@@ -77,7 +77,7 @@ def sidebar(samples: str = "x_samples") -> Choice:
         problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
         st.markdown("#### Model")
         folder_or(
-            "Checkpoint", "x_checkpoint", "x_folder", compute.shipped(), placeholder="folder, file or Hub id (org/repo)"
+            "Checkpoint", "x_checkpoint", "x_folder", compute.models(), placeholder="folder, file or Hub id (org/repo)"
         )
         checkpoint = _checkpoint()
         with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
@@ -292,16 +292,42 @@ def folder_or(
     placeholder: str,
     show: Callable[[str], str] = str,
     titled: bool = False,
+    models: bool = True,
 ) -> str:
-    """One of the options (the first, unless the session has chosen), or the path of another folder, typed below."""
+    """One of the options (the first, unless the session has chosen), or the path of another folder, typed below; on a
+    server for strangers, one of ``models`` that is uploaded there."""
+    strangers = hosted.LIMITS.hosted
     chosen = st.selectbox(
-        label, **choice(key, [*options, OTHER_FOLDER]), format_func=show,
+        label, **choice(key, [*options, *([OTHER_FOLDER] if models or not strangers else [])]),
+        format_func=lambda name: UPLOAD if strangers and name == OTHER_FOLDER else show(name),
         label_visibility="visible" if titled else "collapsed",
     )  # fmt: skip
     if chosen != OTHER_FOLDER:
         return chosen
+    if strangers:
+        _upload_model(key, folder_key)
+        return ""
     typed = st.text_input(f"{label}: folder", **kept(folder_key), placeholder=placeholder)
     return (typed or "").strip()
+
+
+def _upload_model(key: str, folder_key: str) -> None:
+    """Files of a model to keep with the visit; it is then the one chosen."""
+    state, box, said = st.session_state, f"{folder_key}_files", f"{folder_key}_error"
+
+    def keep() -> None:
+        state[said] = None
+        try:
+            state[key] = hosted.keep_model([(file.name, file.getvalue()) for file in state[box]])
+        except InputError as error:
+            state[said] = str(error)
+
+    with st.form(f"{folder_key}_form", clear_on_submit=True, border=False):  # once kept, Streamlit holds no copy
+        st.file_uploader("Its config.json and model.safetensors, or one file of another code",
+                         accept_multiple_files=True, key=box)  # fmt: skip
+        st.form_submit_button("Open", on_click=keep)
+    if state.get(said):
+        wrong(state[said])
 
 
 def put_folder(key: str, folder_key: str, chosen: str, options: Sequence[str]) -> None:

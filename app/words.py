@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app import hosted
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from probing.draw.marks import THEMES
@@ -96,7 +97,9 @@ def present() -> None:
 
 def literal(text: str) -> str:
     """Text for markdown, shown character by character: no markup, links, HTML, emoji codes or maths."""
-    flat = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", " ".join(text.split()))  # no address becomes a link
+    flat = re.sub(
+        r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", " ".join(hosted.said(text).split())
+    )  # no address becomes a link
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)
 
 

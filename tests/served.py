@@ -34,7 +34,7 @@ class App(NamedTuple):
 
 
 @contextmanager
-def running_app(threads: int = 1) -> Iterator[App]:
+def running_app(threads: int = 1, **environment: str) -> Iterator[App]:
     """The app as ``streamlit run app/main.py`` starts it, answering, for as long as the block runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,7 +45,9 @@ def running_app(threads: int = 1) -> Iterator[App]:
         "--server.address=127.0.0.1",
     ]  # fmt: skip
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **quiet)
+    server = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": str(threads)} | environment, **quiet
+    )
     try:
         for _ in range(3000):
             try:

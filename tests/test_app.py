@@ -507,7 +507,7 @@ def test_every_term_of_a_caption_is_explained_behind_it() -> None:
 def test_a_checkpoint_of_the_public_code_is_opened_where_a_path_is_typed_or_said_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compute, "IMPORTED", tmp_path / "imported")
+    monkeypatch.setattr(compute, "RUNS", tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     file = saved(tmp_path / "pause.pt", upstream(base()) | {"pause_embedding": torch.ones(WIDTH)})
     page = start(checkpoint=str(file), **FEW)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import compute, jobs
+from app import compute, hosted, jobs
 from app.compute import typed_path
 from app.dataset.state import begin
 from app.explore.state import View, open_in_explore
@@ -38,6 +38,9 @@ def new_run(order: Callable[[], Order] | None) -> None:
     if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=order is None, key="d_run"):
         assert order is not None
         begin(order)
+    if hosted.LIMITS.hosted:
+        st.caption(hosted.LIMITS.of_runs())
+        return
     st.caption("Larger data sets by the command line; its folder can be opened under *Results*:")
     st.code("python -m probing dataset --data FILE --checkpoint FOLDER --out FOLDER", language="bash")
 

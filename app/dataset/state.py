@@ -9,7 +9,7 @@ from typing import Annotated
 import streamlit as st
 from pydantic import Field
 
-from app import compute, jobs
+from app import compute, hosted, jobs
 from app.jobs import Order
 from app.links import MAX_SEED, Folder, Link, Setup, opened
 from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
@@ -24,7 +24,6 @@ MODES = {"Open": ":material/insights: Results", "Run": ":material/add: New run"}
 SHIPPED = checkpoint.DEFAULT_CHECKPOINT / "dataset"
 """A finished run that comes with the project: the main model and its control on the public validation file, n = 300,
 its numbers rounded to five figures."""
-MAX_PROBLEMS = 10_000
 SLOW = ("probes",)
 USUAL = Setup()
 
@@ -50,7 +49,7 @@ def open_link() -> None:
         d_section=reading.section,
         d_source="Generated",
         d_kind=KINDS[0],
-        d_n=200,
+        d_n=min(200, hosted.LIMITS.problems),
         d_seed=0,
         d_hops=USUAL.hops,
         d_nodes=USUAL.nodes,
@@ -59,7 +58,7 @@ def open_link() -> None:
         d_analyses=[name for name in ANALYSES if name not in SLOW],
         d_result=OTHER_FOLDER if asked else None,
         d_folder=asked,
-        d_shown=asked or str((*jobs.saved(), SHIPPED)[0]),
+        d_shown=asked or hosted.name_of((*jobs.saved(), SHIPPED)[0]),
     )
 
 
@@ -79,11 +78,11 @@ def sidebar() -> Callable[[], Order] | None:
             format_func=MODES.__getitem__, width="stretch",
         )  # fmt: skip
         if state.d_mode == "Open":
-            saved = [str(path) for path in (*jobs.saved(), SHIPPED)]
-            names = {OTHER_FOLDER: OTHER_FOLDER, str(SHIPPED): "shipped: main model, public validation file"}
+            saved = [hosted.name_of(path) for path in (*jobs.saved(), SHIPPED)]
+            names = {OTHER_FOLDER: OTHER_FOLDER, hosted.name_of(SHIPPED): "shipped: main model, public validation file"}
             folder = folder_or(
                 "Result", "d_result", "d_folder", saved, placeholder="a folder with result.json", titled=True,
-                show=lambda text: names.get(text, Path(text).name),
+                models=False, show=lambda text: names.get(text, Path(text).name),
             )  # fmt: skip
             state.d_shown = folder or state.d_shown  # while no path is typed yet, the one from before
             return None
@@ -93,8 +92,8 @@ def sidebar() -> Callable[[], Order] | None:
         main, beside = (
             folder_or(label, key, f"{key}_folder", options, placeholder="a checkpoint or run folder", titled=True)
             for label, key, options in (
-                ("Checkpoint", "d_checkpoint", compute.shipped()),
-                ("Compare with", "d_compare", [NONE, *compute.shipped()]),
+                ("Checkpoint", "d_checkpoint", compute.models()),
+                ("Compare with", "d_compare", [NONE, *compute.models()]),
             )
         )
         st.markdown("#### Analyses")
@@ -126,7 +125,7 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
     )
     if source == "Generated":
         left, right = st.columns(2)
-        left.number_input("Problems (n)", 1, MAX_PROBLEMS, step=100, **kept("d_n"))
+        left.number_input("Problems (n)", 1, hosted.LIMITS.problems, step=100, **kept("d_n"))
         right.number_input("Seed", 0, MAX_SEED, step=1, **kept("d_seed"))
         ranges("d")
         name = f"{state.d_n} {state.d_kind} problems, seed {state.d_seed}"
@@ -134,15 +133,15 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
             name += ", {}-{} hops, {}-{} nodes".format(*state.d_hops, *state.d_nodes)
         wanted = (state.d_kind, state.d_n, state.d_seed, state.d_hops, state.d_nodes)
         return attempt(lambda: jobs.made(*wanted)), name
-    found = upload(
-        "d_upload", larger="; larger files by the command `python -m probing dataset`, whose folder can be opened here"
-    )
+    larger = "; larger files by the command `python -m probing dataset`, whose folder can be opened here"
+    found = upload("d_upload", larger="" if hosted.LIMITS.hosted else larger)
     if found is None:
         return None, ""
     name, problems = found
-    state.setdefault("d_first", len(problems))
-    state.d_first = min(max(state.d_first, 1), len(problems))
-    n = st.number_input(f"The first n of {len(problems):,} problems", 1, len(problems), step=1, **kept("d_first"))
+    most = min(len(problems), hosted.LIMITS.problems)
+    state.setdefault("d_first", most)
+    state.d_first = min(max(state.d_first, 1), most)
+    n = st.number_input(f"The first n of {len(problems):,} problems", 1, most, step=1, **kept("d_first"))
     return problems[:n], name
 
 
@@ -154,11 +153,16 @@ def take_over() -> None:
         return
     del state.d_job
     if job.outcome == "finished":
-        state.d_shown = state.d_result = str(job.out)
+        state.d_shown = state.d_result = hosted.name_of(job.out)
         state.d_mode = "Open"
-        state.d_checkpoint_of = {str(job.out): job.order.checkpoint}
+        state.d_checkpoint_of = {state.d_shown: job.order.checkpoint}
     elif job.outcome == "cancelled":
         st.info("Cancelled. Nothing is lost: the same run resumes where it stopped.", icon=":material/stop_circle:")
+    elif job.outcome == "late":
+        wrong(
+            f"Stopped after {hosted.LIMITS.minutes:g} minutes, the most that a run may take on this server. Nothing is "
+            "lost: the same run resumes where it stopped."
+        )
     elif job.error:
         wrong(job.error)
     else:

@@ -11,7 +11,7 @@ from app import problem_picker as picker
 from app.explore import mind, panels, state
 from app.explore import words as in_words
 from app.explore.gallery import gallery
-from app.explore.state import WORDS, View, settle, thoughts_for
+from app.explore.state import View, settle, thoughts_for
 from app.explore.tour import offer, tour
 from app.links import share as share_link
 from app.links import write
@@ -86,7 +86,7 @@ def reports(
     """The report of the model chosen and of the one it is compared with, on a problem that both can take."""
     rival, problem = None, choice.problem
     if against:
-        own = {compute.UNTRAINED: compute.untrained(loaded), WORDS: loaded}
+        own = {compute.UNTRAINED: compute.untrained(loaded), compute.WORDS: loaded}
         rival = own.get(against) or compute.load(against)
         rooms = {
             name: most
@@ -108,7 +108,7 @@ def reports(
         )
 
     n = thoughts_for(problem)
-    beside = None if rival is None else of(rival, 0 if against == WORDS else n)
+    beside = None if rival is None else of(rival, 0 if against == compute.WORDS else n)
     return choice, of(loaded, n), beside
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.explore.state import WORDS
 from app.figures import cards, figure, files, theme
 from app.problem_picker import folder_or
 from app.words import bold, capital, explained, kept, literal
@@ -261,7 +260,7 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     }.items(), spans={"Node across thoughts": 2, measured: "all"})  # fmt: skip
 
 
-RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", WORDS: "itself without thoughts, in words"}
+RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", compute.WORDS: "itself without thoughts, in words"}
 
 
 def options(checkpoint: str) -> str:
@@ -275,7 +274,7 @@ def options(checkpoint: str) -> str:
     )  # fmt: skip
     against = folder_or(
         "Compare with", "x_rival", "x_rival_folder",
-        [*RIVALS, *(name for name in compute.shipped() if name != checkpoint)], titled=True,
+        [*RIVALS, *(name for name in compute.models() if name != checkpoint)], titled=True,
         placeholder="folder, file or Hub id (org/repo)", show=lambda name: RIVALS.get(name, name),
     )  # fmt: skip
     st.toggle("Presenting mode", **kept("x_present"), help="Big type and no sidebar; key P.")

@@ -8,16 +8,13 @@ from typing import Annotated
 import streamlit as st
 from pydantic import Field
 
-from app import compute
+from app import compute, hosted
 from app import problem_picker as picker
 from app.links import Flag, Folder, Setup, opened, whole
 from model.checkpoint import CHECKPOINTS
 from model.evaluate import after_hops
 from model.problems.prosqa import ProsQAProblem
 from probing.read.report import VALUES, ProbeReport
-
-WORDS = "words"
-"""What stands in links for the model itself, given no thought: it writes its steps instead."""
 
 
 class View(Setup):
@@ -60,7 +57,9 @@ def put(view: View) -> None:
         x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts, x_mind=view.mind,
         x_present=view.present, x_playing=False,
     )  # fmt: skip
-    picker.put_folder("x_rival", "x_rival_folder", view.against, ("", compute.UNTRAINED, WORDS, *compute.shipped()))
+    picker.put_folder(
+        "x_rival", "x_rival_folder", view.against, ("", compute.UNTRAINED, compute.WORDS, *compute.models())
+    )
 
 
 def open_in_explore(view: View) -> None:
@@ -72,7 +71,7 @@ def open_in_explore(view: View) -> None:
 
 def with_checkpoint(path: Path) -> View:
     """Explore as it opens, with the checkpoint of a folder."""
-    return View(checkpoint=path.name if path.parent == CHECKPOINTS else str(path))
+    return View(checkpoint=path.name if path.parent == CHECKPOINTS else hosted.name_of(path))
 
 
 def thoughts_for(problem: ProsQAProblem) -> int | None:

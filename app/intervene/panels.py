@@ -282,7 +282,7 @@ def second() -> str:
     with st.sidebar:
         st.markdown("#### Compare with")
         return folder_or(
-            "Second checkpoint", "i_against", "i_against_folder", [*names, *compute.shipped()],
+            "Second checkpoint", "i_against", "i_against_folder", [*names, *compute.models()],
             placeholder="folder, file or Hub id (org/repo)", show=lambda name: names.get(name, name),
         )  # fmt: skip
 

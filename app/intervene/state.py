@@ -96,7 +96,7 @@ def put(lab: Lab, *, problem: bool = True) -> None:
         i_samples=lab.samples, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
         i_value=lab.value, i_problem=None,
     )  # fmt: skip
-    picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.shipped()))
+    picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.models()))
 
 
 def prepare(lab: Lab) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import compute
+from app import compute, hosted
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
@@ -50,8 +50,9 @@ def no_record(path: Path) -> None:
         "**prosqa-gap**, of the same size and task, has the record; so has every run of `python -m model train`.",
         icon=":material/history_toggle_off:",
     )
-    loaded = compute.load(str(path))
-    problem = compute.example(str(path))
+    name = hosted.name_of(path)
+    loaded = compute.load(name)
+    problem = compute.example(name)
     ends = {"Before: an untrained model of its config": compute.untrained(loaded), "After training": loaded}
     for column, (when, model) in zip(st.columns(2), ends.items(), strict=True):
         report = compute.report(model, problem, samples=4, seed=0, pad=True)

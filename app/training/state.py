@@ -8,7 +8,7 @@ from typing import Annotated
 import streamlit as st
 from pydantic import Field
 
-from app import compute
+from app import compute, hosted
 from app.links import Folder, Link, opened, whole
 from app.problem_picker import folder_or, put_folder
 from app.words import choice, kept
@@ -37,7 +37,7 @@ def open_link() -> None:
     """Once a session: choose what the link asks for."""
     course = opened(Course, "t")
     if course is not None:
-        listed = [str(path) for path in compute.run_folders()]
+        listed = [hosted.name_of(path) for path in compute.run_folders()]
         put_folder("t_run", "t_folder", course.run or next(iter(listed), ""), listed)
         put_folder("t_beside_run", "t_beside_folder", course.beside or NONE, [NONE, *listed])
         st.session_state.update(t_thought=course.thought, t_asked=course.at, t_shown=None, t_playing=False)
@@ -45,11 +45,11 @@ def open_link() -> None:
 
 def sidebar() -> tuple[str, str]:
     """The folder to show and the one to set beside it; empty for none."""
-    listed = [str(path) for path in (*compute.run_folders(), DEFAULT_CHECKPOINT)]
+    listed = [hosted.name_of(path) for path in (*compute.run_folders(), DEFAULT_CHECKPOINT)]
     where = "a run folder, or a checkpoint folder"
     with st.sidebar:
         st.markdown("#### Run")
-        folder = folder_or("Run", "t_run", "t_folder", listed, placeholder=where, show=compute.short_path)
+        folder = folder_or("Run", "t_run", "t_folder", listed, placeholder=where, show=compute.short_path, models=False)
         st.markdown("#### Compare with", help="Another run in the same charts, dashed grey: a control trained by "
                     "another method, or another seed.")  # fmt: skip
         beside = folder_or(
@@ -59,6 +59,7 @@ def sidebar() -> tuple[str, str]:
             [NONE, *(path for path in listed[:-1] if path != folder)],
             placeholder=where,
             show=compute.short_path,
+            models=False,
         )
     state = st.session_state
     state.t_folder_shown = folder or state.get("t_folder_shown", "")  # while no path is typed yet, the one from before

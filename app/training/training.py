@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-from app import compute
+from app import compute, hosted
 from app.links import share as share_link
 from app.links import write
 from app.training import panels, state
@@ -24,7 +22,7 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     run, other = runs[0], runs[1] if beside else None
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
-    first = str(next(iter(compute.run_folders()), ""))
+    first = next(map(hosted.name_of, compute.run_folders()), "")
     course = state.Course(run="" if folder == first else folder, beside=beside)
     share = panels.headline(run)
     record, problems = run.record, None
@@ -49,7 +47,7 @@ state.open_link()
 folder, beside = state.sidebar()
 if not folder:
     panels.nothing()
-elif Path(folder) == DEFAULT_CHECKPOINT and not is_run_folder(folder):
+elif folder == hosted.name_of(DEFAULT_CHECKPOINT) and not is_run_folder(DEFAULT_CHECKPOINT):
     panels.no_record(DEFAULT_CHECKPOINT)
 else:
     try:

@@ -125,6 +125,10 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
             plain = plain.replace(wrapper, "")
         if plain.endswith(_BUFFERS) or not isinstance(value, Tensor):
             dropped.append(str(name))
+        elif value.layout is not torch.strided or value.is_meta:
+            raise CheckpointError(f"{path}: {name} is sparse or empty, as weights are not")
+        elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise CheckpointError(f"{path}: {name} is larger than what is stored of it")
         elif not torch.isfinite(value).all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
         else:
@@ -137,7 +141,8 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
 
 def _unpickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if not _grows(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error) or "WeightsUnpickler" in str(error):
             raise CheckpointError(
@@ -151,3 +156,12 @@ def _unpickled(path: Path) -> Any:
         ) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    raise CheckpointError(f"{path}: holds more than its size, as no file written by torch.save does")
+
+
+def _grows(path: Path) -> bool:
+    """Whether it is a zip archive, as torch.save writes, that would be larger unpacked."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return sum(entry.file_size for entry in packed.infolist()) > path.stat().st_size

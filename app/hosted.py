@@ -1,0 +1,217 @@
+"""What a server for strangers allows (``COCONUT_HOSTED=1``), all in one place: limits, a folder for each visitor that
+is removed with their visit, and what stands for paths in widgets and links.
+
+On one's own machine the limits are out of reach, paths are paths, and there are no visits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from secrets import token_hex
+
+import streamlit as st
+
+from model.checkpoint import CHECKPOINTS
+from model.coconut import CoconutGPT2
+from model.errors import InputError
+from model.problems.prosqa import ProsQAProblem
+from model.values import Value
+
+ENVIRONMENT = "COCONUT_HOSTED"
+PREFIX = "coconut-"
+"""What the names of visitors' folders begin with."""
+REFUSED = "this server opens only the models that come with it and what you upload"
+
+
+class Limits(Value):
+    """What one visitor may ask for; as it stands here, of a server with two cores."""
+
+    called = 'limits: expected 0, 1 or a JSON object such as {"problems": 200}'
+
+    hosted: bool = True
+    """Whether strangers visit. If not, any path of this machine and any Hub id may be typed or linked."""
+    problems: int = 500
+    """Problems of a data set run."""
+    runs: int = 10
+    """Data set runs of a visit."""
+    minutes: float = 10
+    """Length of a data set run."""
+    cost: float = 3e11
+    """Parameters times positions of one page's forward passes: about three seconds."""
+    away: float = 120
+    """Seconds that what a visitor has here outlives their tab."""
+
+    def of_runs(self) -> str:
+        """What a visitor is told of data set runs."""
+        return (
+            f"On this server a run may have {self.problems:,} problems and {self.minutes:g} minutes, and a visitor "
+            f"{self.runs:,} runs. Download what you want to keep: a run and its result are removed "
+            f"{self.away / 60:.3g} minutes after this tab is closed."
+        )
+
+
+OWN = Limits(hosted=False, problems=10_000, runs=sys.maxsize, minutes=sys.maxsize, cost=sys.float_info.max)
+"""What one's own machine allows."""
+
+
+def limits_of(text: str) -> Limits:
+    """What the environment asks for: nothing or 0, 1, or limits as a JSON object. Raises InputError for all else."""
+    return {"": OWN, "0": OWN, "1": Limits()}.get(text) or Limits.parse(text, where=ENVIRONMENT)
+
+
+LIMITS = limits_of(os.environ.get(ENVIRONMENT, ""))
+if LIMITS.hosted:
+    st.set_option("client.showErrorDetails", "none")
+
+
+@dataclass(eq=False)
+class Visit:
+    """What a visitor has here. It ends when their tab has been gone for ``Limits.away`` seconds."""
+
+    name: str = field(default_factory=token_hex)
+    runs: int = 0
+    uploads: list[str] = field(default_factory=list)
+    """Models, as ``path_of`` takes them."""
+    n_bytes: int = 0
+    """Of all uploads."""
+    ends: list[Callable[[], None]] = field(default_factory=list)
+    """What is to be called, and waited for, at the end."""
+    _root: tempfile.TemporaryDirectory[str] | None = None
+    _leaving: threading.Timer | None = None
+
+    def root(self) -> Path:
+        """The visitor's folder, made when it is first needed."""
+        if self._root is None:
+            self._root = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        return Path(self._root.name).resolve()
+
+    def arrive(self) -> None:
+        """The tab is there, for the first time or again."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def leave(self) -> None:
+        """The tab is gone; it may come back, as after a bad connection."""
+        self._leaving = threading.Timer(LIMITS.away, self.end)
+        self._leaving.daemon = True
+        self._leaving.start()
+
+    def end(self) -> None:
+        """Stop what runs, and remove what was kept."""
+        for end in self.ends:
+            end()
+        if self._root is not None:
+            self._root.cleanup()
+        self._root, self.uploads, self.ends, self.n_bytes = None, [], [], 0
+
+
+def visit() -> Visit:
+    """The visit that the page drawn belongs to."""
+    found: Visit = st.session_state.setdefault("visit", Visit())
+    _connected(found.name, found)
+    return found
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=Visit.leave)
+def _connected(name: str, _visit: Visit) -> Visit:
+    """Once for each connection of a tab; released when that is lost."""
+    _visit.arrive()
+    return _visit
+
+
+def root(own: Path) -> Path:
+    """Where results and imported models are kept: with the visit, on one's own machine in ``own``."""
+    return visit().root() if LIMITS.hosted else own
+
+
+def uploads() -> list[str]:
+    """Names of the models that the visitor uploaded."""
+    return visit().uploads if LIMITS.hosted else []
+
+
+def name_of(path: Path) -> str:
+    """What stands for a path in widgets and links: here the name below where it is kept, elsewhere the path."""
+    if LIMITS.hosted:
+        for place in (CHECKPOINTS, visit().root()):
+            if path.is_relative_to(place):
+                return str(path.relative_to(place))
+    return str(path)
+
+
+def path_of(name: str) -> Path:
+    """The reverse of ``name_of``, for strangers. Raises InputError, in the same words whatever is there, for all that
+    is neither in the shipped checkpoints nor in the visitor's folder."""
+    given = PurePath(name)
+    inside = given.parts and not given.is_absolute() and ".." not in given.parts
+    if name.isprintable() and len(name.encode()) < 250 and inside:
+        for place in (CHECKPOINTS, visit().root()):
+            if (place / given).exists():
+                return place / given
+    raise InputError(REFUSED)
+
+
+def said(text: str) -> str:
+    """A message without the folders of this server."""
+    if not LIMITS.hosted:
+        return text
+    own = re.escape(str(Path(tempfile.gettempdir()).resolve() / PREFIX))
+    return re.sub(own + r"\w+/|" + re.escape(f"{CHECKPOINTS}/"), "", text)
+
+
+def keep_model(files: Sequence[tuple[str, bytes]]) -> str:
+    """Keep the files (name, content) of a model with the visit; its name, as ``path_of`` takes it. One file alone is
+    a checkpoint of another code. Raises InputError for odd names, and where a visit's uploads get too large."""
+    mine, n_bytes = visit(), sum(len(content) for _, content in files)
+    if not files:
+        raise InputError("choose the files of a model first")
+    if odd := [name for name, _ in files if not re.fullmatch(r"\w[\w.-]{0,99}", name)]:
+        raise InputError(f"{odd[0]!r:.60}: name the file with letters, digits, - and _")
+    if mine.n_bytes + n_bytes > 2**20 * (most := st.get_option("server.maxUploadSize")):
+        raise InputError(f"{n_bytes / 2**20:.0f} MB: a visitor's models may have {most} MB together on this server")
+    folder = mine.root() / f"upload-{len(mine.uploads) + 1}"
+    folder.mkdir()
+    for name, content in files:
+        (folder / name).write_bytes(content)
+    found = folder.name if len(files) > 1 else f"{folder.name}/{files[0][0]}"
+    mine.uploads.append(found)
+    mine.n_bytes += n_bytes
+    return found
+
+
+def count_run(n_problems: int, end: Callable[[], None]) -> None:
+    """A data set run is about to begin, which ``end`` stops and waits for. Raises InputError where it is one too
+    many, or too large."""
+    if n_problems > LIMITS.problems:
+        raise InputError(f"{n_problems:,} problems; a run may have {LIMITS.problems:,} on this server")
+    if not LIMITS.hosted:
+        return
+    mine = visit()
+    if mine.runs >= LIMITS.runs:
+        raise InputError(f"a visitor may begin {LIMITS.runs} runs on this server, and these are used up")
+    mine.runs += 1
+    mine.ends.append(end)
+
+
+def check_cost(model: CoconutGPT2, problem: ProsQAProblem, samples: int, n_thoughts: int, *, passes: int) -> None:
+    """Raises InputError where ``passes`` runs over so many prompt samples cost more than a page may.
+
+    A run's positions are those of the prompt, its thoughts, and a continuation read out after each of them.
+    """
+    config, codec = model.config, model.codec
+    padded = config.padding_for(problem)
+    n_edges = max(len(problem.edges), padded.edges if padded else 0)
+    positions = codec.prompt_length(n_edges) + n_thoughts + (n_thoughts + 1) * codec.continuation_length(problem.n_hops)
+    most = int(LIMITS.cost / (passes * positions * model.num_parameters()))
+    if samples > most:
+        instead = (
+            f"R = {most} is the most with this graph, model and number of thoughts" if most else "take a smaller one"
+        )
+        raise InputError(f"this would take too long on a server that many share: {instead}")
