@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -359,6 +359,11 @@ def short_path(path: str) -> str:
     """A shipped checkpoint's name, or a path as seen from the project's folder, where it is inside."""
     root = checkpoint.CHECKPOINTS if Path(path).parent == checkpoint.CHECKPOINTS else RUNS.parent
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
+
+
+def long_path(text: str, listed: Iterable[str]) -> str:
+    """The path among those listed that ``short_path`` gave as this; any other text as it is."""
+    return {short_path(path): path for path in listed}.get(text, text)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)

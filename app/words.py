@@ -34,6 +34,10 @@ STYLE = """\
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
 [data-testid=stLayoutWrapper]:has(> .st-key-x_keys, > [class*=-tab_nodes]:not(:focus-within)) { position: absolute; }
+[data-testid=stMain]:has(.st-key-previous) [data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }
+[data-testid=stCode] > div { visibility: visible; }
+.st-key-i_presets button { padding-inline: 0.5rem; }
+.st-key-i_presets button p { font-size: 14px; }
 .st-key-x_said { min-height: 3.2rem; }
 [class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
 [class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }
@@ -42,6 +46,7 @@ STYLE = """\
 [data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
   padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
+@media (max-width: 1500px) { .st-key-i_presets span:has(> [data-testid=stIconMaterial]) { display: none; } }
 @media (max-width: 1150px) { .st-key-head > div:first-child { min-width: 100%; } }
 @media (max-width: 640px) {
   .st-key-i_show button { padding-inline: 0.5rem; }
@@ -124,6 +129,12 @@ def asked(problem: ProsQAProblem) -> str:
 def capital(text: str) -> str:
     """Text that begins with a capital, as a sentence does; the rest stays as it is."""
     return text[:1].upper() + text[1:]
+
+
+def previous() -> None:
+    """Say that the problem drawn is the one from before, whose charts are paler for it (STYLE)."""
+    with st.container(key="previous"):
+        st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
 
 
 def wrong(error: object, *, icon: str = ":material/error:") -> None:

@@ -14,7 +14,7 @@ from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import echarts as figures
 from probing.draw.export import export
-from probing.draw.marks import THEMES
+from probing.draw.marks import ROLE_WORDS, THEMES
 from probing.draw.of_report import answers, frontier, graph, heatmap, parts, tokens, trajectory
 from probing.draw.values import unique
 from probing.read.probe import probe
@@ -67,7 +67,7 @@ def test_roles_are_told_by_shape_and_word(report) -> None:
     assert shapes[problem.root].startswith("path://")  # a house
     assert (shapes[problem.target], shapes[problem.neg_target]) == ("rect", "diamond")
     assert shapes.count("circle") == problem.n_nodes - 3
-    assert {tag["name"] for tag in option["series"][2]["data"]} == {"root", figures.TARGET, figures.OTHER}
+    assert {tag["name"] for tag in option["series"][2]["data"]} == set(ROLE_WORDS.values())
 
 
 def test_the_staircase_outlines_the_frontier_and_shows_the_answer_marker(report) -> None:

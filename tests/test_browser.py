@@ -164,6 +164,8 @@ def test_the_link_on_the_page_restores_a_custom_graph_with_hostile_names(show) -
     )  # fmt: skip
     page = show(view)
     page.get_by_role("button", name="Share", exact=True).click()
+    page.mouse.move(2, 2)
+    page.get_by_role("button", name="Copy to clipboard").wait_for()  # it need not be found by hovering
     link = page.locator("[data-testid=stCode] code").first.inner_text().strip()
     assert link == view.url(link.partition("?")[0])
     assert "{b}" in words(page, "x_dag")
@@ -227,6 +229,24 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
     assert not complaints
 
 
+def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) -> None:
+    page = new_page(browser, 1366, 768)
+    page.goto(f"{address}/training")
+    page.get_by_role("button", name="See it in a tiny run").click()
+    page.get_by_role("button", name="Pause").click()  # it plays by itself
+    page.locator(".st-key-t_graph svg text").first.wait_for()
+    page.wait_for_function("location.search.startsWith('?run=prosqa-tiny-rerun&at=')")  # no folder of this machine
+    settled(page)
+    page.locator(".st-key-t_run [role=combobox], .st-key-t_run input").first.click()
+    page.get_by_role("option", name="prosqa-symbol-2l", exact=True).click()
+    page.get_by_text("only the two ends are known").wait_for()
+    page.wait_for_function("location.search === '?run=prosqa-symbol-2l'")
+    settled(page)
+    page.go_back()
+    page.locator(".st-key-t_graph svg text").first.wait_for()
+    page.close()
+
+
 def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
     """What was once broken, in one visit: the saved picture, narrow windows, cells of equal text, addresses in names,
     white on light blue, complaints in the console."""
@@ -259,6 +279,12 @@ def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
         row, column = place(page, cells.get_by_text(name, exact=True)), place(page, cells.get_by_text("2", exact=True))
         click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
         chosen(page, name)
+    # What is drawn while the input is wrong is paler.
+    page.goto(View(source="custom", text="a => b", samples=1).url(address))
+    page.get_by_text("Showing the previous problem").wait_for()
+    drawn = page.locator(".st-key-x_dag [data-testid=stEChartsChart]").first
+    drawn.wait_for()
+    assert float(drawn.evaluate("e => getComputedStyle(e).opacity")) < 0.5
     # An address in a name is no link.
     page.goto(View(source="custom", text="http://x.y a\nb c", candidates=("a", "c"), samples=1).url(address))
     page.locator(".st-key-x_dag svg text").first.wait_for()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import jobs
-from app.compute import typed_path
+from app.compute import short_path, typed_path
 from app.dataset import panels, state
 from app.links import write
 from app.words import attempt
@@ -18,7 +18,8 @@ def show(path: str) -> None:
         return
     panels.heading(result, path)
     shipped = typed_path(path) == state.SHIPPED
-    write(state.Reading(result="" if shipped else path, section=st.session_state.get("d_section", "summary")), "d")
+    short = "" if shipped else short_path(path)
+    write(state.Reading(result=short, section=st.session_state.get("d_section", "summary")), "d")
     left, right = st.columns([1, 4], gap="medium")
     with left:
         chosen = panels.contents(result, path)

@@ -43,7 +43,8 @@ def open_link() -> None:
     state, reading = st.session_state, opened(Reading, "d")
     if reading is None:
         return
-    asked, usual = reading.result, checkpoint.DEFAULT_CHECKPOINT.name
+    listed = [hosted.name_of(path) for path in (*jobs.saved(), SHIPPED)]
+    asked, usual = compute.long_path(reading.result, listed), checkpoint.DEFAULT_CHECKPOINT.name
     state.update(
         d_mode="Open",
         d_section=reading.section,
@@ -58,7 +59,7 @@ def open_link() -> None:
         d_analyses=[name for name in ANALYSES if name not in SLOW],
         d_result=OTHER_FOLDER if asked else None,
         d_folder=asked,
-        d_shown=asked or hosted.name_of((*jobs.saved(), SHIPPED)[0]),
+        d_shown=asked or listed[0],
     )
 
 

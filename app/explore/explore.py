@@ -64,8 +64,9 @@ def picture(
     graph = of_report.graph(report, k, value=value)
     heatmap = of_report.heatmap(report, value=value, state=k)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        with st.container(width=640, key="x_said"):
-            panels.sentence(report, graph)
+        with st.container(width=640, key="x_said" if rival is None else "x_said_each"):
+            if rival is None:  # else it is said of each
+                panels.sentence(report, graph)
         panels.colours()
     if rival is not None:
         panels.side_by_side(report, rival, graph, k, value, playing=playing)
@@ -118,7 +119,7 @@ def page() -> None:
         against = panels.options(choice.setup.checkpoint)
     panels.hero()
     if choice.stale:
-        st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
+        words.previous()
     try:
         loaded = compute.load(choice.setup.checkpoint)
         choice, report, rival = reports(choice, loaded, against)

@@ -189,11 +189,11 @@ def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, 
     with st.container(horizontal=True, gap="medium", key="x_pair"):
         for one, graph in ((report, drawn), (rival, other)):
             with st.container(width="stretch"):
-                st.markdown(f"**{literal(one.model.name)}** :gray[{literal(graph.heading)}]  \n{answer(one)}")
+                written = wordy and one is rival
+                holds = literal(graph.heading if written else f"{graph.heading}: {graph.subtitle[0]}")
+                st.markdown(f"**{literal(one.model.name)}** :gray[· {holds}]  \n{answer(one)}")
                 side = "x_dag" if one is report else "x_rival_dag"
-                said = (
-                    ". ".join(capital(literal(line)) for line in graph.subtitle) if wordy and one is rival else LEGEND
-                )
+                said = ". ".join(capital(literal(line)) for line in graph.subtitle) if written else LEGEND
                 figure(graph, side, name=f"coconut-{side}-h{graph.state}", caption=said, moving=playing)
 
 

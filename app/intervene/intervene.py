@@ -110,7 +110,7 @@ state.open_link()
 choice = picker.sidebar("i_samples")
 against = panels.second()
 if choice.stale:
-    st.info("Showing the last problem that could be read; see the message in the sidebar.", icon=":material/history:")
+    words.previous()
 try:
     page(choice, against)
 except InputError as error:

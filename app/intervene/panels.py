@@ -26,7 +26,7 @@ SMALL = 300
 
 def buttons(*, fitted: bool) -> None:
     """The buttons to start from."""
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key="i_presets"):
         for name, label, icon, help_text in (
             ("swap", "Swap branches (steer)", "swap_horiz",
              "Take the target's branch out of the thought and put the other candidate's in."),

@@ -17,7 +17,7 @@ from app import compute, hosted
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
-from app.training.state import is_live
+from app.training.state import is_live, show_one_problem
 from app.words import files_stem, header, literal
 from model.checkpoint import CHECKPOINTS
 from model.files import write_csv
@@ -40,9 +40,10 @@ def nothing() -> None:
     )
 
 
-def no_record(path: Path) -> None:
-    """What there is to see of a checkpoint that came without a record of its training."""
+def no_record(path: Path) -> DeltaGenerator:
+    """What there is to see of a checkpoint that came without a record of its training; gives the place of the link."""
     with header(f"{literal(path.name)}: emergence during training"):
+        share = st.popover("Share", icon=":material/link:")
         if st.button("Open in Explore", icon=":material/account_tree:"):
             open_in_explore(with_checkpoint(path))
     st.info(
@@ -60,6 +61,7 @@ def no_record(path: Path) -> None:
             st.markdown(f"##### {when}")
             caption = "The search of one problem, node by node; orange: the frontier that each thought should hold."
             figure(of_report.heatmap(report), f"t_end_{model.name}", name=f"coconut-{model.name}", caption=caption)
+    return share
 
 
 def headline(run: RunFolder) -> DeltaGenerator:
@@ -68,7 +70,11 @@ def headline(run: RunFolder) -> DeltaGenerator:
     name = run.path.name if record is None or run.path.parent == CHECKPOINTS else record.name
     with header(f"{literal(name)}: emergence during training"):
         share = st.popover("Share", icon=":material/link:")
-        if st.button("Open in Explore", icon=":material/account_tree:", disabled=not compute.has_weights(run.path)):
+        weights = compute.has_weights(run.path)
+        if st.button(
+            "Open in Explore", icon=":material/account_tree:", disabled=not weights,
+            help=None if weights else "There is a record of this run here, but no weights.",
+        ):  # fmt: skip
             open_in_explore(with_checkpoint(run.path))
         with st.popover("Download", icon=":material/download:", disabled=record is None):
             if record is not None:
@@ -171,7 +177,12 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
             "One problem, every thought": lambda: figure(heatmap, "t_stairs", height=HEIGHT, caption=stairs),
         }
     else:
-        st.caption("This record is older than the picture of one problem; **prosqa-tiny-rerun** and new runs have it.")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("This record is older than the picture of one problem, from ghost to staircase.")
+            if st.button(
+                "See it in a tiny run", icon=":material/animation:", type="tertiary", on_click=show_one_problem
+            ):
+                st.rerun()
     known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
         **drawn,

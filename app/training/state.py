@@ -17,6 +17,8 @@ from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
 NONE = "none"
+ONE_PROBLEM = "prosqa-tiny-rerun"
+"""A checkpoint that comes with the picture of one problem all through its training."""
 LIVE_SECONDS = 300
 """A run without a result that wrote this recently is looked at again every few seconds."""
 
@@ -25,7 +27,7 @@ class Course(Link):
     """What Training shows."""
 
     run: Folder = ""
-    """The run's folder, or a checkpoint's; empty for the first that is there."""
+    """The run's folder or a checkpoint's, as ``compute.short_path`` writes it; empty for the first that is there."""
     beside: Folder = ""
     """Another that is set beside it; empty for none."""
     thought: Annotated[int, whole(1, 99)] = 1
@@ -34,13 +36,22 @@ class Course(Link):
 
 
 def open_link() -> None:
-    """Once a session: choose what the link asks for."""
+    """Once a session: choose what the link asks for; and let a run that was asked for begin to play."""
+    if st.session_state.pop("t_begin", False):
+        st.session_state.update(t_asked=0, t_playing=True, t_tick=False)
     course = opened(Course, "t")
     if course is not None:
-        listed = [hosted.name_of(path) for path in compute.run_folders()]
-        put_folder("t_run", "t_folder", course.run or next(iter(listed), ""), listed)
-        put_folder("t_beside_run", "t_beside_folder", course.beside or NONE, [NONE, *listed])
+        runs = [hosted.name_of(path) for path in compute.run_folders()]
+        listed = [*runs, hosted.name_of(DEFAULT_CHECKPOINT)]
+        run, beside = compute.long_path(course.run, listed), compute.long_path(course.beside, listed)
+        put_folder("t_run", "t_folder", run or next(iter(runs), ""), listed)
+        put_folder("t_beside_run", "t_beside_folder", beside or NONE, [NONE, *listed])
         st.session_state.update(t_thought=course.thought, t_asked=course.at, t_shown=None, t_playing=False)
+
+
+def show_one_problem() -> None:
+    """Play a run whose record holds the picture of one problem."""
+    st.session_state.update(t_run=hosted.name_of(DEFAULT_CHECKPOINT.parent / ONE_PROBLEM), t_begin=True)
 
 
 def sidebar() -> tuple[str, str]:

@@ -23,7 +23,8 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
     first = next(map(hosted.name_of, compute.run_folders()), "")
-    course = state.Course(run="" if folder == first else folder, beside=beside)
+    short, short_beside = compute.short_path(folder), compute.short_path(beside)
+    course = state.Course(run="" if folder == first else short, beside=short_beside)
     share = panels.headline(run)
     record, problems = run.record, None
     if record is not None:
@@ -48,7 +49,10 @@ folder, beside = state.sidebar()
 if not folder:
     panels.nothing()
 elif folder == hosted.name_of(DEFAULT_CHECKPOINT) and not is_run_folder(DEFAULT_CHECKPOINT):
-    panels.no_record(DEFAULT_CHECKPOINT)
+    course = state.Course(run=compute.short_path(folder))
+    write(course, "t")
+    with panels.no_record(DEFAULT_CHECKPOINT):
+        share_link(course, "This link, as the address bar, restores the run.")
 else:
     try:
         live = state.is_live(compute.run_folder(compute.typed_path(folder)))

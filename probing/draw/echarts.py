@@ -15,6 +15,7 @@ from model.files import html
 from model.stats import MIN_CASES
 from probing.draw.marks import (
     FONT,
+    ROLE_WORDS,
     SHAPE,
     Mark,
     Theme,
@@ -43,8 +44,6 @@ from probing.draw.values import (
 Option = dict[str, Any]
 NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
-TARGET, OTHER = "target ✓", "distractor ✗"
-TAGS = {"root": "root", "target": TARGET, "other candidate": OTHER}
 NARROW = 300
 """Pixels of the legend in the narrowest chart of a page."""
 UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
@@ -177,7 +176,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, nam
                 **UNSEEN, "id": "roles", "z": 6,
                 "data": [
                     {
-                        "value": [node.x, node.y], "name": TAGS[node.role],
+                        "value": [node.x, node.y], "name": ROLE_WORDS[node.role],
                         "label": {"color": theme.outline_of(node), "distance": size / 2 + 5},
                     } for node in value.nodes if node.role != "node"
                 ],

@@ -44,6 +44,8 @@ class Shape:
 
 
 ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
+ROLE_WORDS: dict[str, str] = {"root": "root", "target": "target ✓", "other candidate": "distractor ✗"}
+"""What stands beside a node that has a role."""
 SHAPE: dict[Role, Shape] = {
     "root": Shape(_path(_HOUSE), "pentagon", _HOUSE, 1.14),
     "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94),

@@ -20,6 +20,7 @@ from probing.draw.marks import (
     FONT,
     LIGHT,
     MARKERS,
+    ROLE_WORDS,
     ROLES,
     SHAPE,
     SOURCE,
@@ -112,7 +113,7 @@ def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
         name = escape(node.label)
         figure.add_annotation(
             x=node.x, y=node.y, yshift=-21 if node.role == "other candidate" else -15, yanchor="top",
-            text=f"<b>{name}</b><br>{node.role}" if node.role != "node" else name, showarrow=False,
+            text=f"<b>{name}</b><br>{ROLE_WORDS[node.role]}" if node.role != "node" else name, showarrow=False,
             borderpad=0, bgcolor=faded(theme.background, 0.8),
             font={"size": 11, "color": theme.text if node.reachable else theme.muted},
         )  # fmt: skip
@@ -219,7 +220,7 @@ def _keys(value: Graph, theme: Theme) -> list[go.Scatter]:
         return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
     keys = [key("true frontier: nodes at distance t", "circle", theme.frontier, 3)]
-    keys += [key(role, SHAPE[role].plotly, theme.text, 1.6) for role in ROLES]
+    keys += [key(ROLE_WORDS[role], SHAPE[role].plotly, theme.text, 1.6) for role in ROLES]
     line = {"color": theme.path, "width": 3}
     keys.append(go.Scatter(x=[None], y=[None], mode="lines", line=line, name="shortest path to the target"))
     return [bar, *keys]
@@ -349,7 +350,7 @@ def _stack(figure: go.Figure, value: Heatmap, stack: Chart, theme: Theme) -> Non
 
 def _tick(row: HeatRow) -> str:
     name = escape(row.label)
-    return name if row.role in ("node", "marker") else f"<b>{name} ({row.role})</b>"
+    return name if row.role in ("node", "marker") else f"<b>{name} ({ROLE_WORDS[row.role]})</b>"
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------

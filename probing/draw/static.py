@@ -29,6 +29,7 @@ from probing.draw.layout import Point
 from probing.draw.marks import (
     LIGHT,
     MARKERS,
+    ROLE_WORDS,
     ROLES,
     SHAPE,
     SOURCE,
@@ -72,7 +73,6 @@ PITCH_Y = 43.0
 MIN_PITCH_X = 54.0
 MARGIN = 24.0
 MIN_WIDTH = 500.0
-ROLE_WORDS = {"root": "root", "target": "target", "other candidate": "other cand."}
 WHISKER = [(-0.3, 1), (0.3, 1), (0, 1), (0, -1), (-0.3, -1), (0.3, -1), (0, -1), (0, 1)]
 """The mark of an interval in a legend."""
 FRONTIER = "true frontier: nodes at distance t"
@@ -214,7 +214,7 @@ def _label_width(node: Node) -> float:
     """Points that a node's name and role need; names of roles are bold."""
     if node.role == "node":
         return text_width(node.label)
-    return max(1.13 * text_width(node.label), text_width(node.role, SMALL))
+    return max(1.13 * text_width(node.label), text_width(ROLE_WORDS[node.role], SMALL))
 
 
 def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
@@ -271,7 +271,7 @@ def _graph_keys(values: Sequence[Graph], theme: Theme) -> list[Key]:
         if any(node.role == role for node in nodes):
             corners = SHAPE[role].corners
             outline = [(x, -y) for x, y in (*corners, corners[0])]
-            keys.append((role, face | {"marker": outline, "ms": 13 * max(map(max, corners))}))
+            keys.append((ROLE_WORDS[role], face | {"marker": outline, "ms": 13 * max(map(max, corners))}))
     arrow = {"color": theme.path, "lw": 1.7, "marker": ">", "ms": 5, "mew": 0, "markevery": [2]}
     return [*keys, ("shortest path to the target", arrow)]
 
@@ -388,7 +388,8 @@ def _node(page: _Page, node: Node, value: Graph, x: float, y: float) -> None:
     below = y + RADIUS + (9.5 if node.role == "other candidate" else 7.5)
     page.text(x, below, node.label, color=ink, ha="center", zorder=4, fontweight=weight, back=True)
     if node.role != "node":
-        page.text(x, below + 8.5, node.role, fontsize=SMALL, color=theme.muted, ha="center", zorder=4, back=True)
+        word, ink = ROLE_WORDS[node.role], theme.outline_of(node)
+        page.text(x, below + 8.5, word, fontsize=SMALL, color=ink, ha="center", zorder=4, back=True)
 
 
 # --- the heatmap ------------------------------------------------------------------------------------------------------
