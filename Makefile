@@ -3,7 +3,7 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test check train-tiny pictures docs-tables clean
+.PHONY: app test check fuzz train-tiny pictures docs-tables clean
 
 app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
@@ -31,6 +31,11 @@ $(VENV)/.installed: requirements.txt
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-test.txt
 	touch $@
+
+MINUTES ?= 5
+SEED ?= 0
+fuzz: $(VENV)/.installed-test  ## hostile input by chance, MINUTES (5) from SEED (0): tried and survived, by kind
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 
 train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goes on where it stopped
 	$(BIN)/python -m model train configs/tiny.yaml --out runs/tiny $$(test -e runs/tiny/config.yaml && echo --resume)

@@ -1,7 +1,8 @@
-"""The only caches of the app, all bounded, and the one lock around forward passes.
+"""The only caches of the app, all bounded, and the one queue of forward passes.
 
-Keys are what results really depend on: a checkpoint's path and the time and size of its files, the model's
-fingerprint, the problem written out, and every option. What is cached is frozen or never changed.
+Keys are what results really depend on: a checkpoint's path and the time and size of its files, a model's weights and
+config, the problem written out, and every option. What is cached is frozen or never changed. What several ask for at
+once is computed once.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import gc
 import json
 import re
 import tempfile
-import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import streamlit as st
 import torch
 
 from app import hosted
+from app.turns import Turns, cost
 from model import checkpoint
 from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, codec_for
@@ -47,7 +48,7 @@ from probing.read.probe import probe
 from probing.read.report import ProbeReport
 from probing.read.strip import Strip, token_strip
 
-_forward = threading.Lock()
+queue = Turns()
 UNTRAINED, WORDS = "untrained", "words"
 """What stands in links for the untrained control, and for the model itself without thoughts, which writes its steps."""
 FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20
@@ -63,6 +64,10 @@ class Loaded:
     fingerprint: str
     model: CoconutGPT2
     control: CoconutGPT2
+
+    @cached_property
+    def settings(self) -> str:
+        return self.model.config.to_json_string()
 
 
 RUNS = checkpoint.CHECKPOINTS.parent.parent / "runs"
@@ -82,7 +87,7 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
 
 KEYS: dict[Any, Callable[[Any], object]] = {
     type(Path()): lambda path: (str(path), _stamps(path)),
-    Loaded: lambda loaded: (loaded.path, loaded.fingerprint),
+    Loaded: lambda loaded: (loaded.name, loaded.fingerprint, loaded.settings),
     Directions: lambda found: found.digest,
     ProsQAProblem: lambda problem: json.dumps(problem.to_row()),
     EditPlan: str,
@@ -182,14 +187,24 @@ def _load(path: Path, name: str) -> Loaded:
     return Loaded(name, str(path), fingerprint(model), model.requires_grad_(False), control)
 
 
+@contextmanager
+def _passes(
+    loaded: Loaded, problem: ProsQAProblem, n_thoughts: int | None, *, samples: int = 1, passes: int = 1
+) -> Iterator[None]:
+    """The block, which runs a model, when it is its turn. Raises InputError where it costs more than a page may."""
+    n = loaded.model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
+    each = cost(loaded.model, problem, n, passes=passes)
+    hosted.check_cost(samples, each)
+    with queue.turn(samples * each):
+        yield
+
+
 @st.cache_resource(max_entries=64, show_spinner="The model is thinking …", hash_funcs=KEYS)
 def report(
     loaded: Loaded, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool, n_thoughts: int | None = None
 ) -> ProbeReport:
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
-    thoughts = loaded.model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
-    hosted.check_cost(loaded.model, problem, samples, thoughts, passes=2)
-    with _forward:
+    with _passes(loaded, problem, n_thoughts, samples=samples, passes=2):
         return probe(
             loaded.model,
             problem,
@@ -205,14 +220,14 @@ def report(
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
 def lens(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> LensGrid:
     """``lens_grid``."""
-    with _forward:
+    with _passes(loaded, problem, n_thoughts):
         return lens_grid(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
 def strip(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> Strip:
     """``token_strip``."""
-    with _forward:
+    with _passes(loaded, problem, n_thoughts):
         return token_strip(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
 
 
@@ -245,11 +260,13 @@ def fitted_here(loaded: Loaded) -> Directions:
     length to fit, less so for the others."""
     problems = list(generate("balanced", FIT_ON + FIT_TEST, seed=FIT_SEED))
     bar = st.progress(0.0, "Fitting node directions …")
+    each = cost(loaded.model, problems[0], loaded.model.config.n_thoughts, passes=1)
+    with queue.turn(len(problems) * each) as step_aside:
 
-    def told(what: str, done: int, total: int) -> None:
-        bar.progress(done / total, f"Fitting node directions: {what}, {done} of {total} problems")
+        def told(what: str, done: int, total: int) -> None:
+            bar.progress(done / total, f"Fitting node directions: {what}, {done} of {total} problems")
+            step_aside()
 
-    with _forward:
         fit, test = (
             directions_file.collect(loaded.model, part, seed=FIT_SEED, batch_size=20, progress=told, what=what)
             for what, part in (("reading thoughts", problems[:FIT_ON]), ("held out", problems[FIT_ON:]))
@@ -271,8 +288,7 @@ def intervention(
     pad: bool,
 ) -> Intervention:
     """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
-    hosted.check_cost(loaded.model, problem, samples, loaded.model.config.n_thoughts, passes=2 + len(CONTROLS))
-    with _forward:
+    with _passes(loaded, problem, loaded.model.config.n_thoughts, samples=samples, passes=2 + len(CONTROLS)):
         return intervene(loaded.model, problem, plan, directions=fitted, n_samples=samples, seed=seed, pad=pad)
 
 

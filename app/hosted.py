@@ -19,9 +19,7 @@ from secrets import token_hex
 import streamlit as st
 
 from model.checkpoint import CHECKPOINTS
-from model.coconut import CoconutGPT2
 from model.errors import InputError
-from model.problems.prosqa import ProsQAProblem
 from model.values import Value
 
 ENVIRONMENT = "COCONUT_HOSTED"
@@ -43,8 +41,8 @@ class Limits(Value):
     """Data set runs of a visit."""
     minutes: float = 10
     """Length of a data set run."""
-    cost: float = 3e11
-    """Parameters times positions of one page's forward passes: about three seconds."""
+    cost: float = 3
+    """Seconds of two cores that one page's forward passes may take, by ``turns.cost``."""
     away: float = 120
     """Seconds that what a visitor has here outlives their tab."""
 
@@ -200,17 +198,10 @@ def count_run(n_problems: int, end: Callable[[], None]) -> None:
     mine.ends.append(end)
 
 
-def check_cost(model: CoconutGPT2, problem: ProsQAProblem, samples: int, n_thoughts: int, *, passes: int) -> None:
-    """Raises InputError where ``passes`` runs over so many prompt samples cost more than a page may.
-
-    A run's positions are those of the prompt, its thoughts, and a continuation read out after each of them.
-    """
-    config, codec = model.config, model.codec
-    padded = config.padding_for(problem)
-    n_edges = max(len(problem.edges), padded.edges if padded else 0)
-    positions = codec.prompt_length(n_edges) + n_thoughts + (n_thoughts + 1) * codec.continuation_length(problem.n_hops)
-    most = int(LIMITS.cost / (passes * positions * model.num_parameters()))
-    if samples > most:
+def check_cost(samples: int, each: float) -> None:
+    """Raises InputError where so many prompt samples, of so many seconds each, cost more than a page may."""
+    if samples * each > LIMITS.cost:
+        most = int(LIMITS.cost / each)
         instead = (
             f"R = {most} is the most with this graph, model and number of thoughts" if most else "take a smaller one"
         )

@@ -111,13 +111,15 @@ def main(
         first = visit(app, problems[0])
         start = first.view()  # loads everything
         first.socket.close()
-        memory.append(server_times(app.pid)[1])
+        spent, rss = server_times(app.pid)
+        memory.append(rss)
         threads = [threading.Thread(target=come, args=(problem,)) for problem in problems[:visitors]]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        memory.append(server_times(app.pid)[1])
+        until, rss = server_times(app.pid)
+        memory.append(rss)
         for i, problem in enumerate(problems[visitors:]):
             visitor = visit(app, problem)
             visitor.view()
@@ -132,6 +134,7 @@ def main(
         "view_max_s": ("  worst", round(max(views), 2)),
         "move_s": ("a move of the slider meanwhile, median", round(median(moves), 3)),
         "move_max_s": ("  worst", round(max(moves), 3)),
+        "cpu_s": (f"  processor time of the server for a view and {MOVES} moves", round((until - spent) / visitors, 2)),
         "rss_mb": (
             f"memory after 1, then {visitors}, then {after // 4}, {after // 2}, {after} more",
             [round(mb) for mb in memory],

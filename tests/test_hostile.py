@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz import READERS, TINY, UNITS
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from app.links import unpack
 from model import checkpoint
 from model.config_file import MAX_THOUGHTS
 from model.errors import CheckpointError, InputError, OutputError
@@ -39,13 +39,11 @@ from probing.draw import html as html_frame
 from probing.draw import study_page, verdict_page
 from probing.edit import directions
 from probing.edit.data_set import EffectSummary
-from probing.edit.spec import EditPlan
 from probing.edit.study import STUDIES
 from probing.edit.verdict import Sheet
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
-TINY = checkpoint.CHECKPOINTS / "prosqa-tiny"
 
 
 @pytest.mark.parametrize(
@@ -119,16 +117,6 @@ with held({str(tmp_path)!r}):
     with held(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
-
-
-READERS: dict[str, Callable[[str], object]] = {
-    "graph": read_graph, "problems": read_problems, "edit": EditPlan.parse, "graph in a link": unpack,
-}  # fmt: skip
-UNITS = (
-    "/**/", "/* a */\n", "# a\n", "// \n", "{", "[", 
-    '{"a":', "((", '"', "a -> b\n", "a b\n", "is a is a ", "Every a is a b. ",
-    "<a>", "<!-- ", "&amp;", "strict graph ", "name:a+", "swap:t=1&", "t=1,", "\\", " \t", "->", "\n\n", "aaaaaaaaa ",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -1,0 +1,279 @@
+"""What strangers may send, by chance: ``python -m tests.fuzz --minutes 5 --seed 0`` (``make fuzz``).
+
+A try survives if it gives a result or one sentence, soon, and takes nothing with it. Tries are told apart by seed, kind
+and number, and each can be made again alone (``--only KIND:NUMBER``).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from app.dataset.state import Reading
+from app.explore.state import View
+from app.intervene.state import Lab
+from app.links import Link, unpack
+from app.training.state import Course
+from model import checkpoint
+from model.__main__ import app as model_app
+from model.errors import InputError
+from model.formats.graph import FORMATS, read_graph, read_problems, write_graph, write_problems
+from model.problems.generate import generate
+from model.training.folder import read_run_folder
+from model.training.run import train_run
+from probing.edit.spec import PRESETS, EditPlan
+
+ROOT = Path(__file__).parent.parent
+TINY = checkpoint.CHECKPOINTS / "prosqa-tiny"
+PATIENCE = 5.0
+"""Seconds of processor time that a try may take."""
+
+READERS: dict[str, Callable[[str], object]] = {
+    "graph": read_graph, "problems": read_problems, "edit": EditPlan.parse, "graph in a link": unpack,
+}  # fmt: skip
+UNITS = (
+    "/**/", "/* a */\n", "# a\n", "// \n", "{", "[",
+    '{"a":', "((", '"', "a -> b\n", "a b\n", "is a is a ", "Every a is a b. ",
+    "<a>", "<!-- ", "&amp;", "strict graph ", "name:a+", "swap:t=1&", "t=1,", "\\", " \t", "->", "\n\n", "aaaaaaaaa ",
+)  # fmt: skip
+"""Pieces of what readers read."""
+ODD = ("", "null", "-1", "1e999", "9" * 30, "NaN", "true", "\x00", "\ud800", "../..", "/dev/zero", "~root", "é" * 300)
+VALUES: tuple[object, ...] = (
+    None, -1, 0, 1, 3, 10**9, 10**30, 0.5, 1e308, float("nan"), float("inf"), True, "", "x", "2", "evil", [], [1], {},
+    {"a": []}, [[]], "x" * 10_000,
+)  # fmt: skip
+"""What may stand in a file of JSON."""
+
+
+def mutated(rng: random.Random, text: str, pieces: tuple[str, ...] = (*UNITS, *ODD)) -> str:
+    """A text with a few things cut, doubled, swapped or put in."""
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randint(0, len(text))
+        stop = min(len(text), start + rng.choice((0, 1, 8, 100)))
+        part = text[start:stop]
+        put = rng.choice((rng.choice(pieces), part * rng.choice((2, 3, 50)), chr(rng.randrange(1, 0xD800)), ""))
+        text = text[:start] + put * rng.choice((1, 1, 1, 20)) + text[stop:]
+    return text
+
+
+def damaged(rng: random.Random, path: Path) -> None:
+    """A file with some bytes others, cut short, empty, or gone."""
+    data, kind = bytearray(path.read_bytes()), rng.randrange(4)
+    if kind == 0 or not data:
+        path.unlink()
+        return
+    if kind == 1:
+        data = data[: rng.randrange(len(data))]
+    for _ in range(rng.choice((1, 3, 50)) if data else 0):
+        data[rng.randrange(min(len(data), rng.choice((64, 1000, len(data)))))] = rng.randrange(256)
+    path.write_bytes(data)
+
+
+def changed(rng: random.Random, value: Any) -> Any:
+    """A value of JSON with one place made another."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(sorted(value))
+        return value | {key: changed(rng, value[key])}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        place = rng.randrange(len(value))
+        return [*value[:place], changed(rng, value[place]), *value[place + 1 :]]
+    return rng.choice(VALUES)
+
+
+# --- one try of each kind ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _texts(seed: int) -> list[str]:
+    """Texts that the readers take."""
+    (problem,) = generate("balanced", 1, seed, hops=(2, 3), nodes=(6, 12))
+    graphs = [write_graph(problem, name) for name in FORMATS]
+    return [*graphs, write_problems([problem]), *(each.format(t="1+2") for each in PRESETS.values())]
+
+
+def readers(rng: random.Random, place: Path) -> None:
+    READERS[rng.choice(sorted(READERS))](mutated(rng, rng.choice(_texts(rng.randrange(20)))))
+
+
+def commands(rng: random.Random, place: Path) -> None:
+    given, out = place / "given.json", place / "out.json"
+    given.write_text(mutated(rng, rng.choice(_texts(rng.randrange(20)))), encoding="utf-8", errors="surrogatepass")
+    out.write_text("before")
+    words = rng.choice((["convert", str(given), str(out)], ["audit", str(given)]))
+    done = CliRunner().invoke(model_app, words)
+    if done.exception and not isinstance(done.exception, InputError | SystemExit):
+        raise done.exception
+    assert done.exit_code in (0, 1, 2)  # 1: click's, for an exception; the commands' own is 2
+    assert out.read_text(), "an old output was emptied"
+    assert {path.name for path in place.iterdir()} == {"given.json", "out.json"}, "scraps are left"
+
+
+LINKS: dict[str, type[Link]] = {"explore": View, "intervene": Lab, "training": Course, "dataset": Reading}
+
+
+def _query(rng: random.Random, kind: type[Link]) -> dict[str, str]:
+    names = [info.alias or name for name, info in kind.model_fields.items() if not info.exclude]
+    query = View(source="custom", text=rng.choice(_texts(rng.randrange(20)))).encode()
+    for name in rng.sample([*names, "graph"], rng.randint(1, 3)):
+        known = query.get(name, rng.choice(("1", "3-4", "custom", "prosqa-tiny", "", "swap:t=1")))
+        query[name] = mutated(rng, known) if rng.random() < 0.6 else rng.choice(ODD)
+    return query
+
+
+def links(rng: random.Random, place: Path) -> None:
+    kind = LINKS[rng.choice(sorted(LINKS))]
+    found = kind.decode(_query(rng, kind))
+    assert kind.decode(found.encode()) == found, "a link to what a link shows shows something else"
+
+
+def checkpoints(rng: random.Random, place: Path) -> None:
+    folder = place / "model"
+    shutil.copytree(TINY, folder)
+    file = folder / "config.json"
+    if rng.random() < 0.6:
+        file.write_text(json.dumps(changed(rng, json.loads(file.read_text()))))
+    else:
+        damaged(rng, rng.choice([file, folder / "model.safetensors"]))
+    checkpoint.load(folder)
+
+
+def _run(place: Path) -> Path:
+    """A very short training run, made once."""
+    from test_runs import run_settings
+
+    out = Path(tempfile.gettempdir()) / f"{PREFIX}run"
+    if not out.exists():
+        making = place / "run"
+        list(train_run(run_settings(), making))
+        making.rename(out)
+    return out
+
+
+PREFIX = f"fuzz-{time.time_ns()}-"
+
+
+def resumed(rng: random.Random, place: Path) -> None:
+    """A run folder with a damaged file: read for the page Training, and resumed."""
+    from test_runs import run_settings
+
+    out = place / "again"
+    shutil.copytree(_run(place), out)
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    file = rng.choice(files)
+    if file.suffix == ".json" and rng.random() < 0.5:
+        file.write_text(json.dumps(changed(rng, json.loads(file.read_text()))))
+    else:
+        damaged(rng, file)
+    try:
+        read_run_folder(out)
+    finally:
+        list(train_run(run_settings(), out, resume=True))
+
+
+def pages(rng: random.Random, place: Path) -> None:
+    name = rng.choice(sorted(LINKS))
+    page = AppTest.from_file(str(ROOT / "app" / name / f"{name}.py"), default_timeout=60)
+    for key, value in (_query(rng, LINKS[name]) | {"checkpoint": "prosqa-tiny", "draws": "1"}).items():
+        page.query_params[key] = value.encode("utf-8", "replace").decode()
+    page.run()
+    assert not page.exception, page.exception[0].message
+
+
+KINDS: dict[str, Callable[[random.Random, Path], None]] = {
+    "readers": readers, "commands": commands, "links": links, "checkpoints": checkpoints, "resumed folders": resumed,
+    "app": pages,
+}  # fmt: skip
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What became of the tries of one kind."""
+
+    tried: int = 0
+    survived: int = 0
+    faults: dict[int, str] = field(default_factory=dict)
+    """Number of a try -> what was wrong."""
+
+
+def one(kind: str, number: int, seed: int) -> None:
+    """One try. Raises what was wrong."""
+    slow = {"app": 10, "resumed folders": 4}.get(kind, 1) * PATIENCE
+    with tempfile.TemporaryDirectory() as place:
+        began = time.thread_time()
+        try:
+            KINDS[kind](random.Random(f"{seed} {kind} {number}"), Path(place))
+        except InputError as error:
+            said = str(error)
+            assert said.strip(), "an empty sentence"
+            assert len(said) < 2000, f"a sentence of {len(said)} characters"
+        spent = time.thread_time() - began
+        assert spent < slow, f"took {spent:.1f} s"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of libraries, which hostile input makes a lot of."""
+    import logging
+    import warnings
+
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(logging.NOTSET)
+
+
+def fuzz(seconds: float, seed: int, kinds: Mapping[str, object] = KINDS) -> dict[str, Tally]:
+    """Tries of each kind in turn, for as long in each."""
+    found = {kind: Tally() for kind in kinds}
+    with _quiet():
+        for kind, tally in found.items():
+            ends = time.monotonic() + seconds / len(found)
+            while time.monotonic() < ends or not tally.tried:
+                try:
+                    one(kind, tally.tried, seed)
+                    tally.survived += 1
+                except Exception as error:  # noqa: BLE001  what is looked for
+                    tally.faults[tally.tried] = f"{type(error).__name__}: {str(error)[:200]}"
+                tally.tried += 1
+    shutil.rmtree(Path(tempfile.gettempdir()) / f"{PREFIX}run", ignore_errors=True)
+    return found
+
+
+def main(
+    minutes: float = 5,
+    seed: int = 0,
+    only: Annotated[str, typer.Option(help="KIND, or KIND:NUMBER for one try with its traceback.")] = "",
+) -> None:
+    kind, _, number = only.partition(":")
+    if number:
+        one(kind, int(number), seed)
+        return
+    found = fuzz(60 * minutes, seed, {kind: None} if kind else KINDS)
+    for kind, tally in found.items():
+        print(f"{kind:<16} tried {tally.tried:>7,}  survived {tally.survived:>7,}")
+        for n, fault in list(tally.faults.items())[:10]:
+            print(f"    --seed {seed} --only '{kind}:{n}'  {fault}")
+    sys.exit(any(tally.faults for tally in found.values()))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    typer.run(main)

@@ -1,0 +1,37 @@
+"""A few seconds of ``make fuzz``, and that it would see what does not survive."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import fuzz
+import pytest
+
+from model.errors import InputError
+
+
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_what_strangers_send_by_chance_is_survived(kind: str) -> None:
+    (tally,) = fuzz.fuzz(2, 2026, {kind: None}).values()
+    assert tally.faults == {}
+    assert tally.survived == tally.tried > 0
+
+
+def test_what_is_not_survived_is_counted_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sometimes(rng: random.Random, place: Path) -> None:
+        if rng.random() < 0.5:
+            raise KeyError("nodes")
+        raise InputError("a sentence")
+
+    monkeypatch.setitem(fuzz.KINDS, "links", sometimes)
+    tally = fuzz.fuzz(1, 7, {"links": None})["links"]
+    assert 0 < tally.survived < tally.tried
+    assert tally.survived + len(tally.faults) == tally.tried
+    with pytest.raises(KeyError):
+        fuzz.one("links", next(iter(tally.faults)), 7)
+    monkeypatch.setitem(
+        fuzz.KINDS, "links", lambda rng, place: exec("raise InputError('')", {"InputError": InputError})
+    )
+    with pytest.raises(AssertionError, match="an empty sentence"):
+        fuzz.one("links", 0, 7)
