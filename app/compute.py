@@ -48,7 +48,7 @@ from probing.read.probe import probe
 from probing.read.report import ProbeReport
 from probing.read.strip import Strip, token_strip
 
-queue = Turns()
+queue = Turns(together=checkpoint.pick_device().type == "cpu")
 UNTRAINED, WORDS = "untrained", "words"
 """What stands in links for the untrained control, and for the model itself without thoughts, which writes its steps."""
 FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20

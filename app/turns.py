@@ -34,13 +34,15 @@ def cost(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, passes:
 
 class Turns:
     """A queue. Costs are in seconds. Who comes alone gets all of torch's threads; while others wait, as many go at once
-    as there are threads, with one each: two threads do not make one pass twice as fast."""
+    as there are threads, with one each: two threads do not make one pass twice as fast. Not so where they are not
+    ``together``, as on a GPU: one at a time then."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, *, together: bool = True) -> None:
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int]] = []
         self._numbers = itertools.count()
         self._threads = self._free = threads or torch.get_num_threads()
+        self._together = together
 
     @contextmanager
     def turn(self, cost: float) -> Iterator[Callable[[], None]]:
@@ -70,7 +72,7 @@ class Turns:
             self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] == place)
             heapq.heappop(self._waiting)
             alone = self._free == self._threads and not self._waiting
-            taken = self._threads if alone else 1
+            taken = 1 if self._together and not alone else self._threads
             self._free -= taken
             torch.set_num_threads(taken)
             self._changed.notify_all()

@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from app import hosted
 from app.dataset.state import Reading
 from app.explore.state import View
+from app.hosted import OWN, Limits
 from app.intervene.state import Lab
 from app.links import Link, unpack
 from app.training.state import Course
@@ -189,7 +192,8 @@ def pages(rng: random.Random, place: Path) -> None:
     page = AppTest.from_file(str(ROOT / "app" / name / f"{name}.py"), default_timeout=60)
     for key, value in (_query(rng, LINKS[name]) | {"checkpoint": "prosqa-tiny", "draws": "1"}).items():
         page.query_params[key] = value.encode("utf-8", "replace").decode()
-    page.run()
+    with patch.object(hosted, "LIMITS", rng.choice((OWN, Limits()))):
+        page.run()
     assert not page.exception, page.exception[0].message
 
 

@@ -101,6 +101,25 @@ def test_alone_one_has_all_threads_and_while_others_wait_one_each(monkeypatch: p
     assert given == [2, 2, 1, 1, 2]
 
 
+def test_on_a_gpu_one_goes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns.torch, "set_num_threads", lambda n: None)
+    queue, inside, most = Turns(4, together=False), [], []
+
+    def work() -> None:
+        with queue.turn(1):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1] * 4
+
+
 def test_one_that_fails_leaves_its_place() -> None:
     queue = Turns()
     for _ in range(2):
