@@ -180,6 +180,9 @@ def result(folder: Path) -> DatasetResult:
     return DatasetResult.load(file)
 
 
+BASELINE = {"target": "target", "neg_target": "distractor", "tie": "tie"}
+
+
 @st.cache_resource(max_entries=4, show_spinner="Reading the problems …", hash_funcs=compute.KEYS)
 def problems_table(folder: Path, model: RunModel) -> tuple[Recording, pd.DataFrame]:
     """A model's recording and one row per problem. Raises InputError if the recording is not there."""
@@ -200,7 +203,7 @@ def problems_table(folder: Path, model: RunModel) -> tuple[Recording, pd.DataFra
             "P(target)": found.p_target[:, k].round(3),
             "category": [CATEGORIES[i] for i in found.category[:, k]],
             "right after k": ["".join("●" if right else "○" for right in row) for row in found.correct],
-            "shortcut baseline": found.columns["blind_rule"],
+            "shortcut baseline": [BASELINE[said] for said in found.columns["blind_rule"]],
         }
     )
     return found, table

@@ -36,6 +36,7 @@ STYLE = """\
 [data-testid=stLayoutWrapper]:has(> .st-key-x_keys, > [class*=-tab_nodes]:not(:focus-within)) { position: absolute; }
 [data-testid=stMain]:has(.st-key-previous) [data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }
 [data-testid=stCode] > div { visibility: visible; }
+:is(.st-key-x_dag, .st-key-x_stairs) [data-testid=stElementToolbar] { top: -0.9rem !important; }
 .st-key-i_presets button { padding-inline: 0.5rem; }
 .st-key-i_presets button p { font-size: 14px; }
 .st-key-x_said { min-height: 3.2rem; }
@@ -47,16 +48,23 @@ STYLE = """\
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
   padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
 @media (max-width: 1500px) { .st-key-i_presets span:has(> [data-testid=stIconMaterial]) { display: none; } }
-@media (max-width: 1150px) { .st-key-head > div:first-child { min-width: 100%; } }
+@media (max-width: 1200px) {
+  .st-key-x_minds > div:not(:last-child) { min-width: min(330px, 100%); }
+  .st-key-head > div:first-child { min-width: 100%; }
+}
 @media (max-width: 640px) {
   .st-key-i_show button { padding-inline: 0.5rem; }
-  .st-key-head { gap: 0.4rem; }
-  .st-key-head button { padding: 0.1rem 0.5rem; min-height: 2.1rem; }
+  .st-key-head { gap: 0.2rem; }
+  .st-key-head button { padding: 0.1rem 0.35rem; min-height: 2.1rem; }
+  [data-testid=stRadioGroup], [data-testid=stRadio] [role=radiogroup] { flex-flow: row wrap; gap: 0 0.8rem; }
   .st-key-head button p { font-size: 14px; }
+  .st-key-head > div:nth-child(n+4) button p, .st-key-x_back p, .st-key-x_step p { font-size: 0; }
+  .st-key-x_steps { gap: 0.5rem; }
+  .st-key-x_back button, .st-key-x_step button { padding-inline: 0.4rem; }
 }
 """
 """Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, nodes that show when they are
-reached by Tab, room for two lines, and small buttons on a small screen."""
+reached by Tab, room for two lines, and on a small screen small buttons, some of them without their word."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
 PRESENTING = """\

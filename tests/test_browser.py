@@ -262,11 +262,21 @@ def test_a_first_visitor_finds_nothing_broken(browser, address) -> None:
         page.wait_for_timeout(500)
         drawn = place(page, page.locator(".st-key-x_dag [data-testid=stEChartsChart]").first)["width"]
         assert drawn >= min(440, width - 60), width
+        top = page.evaluate(
+            "document.querySelector('.st-key-x_dag').getBoundingClientRect().top"
+            " + document.querySelector('[data-testid=stMain]').scrollTop"
+        )
+        assert top < 640, width  # the graph begins on the first screen of a phone
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
     page.set_viewport_size({"width": 1440, "height": 1000})
     # The picture that the chart's own toolbar saves is XML.
     chart = page.locator(".st-key-x_dag")
     chart.hover()
+    page.wait_for_timeout(400)
+    tools, colours = (
+        place(page, page.locator(f".st-key-{key}")) for key in ("x_dag [data-testid=stElementToolbar]", "x_value")
+    )
+    assert tools["y"] >= colours["y"] + colours["height"]  # they cover nothing that can be pressed
     with page.expect_download() as download:
         chart.get_by_role("button", name="Download as SVG").click()
     ElementTree.parse(download.value.path())
@@ -420,6 +430,10 @@ def test_the_first_minute(browser, address) -> None:
     page.get_by_text("answer flips").wait_for()
     flipped = place(page, page.locator(".st-key-x_mind_1 svg text").get_by_text(other, exact=True))
     assert flipped["y"] < 768  # on the first screen
+    page.set_viewport_size({"width": 768, "height": 1024})
+    first, second = (place(page, page.locator(f".st-key-x_mind_{i}")) for i in (0, 1))
+    assert first["y"] == second["y"]  # side by side
+    page.set_viewport_size({"width": 1366, "height": 768})
     assert page.get_by_text(f"answers {target}, ").count() == 2  # the search as it was, and the control
     page.get_by_role("button", name="Play", exact=True).wait_for()
     settled(page)

@@ -89,6 +89,12 @@ def sidebar() -> Callable[[], Order] | None:
             return None
         st.markdown("#### Problems")
         problems, data = _problems()
+        called = titles()
+        with st.popover(f"Analyses: {len(state.d_analyses)} of {len(ANALYSES)}", width="stretch"):
+            chosen = st.multiselect(
+                "Analyses", list(ANALYSES), **kept("d_analyses"), label_visibility="collapsed",
+                format_func=lambda name: f"{called[name]} (slow)" if name in SLOW else called[name],
+            )  # fmt: skip
         st.markdown("#### Models", help="Fresh random weights of the first model's config are always run beside it.")
         main, beside = (
             folder_or(label, key, f"{key}_folder", options, placeholder="a checkpoint or run folder", titled=True)
@@ -97,12 +103,6 @@ def sidebar() -> Callable[[], Order] | None:
                 ("Compare with", "d_compare", [NONE, *compute.models()]),
             )
         )
-        st.markdown("#### Analyses")
-        called = titles()
-        chosen = st.multiselect(
-            "Analyses", list(ANALYSES), **kept("d_analyses"), label_visibility="collapsed",
-            format_func=lambda name: f"{called[name]} (slow)" if name in SLOW else called[name],
-        )  # fmt: skip
     if problems is None or not main or not chosen or state.get("d_job") is not None:
         return None
     compare = (beside,) if beside and beside != NONE else ()

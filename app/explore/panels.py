@@ -320,7 +320,10 @@ def numbers(report: ProbeReport, k: int) -> None:
         found = {title: report.metrics[source][name][t - 1] for source, title in sources.items()}
         values = {title: text(value, bounds=bounds) for title, value in found.items()}
         rows.append({"metric": metric.label} | values | {"what it is": metric.definition})
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", key="x_numbers")
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, height="content", key="x_numbers",
+        column_config={"metric": st.column_config.TextColumn(width=190)},
+    )  # fmt: skip
     st.caption(f"Mean [95 % interval] over n = {report.n_samples} prompt samples; – where a metric has no value.")
 
 

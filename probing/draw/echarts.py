@@ -590,10 +590,11 @@ def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
         item = _item("scatter", series, mark, symbol=mark.marker.echarts, symbolSize=13, z=4, data=data, markLine=line)
         items.append(item | beside | case | {"itemStyle": {"opacity": 0.5 if series.faint else 1}})
     label = _label(position="right", distance=16, fontSize=12, color=theme.text)
+    aside = max(78, 26 + 6 * max((len(item["name"]) for item in behind), default=0))  # pixels of what is printed
     items.append({**UNSEEN, **beside, "data": behind, "label": label})
     titles = [
         {
-            "text": shown(line.label, 18), "top": 0, **({"left": "34%"} if line.at <= low else {"right": 78}),
+            "text": shown(line.label, 18), "top": 0, **({"left": "34%"} if line.at <= low else {"right": aside}),
             "textStyle": {"color": theme.named(line.group or "text"), "fontSize": 13, "fontWeight": "bold"},
         }
         for line in chart.references
@@ -602,7 +603,7 @@ def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
     rows["axisLabel"] |= {"interval": 0, "margin": 14}
     frame = _frame(chart, items, theme, tooltip="item")
     return frame | {
-        "grid": [{"left": 4, "right": 78, "top": 42, "bottom": 8, "containLabel": True}],
+        "grid": [{"left": 4, "right": aside, "top": 42, "bottom": 8, "containLabel": True}],
         "tooltip": _TIP, "title": titles, "yAxis": [rows, _hidden_axis(-0.5, len(names) - 0.5) | {"inverse": True}],
         "xAxis": {
             "type": "value", "min": low, "max": high, "position": "top", "interval": (high - low) / 2,

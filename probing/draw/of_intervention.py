@@ -229,7 +229,7 @@ def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
     for run, label in zip(found, labels, strict=True):
         source = run.name if run.name in LABELS else "untrained"
         cases = Series(name=f"{label}, samples", x=(label,) * run.n, y=run.samples, source=source, faint=True)
-        neither = f"; the most probable token is no candidate in {run.neither}" if run.neither else ""
+        neither = f" ({run.neither} neither)" if run.neither else ""
         strong = Series.of(label, [label], [run.p_other], source=source, labels=(f"{run.follows} of {run.n}{neither}",))
         series += [cases, strong]
     said = "; ".join(f"{run.label}: {run.follows} of {run.n} prompt samples answer {other}" for run in found)
