@@ -35,6 +35,7 @@ from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
 from probing.draw import of_training
@@ -44,6 +45,7 @@ from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, intervene
 from probing.edit.spec import EditPlan
 from probing.read.lens import LensGrid, lens_grid
+from probing.read.numbers import NumbersRead, numbers_read
 from probing.read.probe import probe
 from probing.read.report import ProbeReport
 from probing.read.strip import Strip, token_strip
@@ -90,6 +92,7 @@ KEYS: dict[Any, Callable[[Any], object]] = {
     Loaded: lambda loaded: (loaded.name, loaded.fingerprint, loaded.settings),
     Directions: lambda found: found.digest,
     ProsQAProblem: lambda problem: json.dumps(problem.to_row()),
+    TextProblem: lambda problem: json.dumps(problem.to_row()),
     EditPlan: str,
 }
 """What stands for each in the keys of the caches."""
@@ -218,17 +221,24 @@ def report(
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
-def lens(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> LensGrid:
+def lens(loaded: Loaded, problem: ProsQAProblem | TextProblem, *, seed: int, n_thoughts: int) -> LensGrid:
     """``lens_grid``."""
     with _passes(loaded, problem, n_thoughts):
         return lens_grid(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
-def strip(loaded: Loaded, problem: ProsQAProblem, *, seed: int, n_thoughts: int) -> Strip:
+@st.cache_resource(max_entries=16, show_spinner="The model is thinking …", hash_funcs=KEYS)
+def strip(loaded: Loaded, problem: ProsQAProblem | TextProblem, *, seed: int, n_thoughts: int) -> Strip:
     """``token_strip``."""
     with _passes(loaded, problem, n_thoughts):
         return token_strip(loaded.model, problem, seed=seed, n_thoughts=n_thoughts)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+def numbers(loaded: Loaded, problem: TextProblem, wanted: tuple[str, ...], *, n_thoughts: int) -> NumbersRead:
+    """``numbers_read``."""
+    with _forward:
+        return numbers_read(loaded.model, problem, wanted, n_thoughts=n_thoughts)
 
 
 def untrained(loaded: Loaded) -> Loaded:
@@ -304,6 +314,24 @@ def slots(name: str) -> int | None:
         return room(codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))))
     except InputError:
         return None
+
+
+def graphless(name: str) -> bool:
+    """Whether a checkpoint was trained on questions in words of which no graph is known; no where that is unknown."""
+    try:
+        return checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))).task == "gsm"
+    except InputError:
+        return False
+
+
+def need_graphs(*names: str) -> None:
+    """Raise InputError for the first of these checkpoints that is ``graphless``."""
+    for name in filter(graphless, names):
+        raise InputError(
+            f"{name} answers questions in words of which no graph is known, so there are no nodes to score or swap "
+            "here. Explore shows such a question; python -m probing texts measures many, and feeds each the thoughts "
+            "of another"
+        )
 
 
 def room(codec: Codec) -> int | None:

@@ -98,6 +98,7 @@ def start(order: Order) -> Job:
     models = tuple(compute.folder(name) for name in (order.checkpoint, *order.compare))
     for path in models:
         checkpoint.load_config(path)
+    compute.need_graphs(order.checkpoint, *order.compare)
     job = Job(order, order.folder(), models)
     if (found := _jobs.get(job.out)) and not found.stop.is_set():
         return found

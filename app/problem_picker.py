@@ -67,14 +67,11 @@ def sidebar(samples: str = "x_samples") -> Choice:
         # What a widget of another page held does not always reach the same widget here, so it is set anew.
         put(state.x_setup)
     state.x_page = samples
+    source: Source = state.x_setup.source
+    problem: ProsQAProblem | None = state.get("x_problem") or compute.example()
     with st.sidebar:
-        st.markdown("#### Problem")
-        source = st.segmented_control(
-            "Source", list(NAMES), format_func=NAMES.__getitem__, **kept("x_source"), required=True,
-            label_visibility="collapsed",
-        )  # fmt: skip
-        assert source is not None
-        problem = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}[source]()
+        if not compute.graphless(_checkpoint()):
+            source, problem = _problem()
         st.markdown("#### Model")
         folder_or(
             "Checkpoint", "x_checkpoint", "x_folder", compute.models(), placeholder="folder, file or Hub id (org/repo)"
@@ -93,6 +90,17 @@ def sidebar(samples: str = "x_samples") -> Choice:
     state.x_setup = Setup(source=source, checkpoint=checkpoint, **held, **asked)
     setup = state.x_setup.model_copy(update={"samples": state[samples]})
     return Choice(setup, state.get("x_problem") or compute.example(), stale)
+
+
+def _problem() -> tuple[Source, ProsQAProblem | None]:
+    st.markdown("#### Problem")
+    source = st.segmented_control(
+        "Source", list(NAMES), format_func=NAMES.__getitem__, **kept("x_source"), required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    assert source is not None
+    made = {"example": _example, "generated": _generated, "file": _file, "custom": _custom}
+    return source, made[source]()
 
 
 def _example() -> ProsQAProblem:

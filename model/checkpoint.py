@@ -15,6 +15,7 @@ from model.coconut import FEED_MAPS, FEEDS, METHODS, THOUGHTS_BY, CoconutConfig,
 from model.config_file import MAX_CONFIG_BYTES, read_config
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, parse_json, read_text, short_hash
+from model.mimetic import begin_mimetic
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
@@ -153,7 +154,10 @@ def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
     """A model of the same config with fresh random weights: the control for everything read out of a trained one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()
+        model = CoconutGPT2(CoconutConfig.from_dict(config.to_dict())).eval()
+        if config.mimetic_start:
+            begin_mimetic(model)
+        return model
 
 
 def open(

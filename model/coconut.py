@@ -90,6 +90,9 @@ class CoconutConfig(GPT2Config):
     codec_format: dict[str, Any] | None = None
     """What the codec needs to know beside its name (``Codec.format``): the tokens around the thoughts among it."""
 
+    mimetic_start: bool = False
+    """Whether random weights begin as ``model.mimetic`` says."""
+
     task: str = "prosqa"
     """What the model was trained on: prosqa, prontoqa or gsm."""
     imported: str | None = None

@@ -59,6 +59,7 @@ class ConfigFile(BaseModel):
     feed_width: Annotated[int, Field(ge=0, le=65_536)] = 0
     feed_norm: bool = True
     single_pass: bool = False
+    mimetic_start: bool = False
     thoughts_by: Annotated[str, Field(max_length=40)] = "stage"
     task: Annotated[str, Field(max_length=40)] = "prosqa"
     imported: Annotated[str, Field(max_length=80)] | None = None

@@ -15,7 +15,7 @@ from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
 from model.readout import forced_answers, generated_answers
-from model.rows import WritesWords, bare
+from model.rows import bare, longest_answer, writes_words
 from model.stats import Estimate, Floats, mean, share
 from model.values import Progress, silent
 
@@ -187,16 +187,14 @@ def evaluate_texts(
 ) -> TextEvaluation:
     """Answers to questions in words after k = 0..n_thoughts thoughts (default: as trained), and with thoughts zeroed.
 
-    Greedy, up to 64 tokens where the task is GSM and 128 elsewhere, as the public code does. Raises InputError if the
+    Greedy, up to ``longest_answer`` tokens. Raises InputError if the
     model's format writes no words, there is no problem, or one does not fit.
     """
-    codec, config = model.codec, model.config
-    if not isinstance(codec, WritesWords):
-        raise InputError(f"questions in words need a text model; this one's format is {codec.name}")
+    codec, config = writes_words(model.codec), model.config
     if not problems:
         raise InputError("no problem to evaluate")
     n_thoughts = config.n_thoughts if n_thoughts is None else n_thoughts
-    length = 64 if config.task == "gsm" else 128
+    length = longest_answer(config.task)
     asked = [codec.asked(problem.question) for problem in problems]
     for row, ids in enumerate(asked):
         if len(ids) + n_thoughts + len(codec.after) >= config.n_positions:

@@ -14,12 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.codec import EMPTY, NO_NODE, Codec, Continuation, PromptBatch, Reading, pushed_together
+from model.errors import InputError
 from model.problems.texts import TextProblem
+from model.tokenizer import Vocabulary
 
 
 @runtime_checkable
 class WritesWords(Codec, Protocol):
     """A codec that can write any text."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     def asked(self, question: str) -> tuple[int, ...]:
         """The prompt of a question."""
@@ -32,6 +37,13 @@ class WritesWords(Codec, Protocol):
 
     def said(self, written: Sequence[int]) -> str:
         """The answer in what a model wrote; empty where there is none."""
+
+
+def writes_words(codec: Codec) -> WritesWords:
+    """The codec, if it can write any text. Raises InputError if not."""
+    if not isinstance(codec, WritesWords):
+        raise InputError(f"questions in words need a text model; this one's format is {codec.name}")
+    return codec
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class TextRows:
 
     def samples(self, codec: Codec, *, align: int = 1) -> RowSamples:
         """As they are written; nothing is drawn."""
-        assert isinstance(codec, WritesWords)
+        codec = writes_words(codec)
         ids = F.pad(self.question.long(), (-self.question.shape[1] % align, 0), value=EMPTY)
         return RowSamples(codec, self, PromptBatch(ids.masked_fill(ids < 0, codec.end), (ids >= 0).long()))
 
@@ -158,6 +170,11 @@ class RowSamples:
 
     def readings(self, k: int) -> list[Reading]:
         raise AssertionError("texts have no nodes")
+
+
+def longest_answer(task: str) -> int:
+    """Most tokens that are written after the thoughts, as in the public code."""
+    return 64 if task == "gsm" else 128
 
 
 def bare(answer: str) -> str:

@@ -19,6 +19,8 @@ from app.explore.gallery import GALLERY
 from app.explore.state import View
 from app.words import explained
 from model import checkpoint
+from model.coconut import CoconutConfig
+from model.codec_text import TextCodec
 from model.errors import InputError
 from model.formats.graph import write_problems
 from model.problems.generate import generate
@@ -535,3 +537,27 @@ def test_the_gallery_keeps_what_it_promises() -> None:
     assert leaning(round(wrong.answers[-1].written_neg_target * wrong.n_samples), wrong.n_samples) > 0
     assert shortcut.shortcut_baseline == "neg_target"
     assert shortcut.answers[-1].written_target == 1
+
+
+def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path) -> None:
+    """GSM's: the run in words, the answer after each thought beside zeroed thoughts, and where nothing can be shown."""
+    codec = TextCodec(compact=True)
+    config = CoconutConfig(
+        n_layer=1, n_head=2, n_embd=16, n_positions=96, vocab_size=codec.vocab_size, codec=codec.name,
+        codec_format=dict(codec.format), trained_stage=2, task="gsm",
+    )  # fmt: skip
+    checkpoint.save(checkpoint.untrained(config), tmp_path / "gsm")
+    page = start(checkpoint=str(tmp_path / "gsm"), question="Is Alex a wumpus?", k="9")
+    assert errors(page) == ""
+    assert page.text_area(key="x_question").value == "Is Alex a wumpus?"
+    assert "After 2 of 2 thoughts the model answers" in texts(page)  # a link's k is no more than there are thoughts
+    assert "all thoughts fed as zeros" in texts(page)
+    assert not [box for box in page.sidebar.text_area if box.key == "x_text"]
+    assert {spec["series"][0]["type"] for spec in charts(page).values()} >= {"heatmap"}
+    page.text_area(key="x_question").set_value("Is Alex a wumpus?||<<1+1=2>> #### wumpus").run()
+    assert errors(page) == ""
+    assert any("most probable of 20 others" in json.dumps(spec) for spec in charts(page).values())
+    page.text_area(key="x_question").set_value("||").run()
+    assert "question" in errors(page)
+    page.switch_page("intervene/intervene.py").run()
+    assert "no graph is known" in errors(page)

@@ -317,6 +317,10 @@ def test_bad_data_files_and_devices_are_refused(tmp_path: Path) -> None:
 
 def test_generated_problems_that_do_not_fit_are_refused_before_training(tmp_path: Path) -> None:
     refused("raise n_positions", tmp_path / "run", n_positions=24)
+    english = {"codec": "text", "n_slots": 0, "codec_format": {"compact": True}}
+    # Room for the chain, none for all facts once more
+    next(iter(train_run(run_settings(**english, n_positions=320), tmp_path / "chain")))
+    refused("raise n_positions", tmp_path / "recited", **english, n_positions=320, recite_epochs=1)
 
 
 def test_a_prompt_format_that_is_not_known_is_refused_before_anything_is_made(tmp_path: Path) -> None:

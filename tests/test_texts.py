@@ -23,7 +23,7 @@ from model.errors import InputError
 from model.evaluate import evaluate_texts
 from model.files import read_json
 from model.problems.generate import generate
-from model.problems.texts import TextProblem, in_words, load_texts, read_texts
+from model.problems.texts import TextProblem, in_words, load_texts, read_question, read_texts
 from model.rows import TextRows
 from model.training.config import TrainConfig, parse_train_config, stages
 from model.training.curriculum import make_batch
@@ -31,7 +31,11 @@ from model.training.dynamics import DynamicsRecord
 from model.training.run import train_run
 from model.training.upstream import load_upstream
 from probing.__main__ import app as probing_app
+from probing.draw import of_lens
 from probing.edit.texts import text_findings
+from probing.read.lens import lens_grid
+from probing.read.numbers import numbers_read
+from probing.read.strip import token_strip
 
 CODEC = TextCodec()
 GSM = """A pen costs 3 dollars. What do 60 cost?||<<3*60=180>> #### 180
@@ -384,3 +388,36 @@ def test_transplanted_thoughts_are_the_others(thinker: CoconutGPT2, tmp_path: Pa
     }  # fmt: skip
     with pytest.raises(InputError, match="at least two problems with different answers"):
         text_findings(thinker, problems[:1])
+    lens = ["lens", "--data", str(tmp_path / "g.txt"), "--checkpoint", str(tmp_path / "model"), "--out"]
+    assert CliRunner().invoke(probing_app, [*lens, str(tmp_path / "grid.svg")]).exit_code == 0
+
+
+@torch.inference_mode()
+def test_one_question_is_shown_as_it_is_measured(thinker: CoconutGPT2) -> None:
+    """Answers as ``evaluate`` has them, numbers as ``texts`` does, the text as it is asked."""
+    (problem,) = read_texts("Twice 61728?||<<2*61728=123456>> #### 123,456")
+    run = token_strip(thinker, problem)
+    assert "".join(piece.text for piece in run.prompt) == CODEC.vocabulary.text(CODEC.asked(problem.question))
+    (said,) = evaluate_texts(thinker, [problem]).said
+    assert (*run.said, run.zeroed) == said
+    other = TextProblem("What?", ("<<1+1=2>>",), "2")
+    asked = numbers_read(thinker, problem, ["123456"])
+    whole = {
+        one.thought: one.probability.value for one in text_findings(thinker, [problem, other]).numbers if one.step == 1
+    }
+    own = text_findings(thinker, [problem, TextProblem("What?", (), "2")]).numbers  # nothing to compare with, so none
+    assert own == ()
+    assert set(whole) == {1, 2, 3}
+    (of_number,) = asked.probability
+    (of_other,) = numbers_read(thinker, other, ["2"]).probability
+    assert [(a + b) / 2 for a, b in zip(of_number, of_other, strict=True)] == pytest.approx(list(whole.values()))
+    assert len(asked.control) == 3
+    assert of_lens.numbers(asked).categories == of_lens.grid(lens_grid(thinker, problem)).categories
+    for text, question in (("Why?", TextProblem("Why?", (), "")), (GSM.splitlines()[0], read_texts(GSM)[0])):
+        assert read_question(text) == question
+    with pytest.raises(InputError, match="is empty"):
+        read_question(" \n")
+    with pytest.raises(InputError, match="no room for an answer"):
+        token_strip(thinker, TextProblem("word " * 200, (), ""))
+    with pytest.raises(InputError, match="need a text model"):
+        lens_grid(checkpoint.open(checkpoint.CHECKPOINTS / "prosqa-tiny", device="cpu"), problem)

@@ -11,7 +11,7 @@ from app import problem_picker as picker
 from app.explore import mind, panels, state
 from app.explore import words as in_words
 from app.explore.gallery import gallery
-from app.explore.state import View, settle, thoughts_for
+from app.explore.state import QUESTION, View, settle, thoughts_for
 from app.explore.tour import offer, tour
 from app.links import share as share_link
 from app.links import write
@@ -122,6 +122,11 @@ def page() -> None:
         words.previous()
     try:
         loaded = compute.load(choice.setup.checkpoint)
+        if compute.graphless(choice.setup.checkpoint):
+            in_words.question(loaded)
+            asked = "" if session.x_question == QUESTION else session.x_question
+            write(choice.setup.on(View, k=session.x_k, question=asked), "x")
+            return
         choice, report, rival = reports(choice, loaded, against)
     except InputError as error:
         words.wrong(error)

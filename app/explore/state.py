@@ -16,6 +16,11 @@ from model.evaluate import after_hops
 from model.problems.prosqa import ProsQAProblem
 from probing.read.report import VALUES, ProbeReport
 
+QUESTION = (
+    "A box holds 6 bags of 30 marbles each. 5 marbles are lost. How many are left?||<<6*30=180>> <<180-5=175>> #### 175"
+)
+"""As GSM8k-Aug has them: the question, the steps, the answer."""
+
 
 class View(Setup):
     """What Explore shows."""
@@ -35,6 +40,8 @@ class View(Setup):
     against: Folder = ""
     """A second model on the same problem: a checkpoint's name or folder, "untrained", "words" for the model itself
     without thoughts, or empty for none."""
+    question: Annotated[str, Field(max_length=4_000, description="at most 4,000 characters")] = ""
+    """A question in words, for a model of such; empty for the one that the page has."""
     mind: Flag = False
     """Whether the search is replayed beside one with an edited thought."""
     present: Flag = False
@@ -55,7 +62,7 @@ def put(view: View) -> None:
     picker.put(view)
     st.session_state.update(
         x_value=view.value, x_k=view.k, x_node=view.node, x_thoughts=view.thoughts, x_mind=view.mind,
-        x_present=view.present, x_playing=False,
+        x_present=view.present, x_playing=False, x_question=view.question or QUESTION,
     )  # fmt: skip
     picker.put_folder(
         "x_rival", "x_rival_folder", view.against, ("", compute.UNTRAINED, compute.WORDS, *compute.models())

@@ -6,8 +6,11 @@ import streamlit as st
 
 from app import compute
 from app.figures import figure, files
+from app.words import attempt, bold, kept, literal
 from model.files import html, write_csv
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem, read_question
+from model.rows import bare
 from probing.draw import of_lens
 from probing.read.lens import COLUMNS, LensGrid
 from probing.read.report import ProbeReport
@@ -42,11 +45,64 @@ CSS = """\
 
 def words(loaded: compute.Loaded, problem: ProsQAProblem, report: ProbeReport, k: int, node: int) -> None:
     """The line of text and the lens grid, computed when they are first asked for."""
-    state = st.session_state
     if not st.toggle("In words: the run as text, and the logit lens layer by layer", key="x_words"):
         return
     asked = {"seed": report.seed, "n_thoughts": report.n_thoughts}
     run, grid = compute.strip(loaded, problem, **asked), compute.lens(loaded, problem, **asked)
+    strip(run, k, node)
+    layers(grid, k)
+
+
+def question(loaded: compute.Loaded) -> TextProblem | None:
+    """A question of which no graph is known, and all that can be shown of it; the question, where it can be read."""
+    state = st.session_state
+    st.markdown("## A question in words")
+    st.text_area(
+        "Question", **kept("x_question"), height=100, max_chars=4_000, label_visibility="collapsed",
+        help="A question alone, or as GSM8k-Aug has it: question||<<6*30=180>> <<180-5=175>> #### 175. The results of "
+        "the steps are then looked for in the thoughts. Ctrl+Enter to ask.",
+    )  # fmt: skip
+    problem = attempt(lambda: read_question(state.x_question or ""))
+    if problem is None:
+        return None
+    n = loaded.model.config.n_thoughts
+    run = compute.strip(loaded, problem, seed=0, n_thoughts=n)
+    state.x_k = min(max(int(state.x_k), 0), n)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        k = st.slider("Thoughts before the answer", 0, n, key="x_k", width=320) if n else 0
+        st.markdown(said(run, problem, k))
+    strip(run, k, None)
+    if problem.results and n:
+        figure(of_lens.numbers(compute.numbers(loaded, problem, problem.results, n_thoughts=n)), "x_numbers")
+    layers(compute.lens(loaded, problem, seed=0, n_thoughts=n), k)
+    st.caption(
+        "No graph is known of this question: no frontier, no node values, no swap of nodes, no shortcut baseline. "
+        "`python -m probing texts` measures many questions: accuracy after every thought, results in thoughts, and "
+        "answers when the thoughts of another question are fed."
+    )
+    return problem
+
+
+def said(run: Strip, problem: TextProblem, k: int) -> str:
+    """What is answered after k thoughts, and after all of them when they are fed as zeros (markdown)."""
+
+    def told(answer: str) -> str:
+        badge = ""
+        if problem.answer and answer:
+            right = bare(answer) == bare(problem.answer)
+            badge = " :green-badge[:material/check: correct]" if right else " :red-badge[:material/close: incorrect]"
+        return f"{bold(answer)}{badge}" if answer else "no answer"
+
+    after = ", ".join(f"{i}: {literal(answer) or '–'}" for i, answer in enumerate(run.said))
+    return (
+        f"After {k} of {len(run.said) - 1} thoughts the model answers {told(run.said[k])}. Control, all thoughts fed "
+        f"as zeros: {told(run.zeroed)}.  \n:gray[Answers after each number of thoughts: {after} (n = 1 question).]"
+    )
+
+
+def strip(run: Strip, k: int, node: int | None) -> None:
+    """The line of text; names and boxes can be clicked."""
+    state = st.session_state
 
     def pick() -> None:
         found = state["x_strip"]
@@ -59,14 +115,13 @@ def words(loaded: compute.Loaded, problem: ProsQAProblem, report: ProbeReport, k
         data={"line": line(run, k, node)}, key="x_strip", on_k_change=pick, on_node_change=pick
     )
     st.caption(
-        f"The first prompt sample (n = 1), {report.n_thoughts} thoughts as boxes with their most probable token by the "
+        f"The first prompt sample (n = 1), {len(run.thoughts)} thoughts as boxes with their most probable token by the "
         "logit lens, then what is written after the number of thoughts chosen. A name or a box can be clicked."
         + (f" Thoughts are {run.lengths[0]:.3g} long, embeddings {run.lengths[1]:.3g}." if run.lengths else "")
     )
-    layers(grid, k)
 
 
-def line(run: Strip, k: int, node: int) -> str:
+def line(run: Strip, k: int, node: int | None) -> str:
     """The run as HTML: every text of it escaped."""
 
     def box(kind: str, number: int, text: str, *, on: bool) -> str:

@@ -46,6 +46,7 @@ def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> t
     if not against or plan is None:
         return ()
     try:
+        compute.need_graphs(against)
         other = compute.untrained(loaded) if against == compute.UNTRAINED else compute.load(against)
         n_thoughts_of(other.model)
         fitted = directions_of(other)
@@ -65,6 +66,7 @@ def other_runs(against: str, choice: picker.Choice, loaded: compute.Loaded) -> t
 
 def page(choice: picker.Choice, against: str) -> None:
     session, problem = st.session_state, choice.problem
+    compute.need_graphs(choice.setup.checkpoint)
     loaded = compute.load(choice.setup.checkpoint)
     n_thoughts = n_thoughts_of(loaded.model)
     state.settle(problem)

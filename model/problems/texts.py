@@ -58,6 +58,17 @@ def read_texts(text: str, *, where: str = "data") -> list[TextProblem]:
     return found
 
 
+def read_question(text: str) -> TextProblem:
+    """One question: a row or a line of any of these forms, or the question alone, whose steps and answer are not known
+    (no steps, an answer that is empty). Raises InputError for a text without one."""
+    text = text.strip()
+    if not text:
+        raise InputError("the question is empty")
+    if text[0] in "[{" or "||" in text:
+        return read_texts(text, where="question")[0]
+    return TextProblem(text, (), "")
+
+
 def in_words(path: str | Path) -> bool:
     """Whether a file's questions are answered in words, not by a node: no graphs are said, or by ProntoQA's True."""
     text = read_text(path, max_bytes=MAX_BYTES)

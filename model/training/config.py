@@ -117,6 +117,8 @@ class TrainConfig(Value):
     """What else the prompt format is told (``Codec.format``), such as the names that text has for nodes."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initializer_range: Annotated[float, Field(gt=0)] = 0.02
+    mimetic_start: bool = False
+    """Begin with positions as sinusoids and heads that attend to what is alike and copy it (``model.mimetic``)."""
     load_model_path: str | None = None
     """Checkpoint to start from instead of random weights; of the same shape and codec. Also one of the public code's,
     a ``checkpoint_N``, to which rows for further tokens are added as to a ``base_model``."""

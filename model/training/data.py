@@ -80,7 +80,9 @@ def _check_graphs(config: TrainConfig, codec: Codec, n_positions: int, problems:
     """Raise InputError for the first problem with too many nodes or tokens, naming the setting to raise."""
     prompt = np.array([codec.prompt_length(int(n)) for n in problems.n_edges])
     # Arrays have the root in their paths, as tensors have not; one hop more is left room for.
-    needed = prompt + _most_thoughts(config) + codec.continuation_length(problems.path.shape[1])
+    after = _most_thoughts(config) + codec.continuation_length(problems.path.shape[1])
+    # Facts that are recited take what the prompt does and a line break each, at most.
+    needed = prompt + np.maximum(after, prompt + problems.n_edges if config.recite_epochs else 0)
     n_nodes, n_parentless = problems.n_nodes, problems.n_parentless
     room = np.array([codec.has_room(int(n), int(m)) for n, m in zip(n_nodes, n_parentless, strict=True)])
     for i in np.flatnonzero(~room | (needed > n_positions))[:1]:

@@ -57,6 +57,7 @@ def model_config(config: TrainConfig, problems: Problems, size: Mapping[str, Any
         trained_stage=0,
         uniform_prob=config.uniform_prob,
         feed=config.feed,
+        mimetic_start=config.mimetic_start,
         task=config.task,
         **problems.trained,
     )

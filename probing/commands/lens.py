@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from model import checkpoint
 from model.errors import InputError
 from model.files import write_bytes, write_csv, write_json
 from model.formats.graph import load_problems
+from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem, in_words, load_texts
 from probing.commands.options import Checkpoint, Data, Device, Seed
 from probing.draw.export import export, format_of
 from probing.draw.of_lens import grid, way
@@ -27,8 +30,8 @@ def lens(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """The logit lens of every layer at every thought of one problem, one prompt sample."""
-    problems = load_problems(data)
+    """The logit lens of every layer at every thought of one problem or question in words, one prompt sample."""
+    problems: Sequence[ProsQAProblem | TextProblem] = load_texts(data) if in_words(data) else load_problems(data)
     if not 0 <= row < len(problems):
         raise InputError(f"{data}: --row {row} is out of range; rows are 0 to {len(problems) - 1}")
     format = "json" if out.suffix.lower() == ".json" else format_of(out)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from probing.draw.values import Chart, Series
 from probing.read.lens import LensGrid
+from probing.read.numbers import N_OTHERS, NumbersRead
 
 
 def grid(found: LensGrid) -> Chart:
     """Layers down, thoughts across: the most probable token of each cell and, as colour, its probability."""
-    columns = states(found)
+    columns = states(found.n_states)
     return Chart(
         name="lens", title="Logit lens by layer and thought", kind="heatmap", x_label="thought", y_label="layer",
         y_range=(0, 1), categories=columns, note=about(found), labelled=True,
@@ -35,7 +36,7 @@ def tokens(found: LensGrid, layer: int, k: int) -> Chart:
 
 def way(found: LensGrid, word: str) -> Chart:
     """The probability of one token at every thought, a line a layer."""
-    columns, values = states(found), found.way(word)
+    columns, values = states(found.n_states), found.way(word)
     return Chart(
         name="lens_way", title=f"{visible(word)} through layers and thoughts", kind="lines", x_label="thought",
         y_label="probability", y_range=(0, 1), categories=columns,
@@ -46,9 +47,27 @@ def way(found: LensGrid, word: str) -> Chart:
     )  # fmt: skip
 
 
-def states(found: LensGrid) -> tuple[str, ...]:
-    """Thought 1, 2, ... and the state after the last, which answers."""
-    return (*(str(k + 1) for k in range(found.n_states - 1)), "answer")
+def numbers(found: NumbersRead) -> Chart:
+    """Numbers in the states of a question, a line each, beside the most probable of others."""
+    columns = states(len(found.control))
+    lines = zip(found.numbers, found.probability, strict=True)
+    return Chart(
+        name="numbers", title="Numbers in the thoughts (logit lens)", kind="lines", x_label="thought",
+        y_label="probability", y_range=(0, 1), categories=columns,
+        note=f"One question (n = 1). Control: the most probable of {N_OTHERS} other numbers of as many digits.",
+        series=(
+            *(
+                Series(name=name, x=columns, y=row, tint=i / max(len(found.numbers) - 1, 1))
+                for i, (name, row) in enumerate(lines)
+            ),
+            Series(name=f"most probable of {N_OTHERS} others", x=columns, y=found.control, source="control"),
+        ),
+    )  # fmt: skip
+
+
+def states(n: int) -> tuple[str, ...]:
+    """Of n states thought 1, 2, ..., and the state after the last, which answers."""
+    return (*(str(k + 1) for k in range(n - 1)), "answer")
 
 
 def where(found: LensGrid, k: int) -> str:

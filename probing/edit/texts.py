@@ -11,19 +11,18 @@ own ones; beside it, zeros and noise as long as the own thoughts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from model.coconut import CoconutGPT2, Edit, ThoughtTrace
-from model.codec import PromptBatch, Reading
+from model.codec import PromptBatch
 from model.errors import InputError
 from model.problems.texts import TextProblem
-from model.readout import node_scores
-from model.rows import WritesWords, bare
-from model.stats import Estimate, Floats, mean, share
+from model.rows import bare, longest_answer, writes_words
+from model.stats import Estimate, mean, share
 from model.values import Progress, Value, silent
+from probing.read.numbers import number_probabilities
 
 CHANGES = {
     "": "own thoughts",
@@ -99,9 +98,7 @@ def text_findings(
 ) -> TextFindings:
     """Read and change the thoughts of these problems. Raises InputError if the model has none or writes no words, or
     there are fewer than two problems with different answers."""
-    codec, n_thoughts = model.codec, model.config.n_thoughts
-    if not isinstance(codec, WritesWords):
-        raise InputError(f"questions in words need a text model; this one's format is {codec.name}")
+    codec, n_thoughts = writes_words(model.codec), model.config.n_thoughts
     if not n_thoughts:
         raise InputError(f"this model ({model.config.method}) has no thoughts to read or change")
     if len({bare(problem.answer) for problem in problems}) < 2:
@@ -112,7 +109,7 @@ def text_findings(
     room = model.config.n_positions - max(map(len, asked)) - n_thoughts - len(codec.after)
     if room < 1:
         raise InputError(f"a question of {max(map(len, asked))} tokens leaves no room in {model.config.n_positions}")
-    length = min(64 if model.config.task == "gsm" else 128, room)
+    length = min(longest_answer(model.config.task), room)
     right: dict[str, list[tuple[bool, bool]]] = {change: [] for change in CHANGES}
     by_k: list[list[bool]] = []
     read: dict[tuple[int, int], list[tuple[float, float]]] = {}
@@ -162,12 +159,6 @@ def text_findings(
     )  # fmt: skip
 
 
-def spelled(model: CoconutGPT2, number: str) -> tuple[tuple[int, ...], ...]:
-    """The tokens of a number with a space before it and without."""
-    vocabulary: Any = model.codec.vocabulary
-    return tuple(dict.fromkeys((vocabulary.ids(f" {number}"), vocabulary.ids(number))))
-
-
 # --- private ----------------------------------------------------------------------------------------------------------
 
 
@@ -186,26 +177,11 @@ def _read_numbers(
     for row, each in enumerate(pairs):
         if not each:
             continue
-        found = _probabilities(model, trace.select(torch.tensor([row], device=trace.states.device)), each)
-        for step, pair in enumerate(each, start=1):
-            own, other = (np.sum([found[one] for one in spelled(model, number)], axis=0) for number in pair)
+        numbers = [number for pair in each for number in pair]
+        found = number_probabilities(model, trace.select(torch.tensor([row], device=trace.states.device)), numbers)
+        for step, (own, other) in enumerate(each, start=1):
             for k in range(trace.n_thoughts + 1):
-                read.setdefault((k + 1, step), []).append((float(own[k]), float(other[k])))
-
-
-def _probabilities(
-    model: CoconutGPT2, trace: ThoughtTrace, pairs: Sequence[tuple[str, str]]
-) -> dict[tuple[int, ...], Floats]:
-    """Of every spelling, the probability (``K+1``) that it is what comes next after k = 0..K thoughts of one run."""
-    sequences = list(dict.fromkeys(s for pair in pairs for number in pair for s in spelled(model, number)))
-    # Numbers can begin one another (" 180", " 180" "1"), so those of several tokens are read for themselves.
-    short = [sequence for sequence in sequences if len(sequence) == 1]
-    groups = [short] * bool(short) + [[sequence] for sequence in sequences if len(sequence) > 1]
-    found: dict[tuple[int, ...], Floats] = {}
-    for group in groups:
-        _, p = node_scores(model, trace, [[Reading((), tuple(group))] * (trace.n_thoughts + 1)])
-        found |= {sequence: p[0, :, i] for i, sequence in enumerate(group)}
-    return found
+                read.setdefault((k + 1, step), []).append((float(found[own][k]), float(found[other][k])))
 
 
 def _instead(thoughts: torch.Tensor) -> Edit:

@@ -6,14 +6,20 @@ unembedding. The last layer is the state itself. It shows what could be read the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2
-from model.codec import Prompt
+from model.codec import PromptBatch
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem
 from model.readout import next_log_probs
+from model.rows import longest_answer, writes_words
 from model.values import Number, Value
 
 TOP = 10
@@ -69,48 +75,82 @@ class LensGrid(Value):
 COLUMNS = ("layer", "state", "rank", "token", "probability")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked, in tokens: one prompt sample, and the thoughts to have on it."""
+
+    tokens: tuple[int, ...]
+    n_thoughts: int
+    longest: int
+    """Most tokens to write after the thoughts."""
+    names: tuple[tuple[int, ...], ...]
+    """The tokens of each node's name; none where no graph is known."""
+    word: Callable[[int], str]
+    """A token in words."""
+
+    def text(self, model: CoconutGPT2, tokens: Sequence[int]) -> str:
+        """Several tokens in words."""
+        vocabulary = model.codec.vocabulary
+        return vocabulary.text(tokens) if vocabulary is not None else " ".join(map(self.word, tokens))
+
+
+def asked(
+    model: CoconutGPT2, problem: ProsQAProblem | TextProblem, *, seed: int = 0, n_thoughts: int | None = None
+) -> Asked:
+    """The first prompt sample of a problem, padded as in ``probe``, or a question in words as it is; ``n_thoughts``:
+    as many as the model was trained to have if None.
+
+    Raises InputError if it does not fit the model, or its format writes no words.
+    """
+    config = model.config
+    if n_thoughts is None:
+        n_thoughts = config.n_thoughts if isinstance(problem, TextProblem) else config.thoughts_for(problem)
+    if n_thoughts < 0:
+        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
+    if isinstance(problem, TextProblem):
+        codec = writes_words(model.codec)
+        tokens = codec.asked(problem.question)
+        room = config.n_positions - len(tokens) - n_thoughts - len(codec.after)
+        if room < 1:
+            raise InputError(
+                f"the question has {len(tokens)} tokens; with {n_thoughts} thoughts that leaves no room for an answer "
+                f"in {config.n_positions} positions"
+            )
+        longest = min(longest_answer(config.task), room)
+        return Asked(tokens, n_thoughts, longest, (), lambda token: codec.vocabulary.text([token]) or f"row {token}")
+    model.codec.check_fits(problem, n_positions=config.n_positions, n_thoughts=n_thoughts)
+    (prompt,) = model.codec.prompts(problem, 1, seed=seed, pad_to=config.padding_for(problem))
+    room = config.n_positions - len(prompt.input_ids) - n_thoughts - len(model.codec.after)
+    longest = max(min(model.codec.longest_generation(problem), room), 1)
+    names, word = model.codec.node_tokens(prompt), partial(model.codec.words, prompt=prompt)
+    return Asked(prompt.input_ids, n_thoughts, longest, names, word)
+
+
 @torch.inference_mode()
-def lens_grid(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_thoughts: int | None = None) -> LensGrid:
-    """Of the first prompt sample of a problem. Raises InputError if it does not fit the model."""
-    prompt, n_thoughts = first_prompt(model, problem, seed=seed, n_thoughts=n_thoughts)
-    codec = model.codec
+def lens_grid(
+    model: CoconutGPT2, problem: ProsQAProblem | TextProblem, *, seed: int = 0, n_thoughts: int | None = None
+) -> LensGrid:
+    """Of the first prompt sample of a problem, or of a question in words. Raises InputError as ``asked`` does."""
+    prompt = asked(model, problem, seed=seed, n_thoughts=n_thoughts)
     seen: dict[tuple[int, int], Tensor] = {}
 
     def look(t: int, layer: int, hidden: Tensor) -> Tensor:
         seen[layer, t] = hidden[0]
         return hidden
 
-    model.think(codec.collate([prompt]).to(model.device), n_thoughts, stream=look)
-    n_layer = model.config.n_layer
-    hidden = torch.stack([torch.stack([seen[layer, k] for k in range(n_thoughts + 1)]) for layer in _to(n_layer)])
+    batch = PromptBatch.padded([prompt.tokens], model.codec.end).to(model.device)
+    model.think(batch, prompt.n_thoughts, stream=look)
+    states, layers = range(prompt.n_thoughts + 1), range(1, model.config.n_layer + 1)
+    hidden = torch.stack([torch.stack([seen[layer, k] for k in states]) for layer in layers])
     log_probs = next_log_probs(model, model.transformer.ln_f(hidden)).float().cpu()
     return _grid(log_probs, prompt, model)
 
 
-def first_prompt(
-    model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, n_thoughts: int | None
-) -> tuple[Prompt, int]:
-    """The first prompt sample of a problem, padded as in ``probe``, and the thoughts to have (default: as trained).
-
-    Raises InputError if it does not fit the model.
-    """
-    n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
-    if n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
-    model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
-    (prompt,) = model.codec.prompts(problem, 1, seed=seed, pad_to=model.config.padding_for(problem))
-    return prompt, n_thoughts
-
-
-def _to(n: int) -> range:
-    return range(1, n + 1)
-
-
-def _grid(log_probs: Tensor, prompt: Prompt, model: CoconutGPT2) -> LensGrid:
+def _grid(log_probs: Tensor, prompt: Asked, model: CoconutGPT2) -> LensGrid:
     """``layer state vocab``."""
-    codec, n_tokens = model.codec, log_probs.shape[-1]
+    n_tokens = log_probs.shape[-1]
     top = log_probs.topk(min(TOP, n_tokens), dim=-1)
-    said = {token: codec.words(token, prompt) for token in top.indices.unique().tolist()}
+    said = {token: prompt.word(token) for token in top.indices.unique().tolist()}
     # Tops first, then seconds, ...: who is never near the top has no way to follow.
     kept = list(dict.fromkeys(top.indices.permute(2, 0, 1).flatten().tolist()))[:MAX_KEPT]
     words = list(dict.fromkeys(said[token] for token in kept))
@@ -123,9 +163,7 @@ def _grid(log_probs: Tensor, prompt: Prompt, model: CoconutGPT2) -> LensGrid:
         )
         for row, p in zip(top.indices.tolist(), top.values.exp().tolist(), strict=True)
     )
-    text = " ".join(codec.words(token, prompt) for token in prompt.input_ids)
-    if codec.vocabulary is not None:
-        text = codec.vocabulary.text(prompt.input_ids)
+    text = prompt.text(model, prompt.tokens)
     return LensGrid(cells=cells, words=tuple(words), ways=_nested(ways), n_tokens=n_tokens, prompt=text)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from model.coconut import CoconutGPT2
-from model.codec import Prompt
+from model.codec import PromptBatch
 from model.flags import norms
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem
 from model.readout import next_log_probs
+from model.rows import writes_words
 from model.values import Number, Value
-from probing.read.lens import first_prompt
+from probing.read.lens import Asked, asked
 
 
 class Piece(Value):
@@ -32,35 +34,43 @@ class Strip(Value):
     """Mean norm of the thoughts, and of an embedding (``model.flags.norms``)."""
     written: tuple[tuple[Piece, ...], ...]
     """After k = 0..K thoughts, greedily, the tokens that close the thoughts first."""
+    said: tuple[str, ...] = ()
+    """Of a question in words: the answer in each of these, empty where there is none."""
+    zeroed: str = ""
+    """Of a question in words: the answer when all thoughts are fed as zeros, the control of the last of these."""
 
 
 @torch.inference_mode()
-def token_strip(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int = 0, n_thoughts: int | None = None) -> Strip:
-    """Of the first prompt sample of a problem. Raises InputError if it does not fit the model."""
-    prompt, n_thoughts = first_prompt(model, problem, seed=seed, n_thoughts=n_thoughts)
-    codec = model.codec
-    trace = model.think(codec.collate([prompt]).to(model.device), n_thoughts)
-    room = model.config.n_positions - len(prompt.input_ids) - n_thoughts - len(codec.after)
-    length = max(min(codec.longest_generation(problem), room), 1)
-    texts = model.write_after_each(trace, length, stop=codec.has_ended, first=codec.after)[0]
+def token_strip(
+    model: CoconutGPT2, problem: ProsQAProblem | TextProblem, *, seed: int = 0, n_thoughts: int | None = None
+) -> Strip:
+    """Of the first prompt sample of a problem, or of a question in words. Raises InputError as ``asked`` does."""
+    prompt, codec = asked(model, problem, seed=seed, n_thoughts=n_thoughts), model.codec
+    trace = model.think(PromptBatch.padded([prompt.tokens], codec.end).to(model.device), prompt.n_thoughts)
+    texts = model.write_after_each(trace, prompt.longest, stop=codec.has_ended, first=codec.after)[0].tolist()
     best = next_log_probs(model, trace.states[0, :-1]).exp().max(dim=-1)
+    said: tuple[str, ...] = ()
+    zeroed = ""
+    if isinstance(problem, TextProblem):
+        words = writes_words(codec)
+        idle = model.think(trace.upto(0), prompt.n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+        (last,) = model.write(idle, prompt.longest, stop=codec.has_ended, first=codec.after).tolist()
+        said, zeroed = tuple(map(words.said, texts)), words.said(last)
     return Strip(
-        prompt=pieces(prompt, prompt.input_ids, model),
+        prompt=pieces(prompt, prompt.tokens, model),
         thoughts=tuple(
-            (codec.words(token, prompt), p)
-            for token, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            (prompt.word(token), p) for token, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ),
         lengths=norms(model, trace),
-        written=tuple(pieces(prompt, (*codec.after, *_ended(text.tolist(), model)), model) for text in texts),
+        written=tuple(pieces(prompt, (*codec.after, *_ended(text, model)), model) for text in texts),
+        said=said,
+        zeroed=zeroed,
     )
 
 
-def pieces(prompt: Prompt, tokens: Sequence[int], model: CoconutGPT2) -> tuple[Piece, ...]:
+def pieces(prompt: Asked, tokens: Sequence[int], model: CoconutGPT2) -> tuple[Piece, ...]:
     """Tokens in words, names of nodes each for itself, what is between them together."""
-    codec = model.codec
-    names = sorted(
-        ((name, node) for node, name in enumerate(codec.node_tokens(prompt))), key=lambda each: -len(each[0])
-    )
+    names = sorted(((name, node) for node, name in enumerate(prompt.names)), key=lambda each: -len(each[0]))
     found: list[tuple[list[int], int | None]] = []
     at = 0
     while at < len(tokens):
@@ -75,11 +85,9 @@ def pieces(prompt: Prompt, tokens: Sequence[int], model: CoconutGPT2) -> tuple[P
     return tuple(Piece(text=_said(each, prompt, model), node=node) for each, node in found)
 
 
-def _said(tokens: Sequence[int], prompt: Prompt, model: CoconutGPT2) -> str:
-    codec = model.codec
-    if codec.vocabulary is not None:
-        return codec.vocabulary.text(tokens)
-    return "".join(f" {codec.words(token, prompt)}" for token in tokens)
+def _said(tokens: Sequence[int], prompt: Asked, model: CoconutGPT2) -> str:
+    text = prompt.text(model, tokens)
+    return text if model.codec.vocabulary is not None else f" {text}"
 
 
 def _ended(written: Sequence[int], model: CoconutGPT2) -> list[int]:
