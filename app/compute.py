@@ -36,6 +36,7 @@ from model.imports.told import NotToldError
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
+from model.rows import WritesWords
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
 from probing.draw import of_training
@@ -352,7 +353,6 @@ def example(name: str | None = None) -> ProsQAProblem:
     except InputError:
         return opening  # what is wrong with the checkpoint is said where it is loaded
     codec = codec_for(config)
-    most = codec.n_keys
     try:
         codec.check_fits(opening, n_positions=config.n_positions, n_thoughts=config.n_thoughts)
     except InputError:
@@ -362,9 +362,20 @@ def example(name: str | None = None) -> ProsQAProblem:
     nodes, hops = config.trained_nodes, config.trained_hops
     if nodes is None or hops is None:
         deepest = max(1, min(config.max_latent_stage, 3))
-        most = max(min(most, 2 * deepest + 4), 4)
+        most = max(min(codec.n_keys, 2 * deepest + 4), 4)
         return generated("balanced", (deepest, deepest), (max(most - 2, 4), most), 0)
-    return generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1)
+    return named(name, generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1))
+
+
+def named(name: str, problem: ProsQAProblem) -> ProsQAProblem:
+    """A made problem as a checkpoint names its nodes in prompts, so that page and prompt say the same."""
+    try:
+        codec = codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))))
+    except InputError:
+        return problem
+    if not isinstance(codec, WritesWords) or (names := codec.names_of(problem)) == problem.idx_to_symbol:
+        return problem
+    return ProsQAProblem(names, problem.edges, problem.root, problem.target, problem.neg_target)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the file …")

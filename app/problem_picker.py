@@ -125,7 +125,8 @@ def _generated() -> ProsQAProblem | None:
         state.x_node = None
 
     right.button("Next", on_click=following, icon=":material/skip_next:", width="stretch")
-    return attempt(lambda: compute.generated(state.x_kind, state.x_hops, state.x_nodes, state.x_seed))
+    wanted = (state.x_kind, state.x_hops, state.x_nodes, state.x_seed)
+    return attempt(lambda: compute.named(_checkpoint(), compute.generated(*wanted)))
 
 
 def ranges(page: str) -> None:

@@ -171,12 +171,16 @@ class TextCodec:
     # --- prompts ----------------------------------------------------------------------------------------------------
 
     def check_fits(self, problem: ProsQAProblem, *, n_positions: int, n_thoughts: int, generates: bool = False) -> None:
-        for name in problem.idx_to_symbol:
-            if self.vocabulary.text(self._name(name)) != f" {name}":
-                raise ProblemTooLargeError(f"the name {name!r} cannot be written with this model's tokens")
+        names = self.names_of(problem)
+        for name in names:
+            if self._unwritten(name):
+                raise ProblemTooLargeError(
+                    f"the name {name!r} cannot be written with this model's tokens, and the graph has more nodes than "
+                    f"it has names ({len(self.concept_places)}, and {len(self.people_places)} of people)"
+                )
         degree = np.bincount(np.array(problem.edges).flatten(), minlength=problem.n_nodes)
         degree[[problem.root, problem.target, problem.neg_target]] += 1
-        length = [len(self._name(name)) for name in problem.idx_to_symbol]
+        length = [len(self._name(name)) for name in names]
         # Of all ways to exchange names, the longest gives the longest names to the nodes that are named most often.
         needed = int(np.sort(degree) @ np.sort(length)) + 4 * len(problem.edges) + 6 + len(self.start) + n_thoughts
         needed += self.longest_generation(problem) if generates else len(self.after) + 2 * max(length) + 5
@@ -187,14 +191,30 @@ class TextCodec:
             )
 
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
-        return self.encode(problem, as_written(problem)) if pad_to is None else self.drawn(problem, rng, pad_to=pad_to)
+        if pad_to is not None:
+            return self.drawn(problem, rng, pad_to=pad_to)
+        names = self.names_of(problem)
+        if names == problem.idx_to_symbol:
+            return self.encode(problem, as_written(problem))
+        order, pair = tuple(range(len(problem.edges))), sorted((problem.target, problem.neg_target))
+        return self.encode(problem, TextSample(names, order, (pair[0], pair[1])))
+
+    def names_of(self, problem: ProsQAProblem) -> tuple[str, ...]:
+        """What nodes are called in prompts: their names, or where one cannot be written, all by names of training."""
+        if not any(map(self._unwritten, problem.idx_to_symbol)) or not self.has_room(
+            problem.n_nodes, sum(not parents for parents in problem.parents)
+        ):
+            return problem.idx_to_symbol
+        people, concepts = iter(self.people_places), iter(self.concept_places)
+        return tuple(self.names[next(concepts if parents else people)] for parents in problem.parents)
 
     def drawn(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
-        names, distractors = list(problem.idx_to_symbol), list[tuple[str, str]]()
+        own = self.names_of(problem)
+        names, distractors = list(own), list[tuple[str, str]]()
         people = [node for node in range(problem.n_nodes) if not problem.parents[node]]
         for group in (people, [node for node in range(problem.n_nodes) if problem.parents[node]]):
             for node, other in zip(group, rng.permutation(group).tolist(), strict=True):
-                names[node] = problem.idx_to_symbol[other]
+                names[node] = own[other]
         if pad_to is not None and len(problem.edges) < pad_to.edges:
             free = rng.permutation([self.names[i] for i in self.concept_places if self.names[i] not in names]).tolist()
             free = free[: max(pad_to.nodes - problem.n_nodes, 6)]
@@ -276,7 +296,7 @@ class TextCodec:
         return Reading(prefix, tuple((*name, *self._ids(".")) for name in names))
 
     def longest_generation(self, problem: ProsQAProblem) -> int:
-        longest = max(len(self._ids(f" {name}")) for name in problem.idx_to_symbol)
+        longest = max(len(self._ids(f" {name}")) for name in self.names_of(problem))
         return problem.height_longest[problem.root] * (2 * longest + 5) + 2 * longest + 6 + len(self._ids(self.answer))
 
     def has_ended(self, written: Tensor) -> Tensor:
@@ -329,6 +349,10 @@ class TextCodec:
         return TextSamples.draw(self, problems, generator, align=align)
 
     # --- private ----------------------------------------------------------------------------------------------------
+
+    def _unwritten(self, name: str) -> bool:
+        """Whether the tokens have no way to write a name."""
+        return not self.vocabulary.writes(f" {name}")
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return self.vocabulary.ids(text)

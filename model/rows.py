@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.codec import EMPTY, NO_NODE, Codec, Continuation, PromptBatch, Reading, pushed_together
 from model.errors import InputError
+from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
 from model.tokenizer import Vocabulary
 
@@ -25,6 +26,9 @@ class WritesWords(Codec, Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary: ...
+
+    def names_of(self, problem: ProsQAProblem) -> tuple[str, ...]:
+        """What nodes are called in prompts."""
 
     def asked(self, question: str) -> tuple[int, ...]:
         """The prompt of a question."""

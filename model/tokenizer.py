@@ -58,6 +58,10 @@ class Vocabulary:
         """What tokens say, those of ``added`` too; ids beyond the vocabulary (rows that no token has) say nothing."""
         return str(self.tokenizer.decode([i for i in ids if i < self.size], skip_special_tokens=False))
 
+    def writes(self, text: str) -> bool:
+        """Whether its tokens say exactly this text."""
+        return _writes(self, text)
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         return _tokenizer(self.added, self.texts)
@@ -97,3 +101,8 @@ def _tokenizer(added: tuple[str, ...], texts: tuple[str, ...]) -> Tokenizer:
 @lru_cache(maxsize=100_000)
 def _ids(vocabulary: Vocabulary, text: str) -> tuple[int, ...]:
     return tuple(vocabulary.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=100_000)
+def _writes(vocabulary: Vocabulary, text: str) -> bool:
+    return vocabulary.text(vocabulary.ids(text)) == text

@@ -16,7 +16,7 @@ from model.codec import NO_KEY, NO_NODE, Prompt, Samples, Size, Written
 from model.codec_text import TextCodec
 from model.errors import InputError
 from model.problems.arrays import ProblemTensors
-from model.problems.generate import Recipe, generate, generate_arrays
+from model.problems.generate import PEOPLE, Recipe, generate, generate_arrays
 from model.problems.prosqa import ProsQAProblem
 from model.readout import forced_answers, node_log_probs
 
@@ -72,8 +72,15 @@ def test_other_words_are_read_verbatim_and_other_names_have_no_key() -> None:
     assert WHOLE.vocabulary.text(prompt.input_ids[span.target : span.mark]) == " qu4rk"
     assert prompt.keys[1:3] == (NO_KEY, NO_KEY)
     assert prompt.keys[0] >= 0
-    with pytest.raises(InputError, match="'qu4rk' cannot be written"):
-        COMPACT.check_fits(problem, n_positions=1024, n_thoughts=6)
+    # Tokens that cannot write a name write all by names of training, people's among people.
+    COMPACT.check_fits(problem, n_positions=1024, n_thoughts=6)
+    own = COMPACT.prompt(problem, np.random.default_rng(0))
+    assert COMPACT.vocabulary.text(own.input_ids).count(" is a ") == 3
+    assert [name in PEOPLE for name in own.sample.names] == [True, False, False, True, False]
+    assert set(COMPACT.drawn(problem, np.random.default_rng(1)).sample.names) == set(own.sample.names)
+    wide = ProsQAProblem(tuple(f"qu4rk{i}" for i in range(99)), tuple((0, i) for i in range(1, 98)), 0, 1, 98)
+    with pytest.raises(InputError, match=r"'qu4rk0' cannot be written.*more nodes than it has names"):
+        COMPACT.check_fits(wide, n_positions=1024, n_thoughts=6)
     with pytest.raises(InputError, match="token positions"):
         WHOLE.check_fits(problem, n_positions=40, n_thoughts=6)
 

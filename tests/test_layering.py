@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model.transformer",
         "model.deferred",
         "model.rows",
+        "model.mimetic",
     ),
     ("model.coconut",),
     ("model.readout", "model.flags"),

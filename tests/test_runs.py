@@ -342,7 +342,9 @@ def test_training_from_files_uses_their_problems(tmp_path: Path) -> None:
 
 def test_a_start_checkpoint_must_fit_in_shape_codec_and_method(whole: Path, tmp_path: Path) -> None:
     start = str(whole / "last")
-    assert list(train_run(run_settings(load_model_path=start, num_epochs=0.2), tmp_path / "ok"))
+    for name in (str(whole), start):  # a run folder stands for its best
+        out = tmp_path / f"ok-{Path(name).name}"
+        assert list(train_run(run_settings(load_model_path=name, num_epochs=0.2), out))
     for i, (values, message) in enumerate(
         [
             ({"n_embd": 32}, "n_embd is 16, but the settings need 32"),

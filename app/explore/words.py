@@ -73,7 +73,9 @@ def question(loaded: compute.Loaded) -> TextProblem | None:
         st.markdown(said(run, problem, k))
     strip(run, k, None)
     if problem.results and n:
-        figure(of_lens.numbers(compute.numbers(loaded, problem, problem.results, n_thoughts=n)), "x_numbers")
+        found = attempt(lambda: compute.numbers(loaded, problem, problem.results, n_thoughts=n))
+        if found is not None:
+            figure(of_lens.numbers(found), "x_numbers")
     layers(compute.lens(loaded, problem, seed=0, n_thoughts=n), k)
     st.caption(
         "No graph is known of this question: no frontier, no node values, no swap of nodes, no shortcut baseline. "

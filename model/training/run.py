@@ -275,7 +275,7 @@ def _begin(
     path = config.load_model_path
     if path is None and source is None:
         model = checkpoint.untrained(wanted, seed=config.seed)
-    elif path is None or Path(path).is_file() or (Path(path).is_dir() and not (Path(path) / "config.json").exists()):
+    elif path is None or (Path(path).exists() and not (checkpoint.checkpoint_folder(path) / "config.json").exists()):
         # The public code's, a CoT model's with fewer rows: those of the marks are added.
         model = started(source if path is None and source is not None else read(str(path)), wanted)
     else:

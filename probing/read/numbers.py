@@ -12,6 +12,7 @@ import torch
 
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import PromptBatch, Reading
+from model.errors import InputError
 from model.problems.texts import TextProblem
 from model.readout import node_scores
 from model.rows import writes_words
@@ -36,7 +37,12 @@ class NumbersRead(Value):
 def numbers_read(
     model: CoconutGPT2, problem: TextProblem, numbers: Sequence[str], *, seed: int = 0, n_thoughts: int | None = None
 ) -> NumbersRead:
-    """Whether these numbers are in the thoughts on a question. Raises InputError as ``lens_grid`` does."""
+    """Whether these numbers are in the thoughts on a question. Raises InputError as ``asked`` does, and for a number
+    that the model's tokens cannot write."""
+    vocabulary = writes_words(model.codec).vocabulary
+    for number in numbers:
+        if not vocabulary.writes(number):
+            raise InputError(f"{number!r} cannot be written with this model's tokens")
     prompt = asked(model, problem, n_thoughts=n_thoughts)
     trace = model.think(PromptBatch.padded([prompt.tokens], model.codec.end).to(model.device), prompt.n_thoughts)
     rng, digits = np.random.default_rng(seed), max(len(number.strip("-")) for number in numbers)
