@@ -193,11 +193,18 @@ def _load(path: Path, name: str) -> Loaded:
 
 @contextmanager
 def _passes(
-    loaded: Loaded, problem: ProsQAProblem, n_thoughts: int | None, *, samples: int = 1, passes: int = 1
+    loaded: Loaded,
+    problem: ProsQAProblem | TextProblem,
+    n_thoughts: int | None,
+    *,
+    samples: int = 1,
+    passes: int = 1,
 ) -> Iterator[None]:
     """The block, which runs a model, when it is its turn. Raises InputError where it costs more than a page may."""
-    n = loaded.model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
-    each = cost(loaded.model, problem, n, passes=passes)
+    config = loaded.model.config
+    if n_thoughts is None:
+        n_thoughts = config.n_thoughts if isinstance(problem, TextProblem) else config.thoughts_for(problem)
+    each = cost(loaded.model, problem, n_thoughts, passes=passes)
     hosted.check_cost(samples, each)
     with queue.turn(samples * each):
         yield
@@ -238,7 +245,7 @@ def strip(loaded: Loaded, problem: ProsQAProblem | TextProblem, *, seed: int, n_
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
 def numbers(loaded: Loaded, problem: TextProblem, wanted: tuple[str, ...], *, n_thoughts: int) -> NumbersRead:
     """``numbers_read``."""
-    with _forward:
+    with _passes(loaded, problem, n_thoughts):
         return numbers_read(loaded.model, problem, wanted, n_thoughts=n_thoughts)
 
 

@@ -13,6 +13,8 @@ import torch
 
 from model.coconut import CoconutGPT2
 from model.problems.prosqa import ProsQAProblem
+from model.problems.texts import TextProblem
+from model.rows import longest_answer, writes_words
 
 PATIENCE = 10
 """Who waits lets others go before them that came later, until that has taken this many times their own cost."""
@@ -20,15 +22,19 @@ PER_SECOND = 1e11
 """Parameters times positions that two cores do in a second."""
 
 
-def cost(model: CoconutGPT2, problem: ProsQAProblem, n_thoughts: int, *, passes: int) -> float:
+def cost(model: CoconutGPT2, problem: ProsQAProblem | TextProblem, n_thoughts: int, *, passes: int) -> float:
     """Seconds that so many passes take two cores, roughly, for each prompt sample.
 
     A pass has the positions of the prompt, of the thoughts, and of a continuation read out after each of them.
     """
     config, codec = model.config, model.codec
-    padded = config.padding_for(problem)
-    n_edges = max(len(problem.edges), padded.edges if padded else 0)
-    positions = codec.prompt_length(n_edges) + n_thoughts + (n_thoughts + 1) * codec.continuation_length(problem.n_hops)
+    if isinstance(problem, TextProblem):
+        prompt, after = len(writes_words(codec).asked(problem.question)), longest_answer(config.task)
+    else:
+        padded = config.padding_for(problem)
+        n_edges = max(len(problem.edges), padded.edges if padded else 0)
+        prompt, after = codec.prompt_length(n_edges), codec.continuation_length(problem.n_hops)
+    positions = prompt + n_thoughts + (n_thoughts + 1) * after
     return passes * positions * model.num_parameters() / PER_SECOND
 
 
