@@ -362,8 +362,8 @@ def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:
         page.get_by_role("menuitem", name=name).click()
         page.get_by_role("heading", level=2, name=asks).wait_for()
         settled(page)
-        bar = page.locator("[data-testid=stSidebarContent]")
-        assert bar.evaluate("e => e.scrollHeight <= e.clientHeight"), name
+        bar = "document.querySelector('[data-testid=stSidebarContent]')"
+        page.wait_for_function(f"{bar}.scrollHeight <= {bar}.clientHeight")  # once what was there before is gone
     assert "seed=47" in page.evaluate("location.search")
     page.reload()
     page.get_by_role("heading", level=2, name="Gabriel").wait_for()
