@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from fuzz import LINKS, TINY
+from packaging.requirements import Requirement
 from served import BROWSER, chromium, new_page, running_app, settled
 from streamlit.testing.v1 import AppTest
 
@@ -20,13 +23,11 @@ from app import compute, hosted, jobs
 from app.dataset.state import SHIPPED
 from app.hosted import ENVIRONMENT, OWN, REFUSED, Limits, Visit, limits_of
 from app.jobs import Job, Order
-from model import checkpoint
 from model.errors import CheckpointError, InputError
 from model.imports import source
 from model.problems.generate import generate
 
 ROOT = Path(__file__).parent.parent
-TINY = checkpoint.CHECKPOINTS / "prosqa-tiny"
 PAGES = {
     "explore": ("checkpoint", "against"),
     "intervene": ("checkpoint", "against"),
@@ -79,6 +80,17 @@ def test_a_stranger_sees_no_details_of_an_error(value: str, details: str) -> Non
     assert subprocess.check_output([sys.executable, "-c", code], env=told, text=True).split() == [details]
 
 
+def test_the_lock_file_has_every_requirement_by_its_hash_and_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:", lock, flags=re.MULTILINE))
+    assert len(locked) == len(re.findall("==", lock)) > 50
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        asked = Requirement(line)
+        assert asked.specifier.contains(locked[asked.name]), line
+    assert "://" not in lock
+    assert "--require-hashes --no-deps -r requirements.lock" in (ROOT / "Dockerfile").read_text()
+
+
 FOREIGN = (
     str(TINY), str(SHIPPED), "/", "/etc", "/no/such/folder", "/dev/zero", "~", "~root", "~nobody", ".", "..",
     "../checkpoints/prosqa-tiny", "prosqa-tiny/../prosqa-gap", "model/checkpoints/prosqa-tiny", "somebody/coconut",
@@ -88,7 +100,7 @@ FOREIGN = (
 
 @pytest.mark.parametrize(("page", "name"), [(page, name) for page, names in PAGES.items() for name in names])
 def test_no_link_names_a_folder_of_the_server_or_of_the_hub(
-    page: str, name: str, monkeypatch: pytest.MonkeyPatch
+    page: str, name: str, visitor: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("the Hub was asked")
@@ -96,8 +108,12 @@ def test_no_link_names_a_folder_of_the_server_or_of_the_hub(
     for function in ("snapshot_download", "hf_hub_download"):
         monkeypatch.setattr(source, function, asked)
     for value in FOREIGN:
-        said = errors(start(page, **{name: value}))
-        assert said == f"The link's {name} is not one: {REFUSED}. Showing the example instead.", value
+        with pytest.raises(InputError, match=re.escape(f"the link's {name} is not one: {REFUSED}")):
+            LINKS[page].decode({name: value})
+    monkeypatch.undo()
+    monkeypatch.setattr(hosted, "LIMITS", Limits())
+    said = errors(start(page, **{name: str(TINY)}))
+    assert said == f"The link's {name} is not one: {REFUSED}. Showing the example instead."
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -82,10 +82,14 @@ class Nodes:
             name, slash, most = item.partition("/")
             if name in NODE_SETS:
                 if slash and not (most.isdecimal() and int(most) > 0):
-                    raise InputError(f"nodes {item!r}: after the slash comes how many nodes to draw, such as {name}/1")
+                    raise InputError(
+                        f"nodes {item!r:.80}: after the slash comes how many nodes to draw, such as {name}/1"
+                    )
                 parts.append(NodePart(name, True, int(most) if slash else None))
             elif slash:
-                raise InputError(f"nodes {item!r}: {name!r} is not a set of nodes; sets are {', '.join(NODE_SETS)}")
+                raise InputError(
+                    f"nodes {item!r:.80}: {name!r:.80} is not a set of nodes; sets are {', '.join(NODE_SETS)}"
+                )
             else:
                 parts.append(NodePart(unquote(name), False))
         return cls(tuple(parts))
@@ -113,7 +117,7 @@ class Nodes:
             if not part.is_set:
                 if part.name not in problem.idx_to_symbol:
                     names = ", ".join(problem.idx_to_symbol[:12]) + (" ..." if problem.n_nodes > 12 else "")
-                    raise InputError(f"node {part.name!r} is not in the graph; its nodes are {names}")
+                    raise InputError(f"node {part.name!r:.80} is not in the graph; its nodes are {names}")
                 found.add(problem.idx_to_symbol.index(part.name))
             elif part.name != "nothing":
                 members = node_set(part.name, problem, t)
@@ -157,7 +161,7 @@ class EditSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"edit {self.kind!r} is unknown; known are {', '.join(KINDS)}")
+            raise InputError(f"edit {self.kind!r:.80} is unknown; known are {', '.join(KINDS)}")
         row = self.row
         for name in ("nodes", "to"):
             if getattr(row, name) and getattr(self, name) is None:
@@ -185,14 +189,14 @@ class EditSpec:
                 f"(the steering coefficient), got {self.strength}"
             )
         if self.directions not in ESTIMATORS:
-            raise InputError(f"directions {self.directions!r} are unknown; known are {', '.join(ESTIMATORS)}")
+            raise InputError(f"directions {self.directions!r:.80} are unknown; known are {', '.join(ESTIMATORS)}")
         if self.measured and "coefficient" not in row.takes:
             doing = ", ".join(kind.name for kind in KINDS.values() if "coefficient" in kind.takes)
             raise InputError(f"edit {self.kind!r} takes no coefficient=measured; {doing} do")
         if self.nodes and self.to and (both := sorted(set(self.nodes.names) & set(self.to.names))):
             raise InputError(f"edit {self.kind!r} takes out and puts in the same node: {', '.join(both)}")
         if self.control and self.control not in (fit := replace(self, control="").controls):
-            raise InputError(f"edit {self.kind!r} has no control {self.control!r}; it has {', '.join(fit)}")
+            raise InputError(f"edit {self.kind!r} has no control {self.control!r:.80}; it has {', '.join(fit)}")
 
     @property
     def row(self) -> Kind:
@@ -264,16 +268,17 @@ class EditSpec:
             key, equals, value = item.partition("=")
             option = next((each for each in OPTIONS.values() if key in (each.name, each.also)), None)
             if option is None or not equals:
-                raise InputError(f"edit {text!r}: {item!r} is not an option; options are {', '.join(OPTIONS)}")
+                raise InputError(f"edit {text!r:.200}: {item!r:.80} is not an option; options are {', '.join(OPTIONS)}")
             if option.field in values:
-                raise InputError(f"edit {text!r}: {key} is given twice")
+                raise InputError(f"edit {text!r:.200}: {key} is given twice")
             try:
                 values[option.field] = option.read(value)
             except InputError:
                 raise
             except (ValueError, KeyError):
                 raise InputError(
-                    f"edit {text!r}: {key}={value!r} cannot be read; an example is {option.name}={option.example}"
+                    f"edit {text!r:.200}: {key}={value!r:.80} cannot be read; an example is "
+                    f"{option.name}={option.example}"
                 ) from None
         return cls(next((row.name for row in KINDS.values() if kind in row.also), kind), **values)
 
