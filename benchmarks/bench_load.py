@@ -11,6 +11,8 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Annotated
@@ -80,10 +82,13 @@ class Visitor:
         return self.run(message)
 
 
-def visit(app: App, problem: ProsQAProblem) -> Visitor:
+@contextmanager
+def visit(app: App, problem: ProsQAProblem) -> Iterator[Visitor]:
+    """A tab that is open for the block."""
     address = app.address.replace("http", "ws", 1) + "/_stcore/stream"
     query = View(source="file").of(problem).url("").removeprefix("?")
-    return Visitor(connect(address, subprotocols=["streamlit"], max_size=None), query)
+    with connect(address, subprotocols=["streamlit"], max_size=None) as socket:
+        yield Visitor(socket, query)
 
 
 def main(
@@ -96,21 +101,19 @@ def main(
     gate = threading.Barrier(visitors)
 
     def come(problem: ProsQAProblem) -> None:
-        visitor = visit(app, problem)
-        gate.wait()
-        views.append(visitor.view())
-        for thought in range(2, 2 + MOVES):
-            time.sleep(1)
-            moves.append(visitor.move(thought))
-        if visitor.n_charts < 7:
-            wrong.append(f"{visitor.n_charts} charts")
-        wrong.extend(visitor.wrong)
-        visitor.socket.close()
+        with visit(app, problem) as visitor:
+            gate.wait()
+            views.append(visitor.view())
+            for thought in range(2, 2 + MOVES):
+                time.sleep(1)
+                moves.append(visitor.move(thought))
+            if visitor.n_charts < 7:
+                wrong.append(f"{visitor.n_charts} charts")
+            wrong.extend(visitor.wrong)
 
     with running_app(threads=os.cpu_count() or 1, **{ENVIRONMENT: "1"}) as app:
-        first = visit(app, problems[0])
-        start = first.view()  # loads everything
-        first.socket.close()
+        with visit(app, problems[0]) as visitor:
+            start = visitor.view()  # loads everything
         spent, rss = server_times(app.pid)
         memory.append(rss)
         threads = [threading.Thread(target=come, args=(problem,)) for problem in problems[:visitors]]
@@ -121,11 +124,10 @@ def main(
         until, rss = server_times(app.pid)
         memory.append(rss)
         for i, problem in enumerate(problems[visitors:]):
-            visitor = visit(app, problem)
-            visitor.view()
-            visitor.move(3)
-            wrong.extend(visitor.wrong)
-            visitor.socket.close()
+            with visit(app, problem) as visitor:
+                visitor.view()
+                visitor.move(3)
+                wrong.extend(visitor.wrong)
             if i + 1 in (after // 4, after // 2, after):
                 memory.append(server_times(app.pid)[1])
     figures = {

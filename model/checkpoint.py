@@ -107,13 +107,13 @@ def load_config(path: str | Path) -> CoconutConfig:
     kind = values.get("model_type") if isinstance(values, dict) else None
     if kind != CoconutConfig.model_type:
         raise CheckpointError(
-            f"{path}: model_type is {kind!r}; expected {CoconutConfig.model_type!r} (python -m model import opens what "
-            "other code trained)"
+            f"{path}: model_type is {kind!r:.80}; expected {CoconutConfig.model_type!r} (python -m model import opens "
+            "what other code trained)"
         )
     config = CoconutConfig(**read_config(text, where=f"{path}/config.json"))
     for name, known in (("method", METHODS), ("feed", FEEDS), ("feed_map", FEED_MAPS), ("thoughts_by", THOUGHTS_BY)):
         if (value := getattr(config, name)) not in known:
-            raise CheckpointError(f"{path}/config.json: {name} {value!r} is unknown; known are {', '.join(known)}")
+            raise CheckpointError(f"{path}/config.json: {name} {value!r:.80} is unknown; known are {', '.join(known)}")
     codec_for(config)
     return config
 
