@@ -185,9 +185,12 @@ def _custom() -> ProsQAProblem | None:
         "Enter as", ["Text", "Table"], **kept("x_mode"), required=True, on_change=_mode_changed,
         label_visibility="collapsed",
     )  # fmt: skip
-    graph = _table() if state.x_mode == "Table" else _text()
-    if isinstance(graph, InputError):
-        wrong(graph)
+    found = _table() if state.x_mode == "Table" else _text()
+    if isinstance(found, InputError):
+        wrong(found)
+    broken = isinstance(found, InputError)
+    graph = state.get("x_graph") if isinstance(found, InputError) else found
+    if graph is None:
         return None
     most = compute.slots(_checkpoint())
     if most is not None and len(graph.names) > most:
@@ -198,11 +201,16 @@ def _custom() -> ProsQAProblem | None:
         return None
     _suggest(graph)
     names = list(graph.names)
-    options: dict[str, Any] = {"options": names, "persist_state": "session", "filter_mode": "contains"}
+    # While the text cannot be read, the question of the last graph stands where it was.
+    options: dict[str, Any] = {
+        "options": names, "persist_state": "session", "filter_mode": "contains", "disabled": broken,
+    }  # fmt: skip
     st.selectbox("Root: the queried entity", key="x_root", on_change=_root_changed, args=(graph,), **options)
     left, right = st.columns(2)
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
+    if broken:
+        return None
     try:
         return graph.ask(state.x_root, (state.x_first, state.x_second))
     except InputError as error:

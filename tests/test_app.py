@@ -278,8 +278,10 @@ def test_bad_graphs_are_one_sentence_and_the_last_good_one_stays(text: str, said
     assert len(page.error) == 1
     assert "Is **Tom** a" in texts(page)
     assert any("previous problem" in item.value for item in page.info)
+    assert (page.selectbox(key="x_root").value, page.selectbox(key="x_root").disabled) == ("Tom", True)
     page.text_area(key="x_text").set_value(EIGHT).run()
     assert errors(page) == ""
+    assert not page.selectbox(key="x_root").disabled
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_english_names_of_several_words() -> None:
     [
         "Tom -> terpus -> lempus\nBob -> gorpus\ngorpus -> impus",
         "Tom,terpus\nterpus , lempus\nBob\tgorpus\ngorpus → impus",
+        "Tom => terpus=>lempus\nBob -> gorpus => impus",
         '# a graph\n\n"Tom" terpus # the start\nterpus "lempus"\n  Bob gorpus\n"gorpus"->impus\n',
         "\ufeffTom terpus\r\nterpus lempus\r\nBob gorpus\r\ngorpus impus\r\n",
         "Tom terpus\nterpus lempus\nBob gorpus\ngorpus impus\nIs Tom a lempus or impus?",
@@ -146,8 +147,9 @@ def test_graphml_of_other_programs() -> None:
 
 # fmt: off
 ODD = [
-    "<b>x</b>", "a,b", "a -> b", 'say "hi"', "x # y", "#1", "→", "e\u0301", "👩‍👩‍👧", "אבג", " x", "x ", "a\tb", "a\nb",
-    "\u2028", "]]>", "&amp;", "x is a y", "Is", "\\N", "a\r\nb", "graph", "{", "[1]", "<?xml", "'", "node", "\x85",
+    "<b>x</b>", "a,b", "a -> b", 'say "hi"', "x # y", "#1", "→", "=>", "e\u0301", "👩‍👩‍👧", "אבג", " x", "x ", "a\tb",
+    "a\nb", "\u2028", "]]>", "&amp;", "x is a y", "Is", "\\N", "a\r\nb", "graph", "{", "[1]", "<?xml", "'", "node",
+    "\x85",
 ]
 # fmt: on
 odd_names = st.lists(

@@ -12,6 +12,7 @@ from model.formats.builder import Builder
 from model.formats.sentences import is_question, with_question
 
 MAX_LINE_LENGTH = 10_000
+ARROWS = ("->", "=>", "→")
 
 
 def read(text: str, where: str) -> Builder:
@@ -88,9 +89,9 @@ def _edge_tokens(line: str, where: str) -> Iterator[tuple[str, str]]:
                 raise InputError(f"{where}, column {error.colno}: a quoted name is wrong ({error.msg})") from None
             yield "quoted", name
             continue
-        separator = next((mark for mark in ("->", "→", "\t", ",") if line.startswith(mark, at)), None)
+        separator = next((mark for mark in (*ARROWS, "\t", ",") if line.startswith(mark, at)), None)
         if separator:
-            yield ("->" if separator == "→" else separator), separator
+            yield ("->" if separator in ARROWS else separator), separator
             at += len(separator)
             continue
         if line[at] == "#" and (at == 0 or line[at - 1].isspace()):
@@ -103,7 +104,7 @@ def _edge_tokens(line: str, where: str) -> Iterator[tuple[str, str]]:
 
 _JSON = json.JSONDecoder()
 # Up to the next separator, the next quote or comment after a space; a quote or # inside a word is part of it.
-_PLAIN = re.compile(r"""(?:.(?!->|→|\t|,|(?<=\s)["#]))*.""", re.S)
+_PLAIN = re.compile(r"""(?:.(?!->|=>|→|\t|,|(?<=\s)["#]))*.""", re.S)
 
 
 def write(names: Sequence[str], edges: Sequence[tuple[int, int]]) -> str:
