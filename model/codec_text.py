@@ -351,8 +351,8 @@ class TextCodec:
     # --- private ----------------------------------------------------------------------------------------------------
 
     def _unwritten(self, name: str) -> bool:
-        """Whether the tokens have no way to write a name."""
-        return not self.vocabulary.writes(f" {name}")
+        """Whether the tokens have no way to write a name, or a way that training never took."""
+        return name not in self._keys if self.compact else not self.vocabulary.writes(f" {name}")
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return self.vocabulary.ids(text)
