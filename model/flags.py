@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
 
+SAME_READING = 0.1
+"""Total variation between two readings of the nodes up to which they are called the same."""
 OFF_NORM = 2.0
 """A thought this many times longer or shorter than an embedding is off what the first block is used to."""
 
@@ -37,3 +39,14 @@ def idle(as_trained: float, zeroed: float, *, within: float) -> str | None:
     if abs(as_trained - zeroed) > within:
         return None
     return "Thoughts idle: accuracy is the same with all thoughts zeroed."
+
+
+def from_prompt(apart: float) -> str | None:
+    """Nodes are read behind the thoughts as they would be without what these hold; ``apart``: total variation of their
+    shares."""
+    if apart > SAME_READING:
+        return None
+    return (
+        f"Nodes are read behind the thoughts nearly the same (total variation {apart:.2f}) with all thoughts zeroed: "
+        "from the prompt, not from the thoughts."
+    )

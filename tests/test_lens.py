@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2
+from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.codec import PromptBatch
 from model.codec_text import TextCodec
 from model.errors import InputError
 from model.files import read_json, write_json
@@ -19,6 +22,7 @@ from model.problems.generate import generate
 from probing.__main__ import app
 from probing.draw import of_lens
 from probing.read.lens import lens_grid
+from probing.read.probe import probe
 from probing.read.strip import token_strip
 
 (PROBLEM,) = generate("balanced", 1, 5, hops=(2, 2), nodes=(6, 8))
@@ -115,3 +119,29 @@ def test_pictures_say_what_the_grid_says(model: CoconutGPT2, tmp_path: Path) -> 
     for more, says in ((["--row", "1"], "out of range"), (["--token", "nothing"], "on top of no cell")):
         made = CliRunner().invoke(app, [*told, *more, "--out", str(tmp_path / "x.svg")])
         assert says in str(made.exception or made.output)
+
+
+def test_what_is_read_from_the_prompt_is_said_not_to_be_from_the_thoughts() -> None:
+    """Planted: what is written behind the thoughts sees zeros in their place, or little else than them."""
+    said = "from the prompt, not from the thoughts"
+
+    class Blind(CoconutGPT2):
+        def think(self, start: PromptBatch | ThoughtTrace, n_thoughts: int, **_: object) -> ThoughtTrace:
+            return super().think(start, n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+
+    class Sighted(CoconutGPT2):
+        def think(self, start: PromptBatch | ThoughtTrace, n_thoughts: int, **given: Any) -> ThoughtTrace:
+            trace = super().think(start, n_thoughts, **given)
+            loud = torch.ones(trace.attention_mask.shape[1], 1)
+            loud[len(loud) - n_thoughts :] = 1_000_000 * bool(trace.thoughts.any())
+            return replace(trace, cache=tuple((keys, values * loud) for keys, values in trace.cache))
+
+    def warned(kind: type[CoconutGPT2]) -> bool:
+        model = kind(english().config).eval()
+        model.load_state_dict(english().state_dict())
+        return any(said in warning for warning in probe(model, PROBLEM, n_samples=2).warnings)
+
+    assert warned(Blind)
+    assert not warned(Sighted)
+    slots = checkpoint.load(checkpoint.CHECKPOINTS / "prosqa-tiny")  # read from the states themselves
+    assert not any(said in warning for warning in probe(slots, PROBLEM, n_samples=2).warnings)

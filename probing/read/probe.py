@@ -11,7 +11,7 @@ from model.checkpoint import fingerprint
 from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
 from model.errors import InputError
-from model.flags import unmixed
+from model.flags import from_prompt, unmixed
 from model.metrics import METRICS, N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
@@ -70,6 +70,7 @@ def probe(
         if control is not None:
             metrics["untrained"] = _estimates(metrics_of(run(control)[1], node_groups, answer=answer))
         answers, chains = _answers(model, trace, prompts)
+        sight = _sight_of_prompt(model, trace, prompts, scores)
     return ProbeReport(
         problem_row=Problem.model_validate(problem.to_row()),
         model=describe(model, name=name),
@@ -77,7 +78,7 @@ def probe(
         seed=seed,
         n_thoughts=n_thoughts,
         n_distractors=prompts[0].n_distractors,
-        warnings=warnings(model, problem, n_thoughts, padded=size is not None),
+        warnings=(*warnings(model, problem, n_thoughts, padded=size is not None), *sight),
         probability=band(scores.probability, (0, 1)),
         normalised=band(scores.normalised, (0, 1)),
         logit=band(scores.logit),
@@ -137,6 +138,21 @@ def shortcut_baseline(problem: ProsQAProblem) -> Literal["target", "neg_target",
     """What the shortcut baseline answers, which never looks at the root: the candidate of deeper backward BFS."""
     picked = pick(problem, "deeper_backward")
     return "tie" if picked is None else "target" if picked == problem.target else "neg_target"
+
+
+def _sight_of_prompt(
+    model: CoconutGPT2, trace: ThoughtTrace, prompts: tuple[Prompt, ...], scores: NodeLogProbs
+) -> tuple[str, ...]:
+    """Where nodes are read behind the thoughts, the prompt is in sight: the reading with thoughts zeroed tells, in the
+    first prompt sample."""
+    if not model.codec.lag or not trace.n_thoughts:
+        return ()
+    first = trace.select(torch.tensor([0], device=trace.states.device))
+    idle = model.think(first.upto(0), trace.n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+    without = node_log_probs(model, idle, prompts[:1]).normalised[0]
+    apart = np.abs(scores.normalised[0] - without)[:-1].sum(axis=-1).mean() / 2  # the last row is the answer
+    found = from_prompt(float(apart))
+    return (found,) if found else ()
 
 
 def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, ...]]:
