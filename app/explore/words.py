@@ -68,14 +68,16 @@ def question(loaded: compute.Loaded) -> TextProblem | None:
     n = loaded.model.config.n_thoughts
     run = compute.strip(loaded, problem, seed=0, n_thoughts=n)
     state.x_k = min(max(int(state.x_k), 0), n)
+    names = of_lens.states(n + 1)
     with st.container(horizontal=True, vertical_alignment="center"):
-        k = st.slider("Thoughts before the answer", 0, n, key="x_k", width=320) if n else 0
+        k = st.select_slider("Thought", range(n + 1), key="x_k", format_func=names.__getitem__, width=360) if n else 0
         st.markdown(said(run, problem, k))
     strip(run, k, None)
     if problem.results and n:
         found = attempt(lambda: compute.numbers(loaded, problem, problem.results, n_thoughts=n))
         if found is not None:
-            figure(of_lens.numbers(found), "x_numbers")
+            chart = of_lens.numbers(found)
+            figure(chart, "x_numbers", caption=f"{chart.title}. {chart.note}")
     layers(compute.lens(loaded, problem, seed=0, n_thoughts=n), k)
     st.caption(
         "No graph is known of this question: no frontier, no node values, no swap of nodes, no shortcut baseline. "
@@ -93,7 +95,7 @@ def said(run: Strip, problem: TextProblem, k: int) -> str:
         if problem.answer and answer:
             right = bare(answer) == bare(problem.answer)
             badge = " :green-badge[:material/check: correct]" if right else " :red-badge[:material/close: incorrect]"
-        return f"{bold(answer)}{badge}" if answer else "no answer"
+        return f"{bold(answer)}{badge}" if answer else "nothing"
 
     after = ", ".join(f"{i}: {literal(answer) or '–'}" for i, answer in enumerate(run.said))
     return (

@@ -57,7 +57,7 @@ def numbers(found: NumbersRead) -> Chart:
         note=f"One question (n = 1). Control: the most probable of {N_OTHERS} other numbers of as many digits.",
         series=(
             *(
-                Series(name=name, x=columns, y=row, tint=i / max(len(found.numbers) - 1, 1))
+                Series(name=name, x=columns, y=row, tint=(i + 1) / len(found.numbers))
                 for i, (name, row) in enumerate(lines)
             ),
             Series(name=f"most probable of {N_OTHERS} others", x=columns, y=found.control, source="control"),

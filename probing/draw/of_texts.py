@@ -13,7 +13,7 @@ def charts(found: TextFindings) -> tuple[Chart, ...]:
     for step in steps:
         of_step = [one for one in found.numbers if one.step == step]
         thoughts = [one.thought for one in of_step]
-        tint = (step - 1) / max(len(steps) - 1, 1)
+        tint = step / steps[-1]
         numbers.append(Series.of(f"result of step {step}", thoughts, [one.probability for one in of_step], tint=tint))
     controls = [one for one in found.numbers if one.step == steps[0]] if steps else []
     numbers.append(
