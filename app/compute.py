@@ -25,7 +25,7 @@ from app import hosted
 from app.turns import Turns, cost
 from model import checkpoint
 from model.checkpoint import fingerprint
-from model.coconut import CoconutGPT2, codec_for
+from model.coconut import CoconutConfig, CoconutGPT2, codec_for
 from model.codec import Codec
 from model.errors import CheckpointError, InputError
 from model.files import MAX_UPLOAD_BYTES, short_hash
@@ -318,18 +318,22 @@ def generated(kind: Kind, hops: tuple[int, int], nodes: tuple[int, int], seed: i
 
 def slots(name: str) -> int | None:
     """How many nodes a checkpoint can tell apart; None where that cannot be known, which is said where it is loaded."""
+    config = known_config(name)
+    return None if config is None else room(codec_for(config))
+
+
+def known_config(name: str) -> CoconutConfig | None:
+    """The config of a checkpoint; None where it cannot be read, which is said where the checkpoint is loaded."""
     try:
-        return room(codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))))
+        return checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
     except InputError:
         return None
 
 
 def graphless(name: str) -> bool:
     """Whether a checkpoint was trained on questions in words of which no graph is known; no where that is unknown."""
-    try:
-        return checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))).task == "gsm"
-    except InputError:
-        return False
+    config = known_config(name)
+    return config is not None and config.task == "gsm"
 
 
 def need_graphs(*names: str) -> None:
@@ -353,12 +357,9 @@ def example(name: str | None = None) -> ProsQAProblem:
     A checkpoint that it does not fit gets one of the graphs it was trained on, or where those are unknown, a small one.
     """
     opening = generated("balanced", (4, 5), (19, 24), 185)
-    if name is None:
+    config = None if name is None else known_config(name)
+    if name is None or config is None:
         return opening
-    try:
-        config = checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
-    except InputError:
-        return opening  # what is wrong with the checkpoint is said where it is loaded
     codec = codec_for(config)
     try:
         codec.check_fits(opening, n_positions=config.n_positions, n_thoughts=config.n_thoughts)
@@ -376,10 +377,8 @@ def example(name: str | None = None) -> ProsQAProblem:
 
 def named(name: str, problem: ProsQAProblem) -> ProsQAProblem:
     """A made problem as a checkpoint names its nodes in prompts, so that page and prompt say the same."""
-    try:
-        codec = codec_for(checkpoint.load_config(checkpoint.checkpoint_folder(folder(name))))
-    except InputError:
-        return problem
+    config = known_config(name)
+    codec = None if config is None else codec_for(config)
     if not isinstance(codec, WritesWords) or (names := codec.names_of(problem)) == problem.idx_to_symbol:
         return problem
     return ProsQAProblem(names, problem.edges, problem.root, problem.target, problem.neg_target)

@@ -34,6 +34,12 @@ StreamEdit = Callable[[int, int, Tensor], Tensor]
 """``stream(t, layer, hidden)``: what replaces the residual stream, ``batch n_embd``, behind ``layer`` blocks
 (1..n_layer) at the position of state h_t: of thought t, or of the prompt's last token where t is 0."""
 
+
+def zero_thoughts(t: int, thought: Tensor) -> Tensor:
+    """The ``Edit`` that feeds zeros in place of every thought: the control of what thoughts hold."""
+    return torch.zeros_like(thought)
+
+
 Ended = Callable[[Tensor], Tensor]
 """``... n`` tokens that were written to ``...`` (bool): whether what follows means nothing."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutGPT2, zero_thoughts
 from model.codec import NO_NODE, Prompt, PromptBatch
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
@@ -211,8 +211,8 @@ def evaluate_texts(
         room = config.n_positions - prompts.input_ids.shape[1] - n_thoughts - len(codec.after)
         n = min(length, room)
         by_k = model.write_after_each(trace, n, stop=codec.has_ended, first=codec.after)
-        zeroed = model.think(trace.upto(0), n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
-        last = model.write(zeroed, n, stop=codec.has_ended, first=codec.after)
+        idle = model.think(trace.upto(0), n_thoughts, edit=zero_thoughts)
+        last = model.write(idle, n, stop=codec.has_ended, first=codec.after)
         for i, texts, zero in zip(rows, by_k.tolist(), last.tolist(), strict=True):
             said[i] = tuple(codec.said(text) for text in (*texts, zero))
         progress("evaluate", start + len(rows), len(asked))

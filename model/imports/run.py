@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2, Edit
+from model.coconut import CoconutConfig, CoconutGPT2, Edit, zero_thoughts
 from model.errors import ProblemTooLargeError
 from model.files import atomic_folder, write_json
 from model.flags import idle, norms, off_norm, unmixed
@@ -115,13 +115,9 @@ def flags(report: dict[str, Any], config: CoconutConfig) -> list[str]:
 @torch.inference_mode()
 def accuracy(model: CoconutGPT2, problems: list[ProsQAProblem]) -> dict[str, Estimate]:
     """Share of free answers that are the target, by regime: with thoughts, with markers only, with thoughts zeroed."""
-
-    def zeroed(t: int, thought: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(thought)
-
     regimes: dict[str, tuple[bool, Edit | None]] = {"no thoughts": (False, None)}
     if model.config.n_thoughts:
-        regimes = {"thoughts": (True, None), "markers only": (False, None), "thoughts zeroed": (True, zeroed)}
+        regimes = {"thoughts": (True, None), "markers only": (False, None), "thoughts zeroed": (True, zero_thoughts)}
     codec, right = model.codec, {name: list[bool]() for name in regimes}
     for n_thoughts in sorted({model.config.thoughts_for(problem) for problem in problems}):
         asked = [problem for problem in problems if model.config.thoughts_for(problem) == n_thoughts]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from model.checkpoint import fingerprint
-from model.coconut import CoconutGPT2, ThoughtTrace
+from model.coconut import CoconutGPT2, ThoughtTrace, zero_thoughts
 from model.codec import Prompt
 from model.errors import InputError
 from model.flags import from_prompt, unmixed
@@ -148,7 +148,7 @@ def _sight_of_prompt(
     if not model.codec.lag or not trace.n_thoughts:
         return ()
     first = trace.select(torch.tensor([0], device=trace.states.device))
-    idle = model.think(first.upto(0), trace.n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+    idle = model.think(first.upto(0), trace.n_thoughts, edit=zero_thoughts)
     without = node_log_probs(model, idle, prompts[:1]).normalised[0]
     apart = np.abs(scores.normalised[0] - without)[:-1].sum(axis=-1).mean() / 2  # the last row is the answer
     found = from_prompt(float(apart))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from model.coconut import CoconutGPT2
+from model.coconut import CoconutGPT2, zero_thoughts
 from model.codec import PromptBatch
 from model.flags import norms
 from model.problems.prosqa import ProsQAProblem
@@ -53,7 +53,7 @@ def token_strip(
     zeroed = ""
     if isinstance(problem, TextProblem):
         words = writes_words(codec)
-        idle = model.think(trace.upto(0), prompt.n_thoughts, edit=lambda t, thought: torch.zeros_like(thought))
+        idle = model.think(trace.upto(0), prompt.n_thoughts, edit=zero_thoughts)
         (last,) = model.write(idle, prompt.longest, stop=codec.has_ended, first=codec.after).tolist()
         said, zeroed = tuple(map(words.said, texts)), words.said(last)
     return Strip(
