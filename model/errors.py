@@ -23,3 +23,7 @@ class ProblemTooLargeError(InputError):
 
 class OutputError(InputError):
     """A result cannot be written where it was asked for."""
+
+
+class ProcessError(InputError):
+    """A process that shared the work ended before it was done: killed, or out of memory."""

@@ -12,7 +12,7 @@ import networkx as nx
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("model", "model.errors"),
-    ("model.files",),
+    ("model.files", "model.processes"),
     ("model.values",),
     ("model.stats", "model.store"),
     ("model.problems", "model.tokenizer"),

@@ -29,10 +29,9 @@ both kinds. (In the public file every edge goes from a lower to a higher number 
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from itertools import count, islice, pairwise
 from typing import Generic, Literal, TypeVar, get_args
@@ -42,6 +41,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
+from model.processes import pool
 
 Kind = Literal["balanced", "public", "hard"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -314,12 +314,11 @@ def _made(recipe: Recipe, seed: int, processes: int) -> Iterator[ProblemArrays]:
     if processes == 1:
         for i in count():
             yield _block(recipe, seed, i)
-    # Not forked: a caller with threads (torch, Streamlit) could deadlock its children.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with pool(processes) as workers:
         waiting: deque[Future[ProblemArrays]] = deque()
         try:
             for i in count():
-                waiting.append(pool.submit(_block, recipe, seed, i))
+                waiting.append(workers.submit(_block, recipe, seed, i))
                 if len(waiting) > 3 * processes:
                     yield waiting.popleft().result()
         finally:

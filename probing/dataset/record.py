@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from model.coconut import CoconutGPT2, codec_for
 from model.errors import InputError
 from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
+from model.processes import pool
 from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, silent
 from probing.dataset.findings import RunModel
@@ -245,13 +245,16 @@ class _Job:
                 self.make_one(model, chunk)
                 yield chunk
             return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(n, mp_context=context, initializer=_start, initargs=(self, n)) as pool:
-            for future in as_completed([pool.submit(_make_one, chunk) for chunk in chunks]):
-                yield future.result()
-                if cancelled():
-                    pool.shutdown(cancel_futures=True)
-                    return
+        with pool(n, _start, (self, n)) as workers:
+            futures = [workers.submit(_make_one, chunk) for chunk in chunks]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+                    if cancelled():
+                        return
+            finally:
+                for future in futures:
+                    future.cancel()
 
 
 _here: tuple[_Job, CoconutGPT2] | None = None
