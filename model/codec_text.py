@@ -166,7 +166,7 @@ class TextCodec:
         return tuple(self._name(name) for name in self.names)
 
     def words(self, token: int, prompt: Prompt) -> str:
-        return self.vocabulary.text([token]) or f"row {token}"
+        return self.vocabulary.word(token)
 
     # --- prompts ----------------------------------------------------------------------------------------------------
 

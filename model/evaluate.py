@@ -176,6 +176,21 @@ class TextEvaluation:
         return table(range(len(steps))) | {"stepless": steps.count(0), "by_steps": by_steps}
 
 
+def room_for_answer(model: CoconutGPT2, n_tokens: int, n_thoughts: int, *, where: str = "the question") -> int:
+    """Most tokens to write after a question of so many and these thoughts: ``longest_answer``, or as many as fit.
+
+    Raises InputError, naming ``where``, if there is room for none.
+    """
+    n_positions = model.config.n_positions
+    room = n_positions - n_tokens - n_thoughts - len(model.codec.after)
+    if room < 1:
+        raise InputError(
+            f"{where}: {n_tokens} tokens and {n_thoughts} thoughts leave no room for an answer in {n_positions} "
+            "positions"
+        )
+    return min(longest_answer(model.config.task), room)
+
+
 @torch.inference_mode()
 def evaluate_texts(
     model: CoconutGPT2,
@@ -187,29 +202,23 @@ def evaluate_texts(
 ) -> TextEvaluation:
     """Answers to questions in words after k = 0..n_thoughts thoughts (default: as trained), and with thoughts zeroed.
 
-    Greedy, up to ``longest_answer`` tokens. Raises InputError if the
-    model's format writes no words, there is no problem, or one does not fit.
+    Greedy, up to ``longest_answer`` tokens. Raises InputError if the model's format writes no words, there is no
+    problem, or one does not fit.
     """
-    codec, config = writes_words(model.codec), model.config
+    codec = writes_words(model.codec)
     if not problems:
         raise InputError("no problem to evaluate")
-    n_thoughts = config.n_thoughts if n_thoughts is None else n_thoughts
-    length = longest_answer(config.task)
+    n_thoughts = model.config.n_thoughts if n_thoughts is None else n_thoughts
     asked = [codec.asked(problem.question) for problem in problems]
     for row, ids in enumerate(asked):
-        if len(ids) + n_thoughts + len(codec.after) >= config.n_positions:
-            raise InputError(
-                f"problem {row}: {len(ids)} tokens and {n_thoughts} thoughts leave no room for an answer in "
-                f"{config.n_positions} positions"
-            )
+        room_for_answer(model, len(ids), n_thoughts, where=f"problem {row}")
     order = sorted(range(len(asked)), key=lambda i: len(asked[i]))
     said: list[tuple[str, ...]] = [()] * len(asked)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         prompts = PromptBatch.padded([asked[i] for i in rows], codec.end).to(model.device)
         trace = model.think(prompts, n_thoughts)
-        room = config.n_positions - prompts.input_ids.shape[1] - n_thoughts - len(codec.after)
-        n = min(length, room)
+        n = room_for_answer(model, prompts.input_ids.shape[1], n_thoughts)
         by_k = model.write_after_each(trace, n, stop=codec.has_ended, first=codec.after)
         idle = model.think(trace.upto(0), n_thoughts, edit=zero_thoughts)
         last = model.write(idle, n, stop=codec.has_ended, first=codec.after)

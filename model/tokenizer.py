@@ -58,6 +58,10 @@ class Vocabulary:
         """What tokens say, those of ``added`` too; ids beyond the vocabulary (rows that no token has) say nothing."""
         return str(self.tokenizer.decode([i for i in ids if i < self.size], skip_special_tokens=False))
 
+    def word(self, token: int) -> str:
+        """What one token says; ``row 50300`` for a row that no token has."""
+        return self.text([token]) or f"row {token}"
+
     def writes(self, text: str) -> bool:
         """Whether its tokens say exactly this text."""
         return _writes(self, text)

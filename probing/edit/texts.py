@@ -18,8 +18,9 @@ import torch
 from model.coconut import CoconutGPT2, Edit, ThoughtTrace
 from model.codec import PromptBatch
 from model.errors import InputError
+from model.evaluate import room_for_answer
 from model.problems.texts import TextProblem
-from model.rows import bare, longest_answer, writes_words
+from model.rows import bare, writes_words
 from model.stats import Estimate, mean, share
 from model.values import Progress, Value, silent
 from probing.read.numbers import number_probabilities
@@ -106,10 +107,7 @@ def text_findings(
     rng = np.random.default_rng(seed)
     donors = [_other(problems, i, rng) for i in range(len(problems))]
     asked = [codec.asked(problem.question) for problem in problems]
-    room = model.config.n_positions - max(map(len, asked)) - n_thoughts - len(codec.after)
-    if room < 1:
-        raise InputError(f"a question of {max(map(len, asked))} tokens leaves no room in {model.config.n_positions}")
-    length = min(longest_answer(model.config.task), room)
+    length = room_for_answer(model, max(map(len, asked)), n_thoughts, where="the longest question")
     right: dict[str, list[tuple[bool, bool]]] = {change: [] for change in CHANGES}
     by_k: list[list[bool]] = []
     read: dict[tuple[int, int], list[tuple[float, float]]] = {}

@@ -6,20 +6,20 @@ unembedding. The last layer is the state itself. It shows what could be read the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from model.coconut import CoconutGPT2
-from model.codec import PromptBatch
+from model.codec import Prompt, PromptBatch
 from model.errors import InputError
+from model.evaluate import room_for_answer
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
 from model.readout import next_log_probs
-from model.rows import longest_answer, writes_words
+from model.rows import writes_words
 from model.values import Number, Value
 
 TOP = 10
@@ -83,15 +83,23 @@ class Asked:
     n_thoughts: int
     longest: int
     """Most tokens to write after the thoughts."""
-    names: tuple[tuple[int, ...], ...]
-    """The tokens of each node's name; none where no graph is known."""
-    word: Callable[[int], str]
-    """A token in words."""
+    prompt: Prompt | None
+    """The prompt sample; None of a question in words, of which no graph is known."""
+
+    def word(self, model: CoconutGPT2, token: int) -> str:
+        """A token in words."""
+        vocabulary = model.codec.vocabulary
+        if self.prompt is None:
+            assert vocabulary is not None
+            return vocabulary.word(token)
+        return model.codec.words(token, self.prompt)
 
     def text(self, model: CoconutGPT2, tokens: Sequence[int]) -> str:
         """Several tokens in words."""
         vocabulary = model.codec.vocabulary
-        return vocabulary.text(tokens) if vocabulary is not None else " ".join(map(self.word, tokens))
+        if vocabulary is not None:
+            return vocabulary.text(tokens)
+        return " ".join(self.word(model, token) for token in tokens)
 
 
 def asked(
@@ -108,22 +116,13 @@ def asked(
     if n_thoughts < 0:
         raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
     if isinstance(problem, TextProblem):
-        codec = writes_words(model.codec)
-        tokens = codec.asked(problem.question)
-        room = config.n_positions - len(tokens) - n_thoughts - len(codec.after)
-        if room < 1:
-            raise InputError(
-                f"the question has {len(tokens)} tokens; with {n_thoughts} thoughts that leaves no room for an answer "
-                f"in {config.n_positions} positions"
-            )
-        longest = min(longest_answer(config.task), room)
-        return Asked(tokens, n_thoughts, longest, (), lambda token: codec.vocabulary.text([token]) or f"row {token}")
+        tokens = writes_words(model.codec).asked(problem.question)
+        return Asked(tokens, n_thoughts, room_for_answer(model, len(tokens), n_thoughts), None)
     model.codec.check_fits(problem, n_positions=config.n_positions, n_thoughts=n_thoughts)
     (prompt,) = model.codec.prompts(problem, 1, seed=seed, pad_to=config.padding_for(problem))
     room = config.n_positions - len(prompt.input_ids) - n_thoughts - len(model.codec.after)
     longest = max(min(model.codec.longest_generation(problem), room), 1)
-    names, word = model.codec.node_tokens(prompt), partial(model.codec.words, prompt=prompt)
-    return Asked(prompt.input_ids, n_thoughts, longest, names, word)
+    return Asked(prompt.input_ids, n_thoughts, longest, prompt)
 
 
 @torch.inference_mode()
@@ -150,7 +149,7 @@ def _grid(log_probs: Tensor, prompt: Asked, model: CoconutGPT2) -> LensGrid:
     """``layer state vocab``."""
     n_tokens = log_probs.shape[-1]
     top = log_probs.topk(min(TOP, n_tokens), dim=-1)
-    said = {token: prompt.word(token) for token in top.indices.unique().tolist()}
+    said = {token: prompt.word(model, token) for token in top.indices.unique().tolist()}
     # Tops first, then seconds, ...: who is never near the top has no way to follow.
     kept = list(dict.fromkeys(top.indices.permute(2, 0, 1).flatten().tolist()))[:MAX_KEPT]
     words = list(dict.fromkeys(said[token] for token in kept))

@@ -59,7 +59,7 @@ def token_strip(
     return Strip(
         prompt=pieces(prompt, prompt.tokens, model),
         thoughts=tuple(
-            (prompt.word(token), p) for token, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            (prompt.word(model, token), p) for token, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ),
         lengths=norms(model, trace),
         written=tuple(pieces(prompt, (*codec.after, *_ended(text, model)), model) for text in texts),
@@ -70,7 +70,8 @@ def token_strip(
 
 def pieces(prompt: Asked, tokens: Sequence[int], model: CoconutGPT2) -> tuple[Piece, ...]:
     """Tokens in words, names of nodes each for itself, what is between them together."""
-    names = sorted(((name, node) for node, name in enumerate(prompt.names)), key=lambda each: -len(each[0]))
+    known = () if prompt.prompt is None else model.codec.node_tokens(prompt.prompt)
+    names = sorted(((name, node) for node, name in enumerate(known)), key=lambda each: -len(each[0]))
     found: list[tuple[list[int], int | None]] = []
     at = 0
     while at < len(tokens):
