@@ -131,7 +131,7 @@ def is_foreign(path: Path) -> bool:
         return path.is_file() or re.fullmatch(source.HUB, str(path)) is not None
     if (config := checkpoint.checkpoint_folder(path) / "config.json").is_file():
         with suppress(InputError):
-            checkpoint.load_config(config.parent)
+            _config(config.parent)
             return False
         return "latent_id" in config.read_text(errors="replace")
     return bool(source.weights(path))
@@ -175,9 +175,10 @@ def typed_path(text: str) -> Path:
 
 def load(name: str) -> Loaded:
     """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
-    path = checkpoint.checkpoint_folder(folder(name))
-    checkpoint.load_config(path)
-    return _load(path.resolve(), folder(name).resolve().name)
+    own = folder(name)
+    path = checkpoint.checkpoint_folder(own)
+    _config(path)
+    return _load(path.resolve(), own.resolve().name)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …", hash_funcs=KEYS)
@@ -325,9 +326,15 @@ def slots(name: str) -> int | None:
 def known_config(name: str) -> CoconutConfig | None:
     """The config of a checkpoint; None where it cannot be read, which is said where the checkpoint is loaded."""
     try:
-        return checkpoint.load_config(checkpoint.checkpoint_folder(folder(name)))
+        return _config(checkpoint.checkpoint_folder(folder(name)))
     except InputError:
         return None
+
+
+@st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)
+def _config(path: Path) -> CoconutConfig:
+    """The config in a checkpoint folder, read again when its files change. Raises CheckpointError."""
+    return checkpoint.load_config(path)
 
 
 def graphless(name: str) -> bool:

@@ -6,7 +6,6 @@ resumed from its folder when it is asked for again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -20,6 +19,7 @@ import streamlit as st
 from app import compute, hosted
 from model import checkpoint
 from model.errors import InputError
+from model.files import short_hash
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem, digest
 from probing.dataset.findings import DatasetResult, RunModel
@@ -53,7 +53,7 @@ class Order:
         main = compute.folder(self.checkpoint)
         paths = [str(compute.folder(name).resolve()) for name in (self.checkpoint, *self.compare)]
         key = json.dumps([digest(self.problems), paths, self.seed])
-        short = hashlib.sha256(key.encode()).hexdigest()[:8]
+        short = short_hash([key.encode()])[:8]
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{main.resolve().name} {Path(self.data).stem}").strip("-")[:60]
         return results_root() / f"{name}-{short}"
 
@@ -91,7 +91,7 @@ _jobs: dict[Path, Job] = {}
 
 
 def start(order: Order) -> Job:
-    """Begin a run in a thread of its own; a run that goes on already, as after its tab was closed, is given again.
+    """Begin a run in a thread of its own; a run that is already on, as after its tab was closed, is given again.
 
     Raises InputError for a checkpoint that cannot be loaded, and as ``hosted.count_run`` does.
     """

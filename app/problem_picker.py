@@ -77,8 +77,9 @@ def sidebar(samples: str = "x_samples") -> Choice:
             "Checkpoint", "x_checkpoint", "x_folder", compute.models(), placeholder="folder, file or Hub id (org/repo)"
         )
         checkpoint = _checkpoint()
-        with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
-            _prompts(samples)
+        if not compute.graphless(checkpoint):  # a question in words is written in one way
+            with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
+                _prompts(samples)
     stale = problem is None
     if problem is not None:
         state.x_problem = problem

@@ -555,6 +555,9 @@ def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path
     assert "After 2 of 2 thoughts the model answers" in texts(page)  # a link's k is no more than there are thoughts
     assert "all thoughts fed as zeros" in texts(page)
     assert not [box for box in page.sidebar.text_area if box.key == "x_text"]
+    # Neither prompt samples nor a second model mean anything here.
+    asked = {box.key for kind in (page.sidebar.selectbox, page.sidebar.number_input) for box in kind}
+    assert not asked & {"x_samples", "x_sample_seed", "x_thoughts", "x_rival"}
     assert {spec["series"][0]["type"] for spec in charts(page).values()} >= {"heatmap"}
     page.text_area(key="x_question").set_value("Is Alex a wumpus?||<<1+1=2>> #### wumpus").run()
     assert errors(page) == ""
@@ -563,3 +566,11 @@ def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path
     assert "question" in errors(page)
     page.switch_page("intervene/intervene.py").run()
     assert "no graph is known" in errors(page)
+
+
+def test_a_page_that_is_drawn_again_reads_no_config_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, read = start(), []
+    monkeypatch.setattr(checkpoint, "load_config", read.append)
+    page.run()
+    assert errors(page) == ""
+    assert read == []

@@ -264,19 +264,20 @@ RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", compute.WOR
 
 
 def options(checkpoint: str) -> str:
-    """The sidebar's choice of how many thoughts the model is given, of a second model, and of presenting; gives the
-    second model."""
-    names = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}
-    st.selectbox(
-        "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
-        help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops away, "
-        "it answers deeper ones too.",
-    )  # fmt: skip
-    against = folder_or(
-        "Compare with", "x_rival", "x_rival_folder",
-        [*RIVALS, *(name for name in compute.models() if name != checkpoint)], titled=True,
-        placeholder="folder, file or Hub id (org/repo)", show=lambda name: RIVALS.get(name, name),
-    )  # fmt: skip
+    """The sidebar's choice of how many thoughts the model is given, of a second model (neither where no graph is
+    known), and of presenting; gives the second model."""
+    names, against = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}, ""
+    if not compute.graphless(checkpoint):
+        st.selectbox(
+            "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
+            help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops "
+            "away, it answers deeper ones too.",
+        )  # fmt: skip
+        against = folder_or(
+            "Compare with", "x_rival", "x_rival_folder",
+            [*RIVALS, *(name for name in compute.models() if name != checkpoint)], titled=True,
+            placeholder="folder, file or Hub id (org/repo)", show=lambda name: RIVALS.get(name, name),
+        )  # fmt: skip
     st.toggle("Presenting mode", **kept("x_present"), help="Big type and no sidebar; key P.")
     return against
 
@@ -372,7 +373,3 @@ it is *necessary*. That takes interventions: change the thought, and see whether
 problem; what holds for the model is a question for many.
 """
         )
-
-
-def _sub(k: int) -> str:
-    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(k))
