@@ -37,7 +37,7 @@ SEED ?= 0
 fuzz: $(VENV)/.installed-test  ## hostile input by chance, MINUTES (5) from SEED (0): tried and survived, by kind
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 
-train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; goes on where it stopped
+train-tiny: $(VENV)/.installed  ## train the tiny model on the CPU, minutes; resumes where it stopped
 	$(BIN)/python -m model train configs/tiny.yaml --out runs/tiny $$(test -e runs/tiny/config.yaml && echo --resume)
 	$(BIN)/python -m model plot-training runs/tiny --out runs/tiny/emergence.svg
 

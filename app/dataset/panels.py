@@ -33,7 +33,7 @@ def new_run(order: Callable[[], Order] | None) -> None:
     st.markdown("## Dataset analysis")
     st.markdown(
         "Describe the run on the left: problems, a model, and what is measured. Its untrained control always runs "
-        "beside it. A run goes on while you look at other pages, and one that was stopped resumes where it was."
+        "beside it. A run continues while you look at other pages, and one that was stopped resumes where it was."
     )
     if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=order is None, key="d_run"):
         assert order is not None

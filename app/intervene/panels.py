@@ -32,14 +32,14 @@ def buttons(*, fitted: bool) -> None:
              "Take the target's branch out of the thought and put the other candidate's in."),
             ("cut", "Ablate target branch", "content_cut",
              "Subtract the directions of the nodes that lead to the target, and put nothing in."),
-            ("transplant", "Patch from the other question", "move_down",
+            ("transplant", "Patch from counterfactual", "move_down",
              "Ask the same graph from the other root (the counterfactual question), and feed this run that run's "
              "thought."),
             ("random", "Random direction (control)", "shuffle",
              "Move the thought as far as the edit does, but in a random direction."),
             ("collapse", "Keep its best node", "call_merge",
-             "Are several nodes at once needed? Write the thought anew from the one node that stands out most in it: "
-             "where that node is a dead end, a model that needs its other branches gets lost."),
+             "Are several nodes at once necessary? Write the thought anew from the one node that stands out most in "
+             "it: where that node is a dead end, a model that needs its other branches gets lost."),
             ("compose", "Write a thought", "edit_note",
              "Throw the thought away and write one: click nodes into it, and watch the search continue from there."),
         ):  # fmt: skip

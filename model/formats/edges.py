@@ -1,4 +1,4 @@
-"""Edge lists: one edge a line, as ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or with a tab."""
+"""Edge lists: one edge per line, as ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or with a tab."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ format     looks like                                                           
 ========== ============================================================================ ==== =====
 prosqa     ProsQA JSON: one row, or a list of rows                                       yes  yes
 sentences  ``Tom is a terpus. Every terpus is a lempus. Is Tom a lempus or scrompus?``   yes  no
-edges      one edge a line: ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or a tab   yes  yes
+edges      one edge per line: ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or a tab yes  yes
 node-link  networkx node-link JSON; edges under ``edges`` or ``links``                   yes  yes
 graphml    GraphML, directed                                                             yes  yes
 ========== ============================================================================ ==== =====

@@ -10,7 +10,7 @@ nodes.
     the concept that is somebody's parent is always right, and the question need not be read.
 ``prontoqa-balanced``
     Two chains of the same shape, one for each of two entities, with opposite signs of the property at the same depth;
-    dead ends go on as deep as the chain. A fair coin says which entity is asked about, so that a rule which does not
+    dead ends continue as deep as the chain. A fair coin says which entity is asked about, so that a rule which does not
     look at it names the same literal for both and is right half of the time. That the two share no concept is left:
     a rule that looks at the entity and ignores directions is right.
 """

@@ -2,7 +2,7 @@
 
 ========= ===========================================================================================================
 rows      JSON list of ``{"question": ..., "steps": [...], "answer": ...}``, the public Coconut code's own
-gsm       one problem a line, ``question||<<a>> <<b>> #### answer`` (GSM8k-Aug, github.com/da03)
+gsm       one problem per line, ``question||<<a>> <<b>> #### answer`` (GSM8k-Aug, github.com/da03)
 prontoqa  the JSON of ProntoQA's generator, ``{"example1": {"test_example": {"question", "query", ...}}, ...}``
 ========= ===========================================================================================================
 """

@@ -71,7 +71,7 @@ SCHEMA = pa.schema(
     },
     metadata={"format": "coconut recording", "version": str(VERSION)},
 )
-"""Columns of ``rows.parquet``, one row a problem. With K thoughts, N nodes, E edges and L layers, lists are:
+"""Columns of ``rows.parquet``, one row per problem. With K thoughts, N nodes, E edges and L layers, lists are:
 ``category answer path p_target p_neg_target log_norm p_answer_marker norm`` K+1; ``logit`` K+1 N; ``similarity``
 K+1 K+1; ``lens`` L K+1 N (layers 0..L-1; layer L is ``logit``); ``edge_attention`` L K+1 E; ``copy_map`` n_head 4.
 ``category`` counts into CATEGORIES, ``answer`` and ``path`` are nodes or -1. ``problem`` is JSON without the English;

@@ -98,7 +98,7 @@ def run_dataset(
     """Record, analyse and write everything into ``out``; None if it was cancelled, or on any rank but the first.
 
     ``out`` gets a folder per model with its recording (``rows.parquet``, ``states.safetensors``), ``result.json``,
-    ``table.csv``, ``figures/`` and ``report.html``. Stopped runs go on where they were. Raises as ``record_all``.
+    ``table.csv``, ``figures/`` and ``report.html``. Stopped runs continue where they were. Raises as ``record_all``.
     """
     settings = settings or Settings()
     models = record_all(sources, problems, out, data=data, settings=settings, progress=progress, cancelled=cancelled)

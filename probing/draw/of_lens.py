@@ -35,7 +35,7 @@ def tokens(found: LensGrid, layer: int, k: int) -> Chart:
 
 
 def way(found: LensGrid, word: str) -> Chart:
-    """The probability of one token at every thought, a line a layer."""
+    """The probability of one token at every thought, a line per layer."""
     columns, values = states(found.n_states), found.way(word)
     return Chart(
         name="lens_way", title=f"{visible(word)} through layers and thoughts", kind="lines", x_label="thought",

@@ -317,7 +317,7 @@ class Chart(Value):
     title: str
     kind: Literal["lines", "stacked", "bars", "histogram", "points", "heatmap", "tree", "ranked", "strip"]
     """heatmap: a series is a row and its x are the columns. stacked: a series is a category. ranked: bars to the right,
-    one a category. strip: points with intervals to the right, a row a category; faint series are single cases."""
+    one per category. strip: points with intervals to the right, a row per category; faint series are single cases."""
     x_label: str
     y_label: str
     series: tuple[Series, ...]
@@ -339,7 +339,7 @@ class Chart(Value):
 
     @property
     def flat(self) -> bool:
-        """Whether values run to the right, a category a row."""
+        """Whether values run to the right, a category per row."""
         return self.kind in ("ranked", "strip")
 
     def across(self, series: Series) -> list[float]:

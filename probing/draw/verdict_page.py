@@ -130,7 +130,7 @@ random change of that length. {RULES["necessary"]}.</dd>
 <dd>The thought of the run that asks the counterfactual question, put in alone, flips the right answer. Control: another
 problem's thought. Placebo: the same question's thought, its facts in another order. {RULES["sufficient"]}.</dd>
 <dt><b>parallel</b></dt>
-<dd>Several nodes in the thought at once are needed. Accuracy with the thought collapsed to the one node that stands
+<dd>Several nodes in the thought at once are necessary. Accuracy with the thought collapsed to the one node that stands
 out most in it, in problems where that node does not lead to the target. Control: collapsed to as many of its best nodes
 as there are at distance t. {RULES["parallel"]}.</dd>
 <dt><b>not tested</b></dt>

@@ -235,7 +235,7 @@ class Kind:
     words: str
     """For the command line's help and the docs."""
     phrase: str
-    """What goes on after "After": may quote {where}, {nodes}, {to}, {strength}, {k}, {layer}, {depth} and {top}."""
+    """What continues "After": may quote {where}, {nodes}, {to}, {strength}, {k}, {layer}, {depth} and {top}."""
     apply: Callable[[Site], Change]
     """The new thought; where the kind takes ``layer``, the new residual stream after that block at thought t."""
     hand: str = ""

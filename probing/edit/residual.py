@@ -62,7 +62,7 @@ FEATURES: dict[str, tuple[int, Feature]] = {
     "edges out of them (from, to)": (2, _pairs(_edges_out)),
     "products of two of them": (2, _pairs(lambda problem, t: list(combinations(sorted(problem.frontier(t)), 2)))),
 }  # fmt: skip
-"""Words -> (1: a column a key, 2: a column a pair of keys; the columns)."""
+"""Words -> (1: a column per key, 2: a column per pair of keys; the columns)."""
 TOGETHER = ("nodes at distance t - 1", "nodes at distance t + 1", "the candidates", "number of edges out of each")
 
 

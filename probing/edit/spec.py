@@ -249,7 +249,7 @@ class EditSpec:
         return np.random.default_rng([self.seed, number, t, 4])
 
     def describe(self, show: Callable[[str], str] = str) -> str:
-        """What it does, in words that go on after "After": "swapping the branches in thought 1"."""
+        """What it does, in words that continue "After": "swapping the branches in thought 1"."""
         parts = [part for part in (self.nodes, self.to) if part]
         phrase = (self.row.phrases or {}).get(">".join(map(str, parts)), self.row.phrase)
         nodes, to, *_ = (*(" + ".join(part.describe(show) for part in each.parts) for each in parts), "", "")
@@ -355,7 +355,7 @@ class EditPlan(tuple[EditSpec, ...]):
         return all(spec.control and CONTROLS[spec.control].shared for spec in self)
 
     def describe(self, show: Callable[[str], str] = str) -> str:
-        """What it does, in words that go on after "After"; ``show`` is how a node's name is written."""
+        """What it does, in words that continue "After"; ``show`` is how a node's name is written."""
         return " and ".join(spec.describe(show) for spec in self)
 
     def check_fits(self, *, n_thoughts: int, n_layer: int, directions: Directions | None) -> None:

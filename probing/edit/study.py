@@ -63,7 +63,7 @@ _BASES = ("remove:{},directions=unembedding", "remove:{}", "remove:{},directions
 
 # fmt: off
 STUDIES: dict[str, Study] = {row.name: row for row in (
-    Study("parallel", "Is the superposition needed?",
+    Study("parallel", "Is the superposition necessary?",
           tuple(text.format(f"t={at}") for at in ("{t}", "{held}") for text in _COLLAPSES),
           "Each thought is written anew from its best node, its best two, three, or as many as there are at distance t "
           "(m, the control: only the number differs), from a sampled one, and from the best on no path. A walk that "
@@ -80,7 +80,7 @@ STUDIES: dict[str, Study] = {row.name: row for row in (
           (*(text.format("t={t}") for text in _BASES), "swap:t={t},coefficient=measured", "transplant:t={t}",
            "donor:t={t}", "reorder:t={t}", "resample:t={t}", "transplant:t={all}", "donor:t={all}"),
           "Subtracting the target's branch in five bases (embedding, ridge, difference of means, iterated null space, "
-          "gradient of the answer), beside the swap, whole-thought transplants, a donor with the same answer and the "
+          "gradient of the answer), beside the swap, whole thoughts interchanged, a donor with the same answer and the "
           "placebo (the same question with its facts in another order). Escape is probability on neither candidate.",
           controls=("manifold",), by="gap"),
 )}

@@ -57,7 +57,7 @@ class TextChange(Value):
     own: Estimate
     """Share of answers that are right."""
     other: Estimate
-    """Share that are the right answer of the problem whose thoughts are transplanted."""
+    """Share that are the right answer of the problem whose thoughts are fed."""
 
 
 class TextFindings(Value):
@@ -103,7 +103,7 @@ def text_findings(
     if not n_thoughts:
         raise InputError(f"this model ({model.config.method}) has no thoughts to read or change")
     if len({bare(problem.answer) for problem in problems}) < 2:
-        raise InputError("transplanting thoughts needs at least two problems with different answers")
+        raise InputError("interchanging thoughts needs at least two problems with different answers")
     rng = np.random.default_rng(seed)
     donors = [_other(problems, i, rng) for i in range(len(problems))]
     asked = [codec.asked(problem.question) for problem in problems]

@@ -24,7 +24,7 @@ sufficient
     prompt whose facts stand in another order.
 
 parallel
-    Several nodes in it at once are needed: where the node that stands out most in the thought does not lead to the
+    Several nodes in it at once are necessary: where the node that stands out most in the thought does not lead to the
     target, so that a walk that follows it alone is lost, the answer is at chance once the thought is collapsed to that
     node. Control: collapsed to as many of its best nodes as there are at distance t; only their number differs.
 

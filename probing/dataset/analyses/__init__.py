@@ -1,1 +1,1 @@
-"""One analysis a file, all of one signature."""
+"""One analysis per file, all of one signature."""
