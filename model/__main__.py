@@ -7,13 +7,16 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model.cli import bars, make_app, progress, run, say
+from model.cli import Data, Device, Pad, Samples, bars, make_app, progress, row_of, run, say
 from model.errors import InputError
 from model.files import atomic_path, write_json, write_text
+
+if TYPE_CHECKING:
+    from model.stats import Estimate
 
 app = make_app("Make ProsQA problems, train Coconut GPT-2 models and evaluate them.")
 
@@ -75,7 +78,7 @@ def generate(
 
 @app.command()
 def audit(
-    data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
+    data: Data,
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fitted rule.")] = 0,
 ) -> None:
@@ -114,7 +117,7 @@ def audit(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="ProsQA JSON file.")],
+    data: Annotated[Path, typer.Option(help="ProsQA JSON file, or questions in words.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; default: the shipped one.")] = None,
     thoughts: Annotated[
@@ -128,12 +131,10 @@ def evaluate(
         bool, typer.Option("--trained-size", help="Leave out graphs with more nodes or edges than any in training.")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Prompts per forward pass; changes nothing but the time.")] = 16,
-    samples: Annotated[int, typer.Option("--samples", "--draws", help="Prompt samples of each problem.")] = 1,
+    samples: Samples = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples.")] = 0,
-    pad: Annotated[
-        bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    pad: Pad = False,
+    device: Device = "auto",
 ) -> None:
     """Accuracy after k thoughts, free and forced, with intervals, by hops, beside the shortcut baselines."""
     from model import checkpoint as checkpoints
@@ -159,8 +160,6 @@ def evaluate(
     first, last = (0, model.config.n_thoughts) if thoughts is None or more is not None else _range(thoughts, "thoughts")
     if more is not None:
         last = max(problem.n_hops for problem in problems) + more
-    if first > last:
-        raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
     with bars("prompt") as told:
         result = run_evaluation(
             model,
@@ -188,14 +187,13 @@ def evaluate(
         "fill": pad,
     }
     write_json(out, values)
-    hops, ks = list(values["by_hops"]), [thoughts] if more is not None else list(map(str, range(first, last + 1)))
-    typer.echo(f"{'thoughts k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{h} hops':>9}" for h in hops))
+    by_hops, ks = values["by_hops"], [thoughts] if more is not None else list(map(str, range(first, last + 1)))
+    rows = []
     for forced, what in ((False, ""), (True, ", forced")):
-        by_hops = [values["by_hops"][h]["forced"] if forced else values["by_hops"][h] for h in hops]
+        tables = [table["forced"] if forced else table for table in by_hops.values()]
         for k, label, found in zip(values["accuracy"], ks, result.accuracy(forced=forced)[first:], strict=True):
-            cells = "".join(f"{found_here['accuracy'][k]:>9.3f}" for found_here in by_hops)
-            typer.echo(f"{f'{label}{what}':<18}{found.text():>26}{cells}")
-    typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_hops'][h]['n']:>9}" for h in hops))
+            rows.append((f"{label}{what}", found, [table["accuracy"][k] for table in tables]))
+    _print_accuracy(values["n"], by_hops, "hops", rows)
     for count, what in ((values["left_out"], "left out: larger than any in training"), (values["padded"], "padded")):
         if count:
             typer.echo(f"{count:,} of {n_given:,} problems {what}")
@@ -215,8 +213,6 @@ def _evaluate_texts(
     problems = load_texts(data)
     model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
     first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
-    if first > last:
-        raise InputError(f"thoughts {thoughts!r} is an empty range; give the smaller number first")
     with bars("question") as told:
         result = evaluate_texts(model, problems, n_thoughts=last, batch_size=batch_size, progress=told)
     values = result.summary() | {
@@ -227,18 +223,21 @@ def _evaluate_texts(
         "said": [list(each) for each in result.said],
     }
     write_json(out, values)
-    steps = list(values["by_steps"])
-    typer.echo(f"{'thoughts k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{n} steps':>9}" for n in steps))
-    *by_k, zeroed = result.accuracy()
-    for k, found in list(enumerate(by_k))[first:]:
-        cells = "".join(f"{values['by_steps'][n]['accuracy'][str(k)]:>9.3f}" for n in steps)
-        typer.echo(f"{k:<18}{found.text():>26}{cells}")
-    cells = "".join(f"{values['by_steps'][n]['thoughts_zeroed']['value']:>9.3f}" for n in steps)
-    typer.echo(f"{f'{last}, all zeroed':<18}{zeroed.text():>26}{cells}")
-    typer.echo(f"{'n':<18}{values['n']:>9}{'':>17}" + "".join(f"{values['by_steps'][n]['n']:>9}" for n in steps))
+    by_steps, (*by_k, zeroed) = values["by_steps"], result.accuracy()
+    rows = [(str(k), found, [table["accuracy"][str(k)] for table in by_steps.values()]) for k, found in enumerate(by_k)]
+    controls = [table["thoughts_zeroed"]["value"] for table in by_steps.values()]
+    _print_accuracy(values["n"], by_steps, "steps", [*rows[first:], (f"{last}, all zeroed", zeroed, controls)])
     if values["stepless"]:
         typer.echo(f"{values['stepless']:,} of {values['n']:,} problems have no steps, only an answer")
     typer.echo("no graph is known of these questions: no shortcut baseline, frontier or edit of nodes")
+
+
+def _print_accuracy(n: int, groups: dict[str, Any], unit: str, rows: list[tuple[str, Estimate, list[float]]]) -> None:
+    """A line per number of thoughts: accuracy, and that of each group of problems; then how many there are."""
+    typer.echo(f"{'thoughts k':<18}{'accuracy [95 %]':>26}" + "".join(f"{f'{name} {unit}':>9}" for name in groups))
+    for label, found, cells in rows:
+        typer.echo(f"{label:<18}{found.text():>26}" + "".join(f"{cell:>9.3f}" for cell in cells))
+    typer.echo(f"{'n':<18}{n:>9}{'':>17}" + "".join(f"{group['n']:>9}" for group in groups.values()))
 
 
 @app.command()
@@ -258,13 +257,11 @@ def convert(
     to = to or endings.get(target.suffix.lower())
     if to is None:
         raise InputError(f"{target}: the ending {target.suffix!r} does not say the format; give --to")
-    if row is None:
-        graph = load_graph(source, from_)  # type: ignore[arg-type]  # checked by the call
-    else:
-        problems = load_problems(source)
-        if not 0 <= row < len(problems):
-            raise InputError(f"{source}: row {row} is out of range; rows are 0 to {len(problems) - 1}")
-        graph = Graph.of(problems[row])
+    graph = (
+        load_graph(source, from_)  # type: ignore[arg-type]  # checked by the call
+        if row is None
+        else Graph.of(row_of(load_problems(source), row, source))
+    )
     asked = root is not None or candidates is not None or (graph.root is not None and graph.candidates is not None)
     text = write_graph(graph.ask(root, candidates) if asked else graph, to, where=str(source))  # type: ignore[arg-type]
     write_text(target, text)
@@ -351,12 +348,13 @@ def _range(text: str, what: str) -> tuple[int, int]:
     """``3-6`` or ``4``."""
     few, _, most = text.partition("-")
     try:
-        return int(few), int(most or few)
+        ends = int(few), int(most or few)
     except ValueError:
-        raise InputError(
-            f"--{what} {text!r}: expected a number or a range such as 3-6"
-            + (", or hops, hops+1" if what == "thoughts" else "")
-        ) from None
+        more = ", or hops, hops+1" if what == "thoughts" else ""
+        raise InputError(f"--{what} {text!r}: expected a number or a range such as 3-6{more}") from None
+    if ends[0] > ends[1]:
+        raise InputError(f"--{what} {text!r} is an empty range; give the smaller number first")
+    return ends
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""What every command of this project shares: one way to fail, one progress bar."""
+"""What every command of this project shares: one way to fail, one progress bar, the options of both packages."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 from tqdm import tqdm
@@ -17,6 +18,18 @@ from model.errors import InputError
 from model.values import Progress
 
 T = TypeVar("T")
+
+Data = Annotated[Path, typer.Option(help="A ProsQA JSON file.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Samples = Annotated[
+    int, typer.Option("--samples", "--draws", help="Prompt samples of each problem: node tokens, order of edges.")
+]
+Pad = Annotated[
+    bool,
+    typer.Option(
+        "--pad/--no-pad", "--fill/--no-fill", help="Pad graphs smaller than any in training with distractor facts."
+    ),
+]
 
 
 def make_app(help: str) -> typer.Typer:
@@ -99,3 +112,10 @@ def progress(
 ) -> Iterator[T]:
     """Iterate with a progress bar on stderr; ``unit`` is what is counted."""
     return iter(tqdm(items, total=total, desc=what, unit=unit, dynamic_ncols=True, **options))
+
+
+def row_of(rows: Sequence[T], row: int, path: Path) -> T:
+    """One row of what a file holds, from 0. Raises InputError where it has no such row."""
+    if not 0 <= row < len(rows):
+        raise InputError(f"{path}: row {row} is out of range; rows are 0 to {len(rows) - 1}")
+    return rows[row]

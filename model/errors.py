@@ -1,5 +1,9 @@
 """Errors that are the user's to mend: what was wrong, where, and what is accepted."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 
 class InputError(ValueError):
     """Something handed in from outside (a file, an option, a typed graph) cannot be used.
@@ -27,3 +31,9 @@ class OutputError(InputError):
 
 class ProcessError(InputError):
     """A process that shared the work ended before it was done: killed, or out of memory."""
+
+
+def check_known(what: str, name: str, names: Collection[str]) -> None:
+    """Raise InputError, which lists the ``names`` there are, where a ``what`` (a kind, a format) is none of them."""
+    if name not in names:
+        raise InputError(f"{what} {name!r:.80} is unknown; {what}s are {', '.join(names)}")

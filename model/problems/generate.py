@@ -39,7 +39,7 @@ from typing import Generic, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.problems.prosqa import ProsQAProblem
 from model.processes import pool
 
@@ -91,8 +91,7 @@ class Recipe:
     """``balanced`` only: least and most difference between the two candidates' distances from their roots."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"kind {self.kind!r} is not known; kinds are {', '.join(KINDS)}")
+        check_known("kind", self.kind, KINDS)
         (few, most), (small, large) = self.hops, self.nodes
         if not 1 <= few <= most:
             raise InputError(f"hops {few}-{most}: the fewest must be at least 1 and at most the most")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.problems.generate import CONCEPTS
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TRUE_OR_FALSE, TextProblem
@@ -58,8 +58,7 @@ def generate(kind: str, n: int, seed: int = 0, *, hops: int = 5) -> Iterator[Pro
 
     Raises InputError at once for a kind that is unknown or hops that need more names than there are.
     """
-    if kind not in KINDS:
-        raise InputError(f"kind {kind!r} is not known; kinds are {', '.join(KINDS)}")
+    check_known("kind", kind, KINDS)
     if not 2 <= hops <= MOST_HOPS:
         raise InputError(f"hops {hops}: ProntoQA has 2 to {MOST_HOPS}, or names run out")
     make = _public if kind == "prontoqa" else _balanced

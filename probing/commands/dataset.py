@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from model.checkpoint import DEFAULT_CHECKPOINT
-from model.cli import bars
+from model.cli import Data, Device, Pad, bars
 from model.errors import InputError
+from probing.commands.options import Checkpoint
 
 
 def dataset(
-    data: Annotated[Path, typer.Option(help="A ProsQA JSON file.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the rows, the table, the figures and the report.")],
-    checkpoint_folder: Annotated[Path, typer.Option("--checkpoint", help="A checkpoint folder.")] = DEFAULT_CHECKPOINT,
+    checkpoint_folder: Checkpoint = DEFAULT_CHECKPOINT,
     compare: Annotated[
         list[Path] | None, typer.Option(help="Another checkpoint to set beside it; may be given several times.")
     ] = None,
@@ -37,18 +38,11 @@ def dataset(
         int, typer.Option(min=0, help="Problems, from the start, whose states are kept for probes and geometry.")
     ] = 1000,
     n_probe: Annotated[int, typer.Option(min=10, help="Problems the linear probes are fitted and scored on.")] = 300,
-    pad: Annotated[
-        bool,
-        typer.Option(
-            "--pad/--no-pad",
-            "--fill/--no-fill",
-            help="Pad graphs smaller than any in training with distractor facts, as Explore does with one of your own.",
-        ),
-    ] = False,
+    pad: Pad = False,
     tree_problem: Annotated[int | None, typer.Option(min=0, help="Problem whose search tree is drawn.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that record; changes nothing but the time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of how problems are written and of every control.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Every analysis of the papers over a data set, with controls and intervals, and a self-contained report.
 

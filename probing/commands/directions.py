@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
+from model.cli import Data, Device, bars
 from model.errors import InputError, OutputError
 from model.formats.graph import load_problems
 from model.stats import percent
-from probing.commands.options import BatchSize, Checkpoint, Data, Device, Seed, Untrained
+from probing.commands.options import BatchSize, Checkpoint, Seed, Untrained
 from probing.edit.directions import FILE_NAME, MIN_FIT, collect, fit, save
 
 

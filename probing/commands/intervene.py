@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
+from model.cli import Data, Device, bars
 from model.coconut import CoconutGPT2
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.files import write_bytes
 from model.formats.graph import load_problems
 from model.stats import mean, text
@@ -18,8 +18,6 @@ from probing.commands.options import (
     BatchSize,
     Checkpoint,
     Compare,
-    Data,
-    Device,
     First,
     Fitted,
     Seed,
@@ -148,8 +146,7 @@ def _controls(names: str) -> tuple[str, ...]:
     if names in ("all", "none"):
         return tuple(CONTROLS) if names == "all" else ()
     for name in names.split(","):
-        if name not in CONTROLS:
-            raise InputError(f"control {name!r} is unknown; known are all, none, {', '.join(CONTROLS)}")
+        check_known("control", name, ("all", "none", *CONTROLS))
     return tuple(name for name in CONTROLS if name in names.split(","))
 
 

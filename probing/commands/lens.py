@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.errors import InputError
+from model.cli import Data, Device, row_of
 from model.files import write_bytes, write_csv, write_json
 from model.formats.graph import load_problems
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem, in_words, load_texts
-from probing.commands.options import Checkpoint, Data, Device, Seed
+from probing.commands.options import Checkpoint, Seed
 from probing.draw.export import export, format_of
 from probing.draw.of_lens import grid, way
 from probing.read.lens import COLUMNS, lens_grid
@@ -32,19 +32,17 @@ def lens(
 ) -> None:
     """The logit lens of every layer at every thought of one problem or question in words, one prompt sample."""
     problems: Sequence[ProsQAProblem | TextProblem] = load_texts(data) if in_words(data) else load_problems(data)
-    if not 0 <= row < len(problems):
-        raise InputError(f"{data}: --row {row} is out of range; rows are 0 to {len(problems) - 1}")
+    problem = row_of(problems, row, data)
     format = "json" if out.suffix.lower() == ".json" else format_of(out)
     model = checkpoint.open(checkpoint_folder, device=device)
-    found = lens_grid(model, problems[row], seed=seed, n_thoughts=thoughts)
+    found = lens_grid(model, problem, seed=seed, n_thoughts=thoughts)
     chart = grid(found) if token is None else way(found, token)
     if format == "json":
         write_json(out, found.model_dump(mode="json"))
     elif format == "csv" and token is None:
         write_csv(out, COLUMNS, found.rows())
     else:
-        data_out = export(chart, format)
-        write_bytes(out, data_out)
+        write_bytes(out, export(chart, format))
     for layer, cells in enumerate(found.cells, start=1):
         print(
             f"layer {layer:>2}  "

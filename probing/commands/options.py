@@ -12,7 +12,6 @@ from model.errors import InputError
 from probing.edit import directions
 from probing.edit.directions import Directions
 
-Data = Annotated[Path, typer.Option(help="A ProsQA JSON file.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="A checkpoint folder.")]
 Compare = Annotated[
     list[Path] | None, typer.Option(help="Another checkpoint to do the same to, such as one trained with pauses.")
@@ -20,7 +19,6 @@ Compare = Annotated[
 First = Annotated[int | None, typer.Option("--n", min=1, help="Only the first N problems.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of how problems are written and of everything drawn at random.")]
 BatchSize = Annotated[int, typer.Option(min=1, max=4096, help="Problems in one batch.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Fitted = Annotated[
     Path | None, typer.Option("--directions", help="Fitted node directions; default: beside the checkpoint.")
 ]

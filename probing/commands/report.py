@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
+from model.cli import Device, Pad, Samples, row_of
 from model.errors import InputError
 from model.formats.graph import load_graph, load_problems
 from model.stats import text
-from probing.commands.options import Checkpoint, Device
+from probing.commands.options import Checkpoint
 from probing.draw.of_report import baseline_text
 from probing.read.probe import probe
 
@@ -24,14 +25,10 @@ def report(
     root: Annotated[str | None, typer.Option(help="Name of the queried entity.")] = None,
     candidates: Annotated[tuple[str, str] | None, typer.Option(help="Names of the two candidates.")] = None,
     checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
-    samples: Annotated[
-        int, typer.Option("--samples", "--draws", help="Prompt samples (node tokens, edge order, candidate order).")
-    ] = 16,
+    samples: Samples = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples and the shuffled control.")] = 0,
     thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
-    pad: Annotated[
-        bool, typer.Option("--pad/--no-pad", "--fill/--no-fill", help="Pad small graphs with distractor facts.")
-    ] = True,
+    pad: Pad = True,
     untrained: Annotated[bool, typer.Option(help="Also measure an untrained model of the same config.")] = True,
     device: Device = "auto",
 ) -> None:
@@ -39,10 +36,7 @@ def report(
     if (data is None) == (graph is None):
         raise InputError("give either --data FILE --row I or --graph FILE --root R --candidates A B")
     if data is not None:
-        problems = load_problems(data)
-        if not 0 <= row < len(problems):
-            raise InputError(f"{data}: --row {row} is out of range; rows are 0 to {len(problems) - 1}")
-        problem = problems[row]
+        problem = row_of(load_problems(data), row, data)
     else:
         assert graph is not None
         problem = load_graph(graph).ask(root, candidates)

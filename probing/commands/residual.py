@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
+from model.cli import Data, Device, bars
 from model.files import write_csv
 from model.formats.graph import load_problems
-from probing.commands.options import BatchSize, Checkpoint, Data, Device, First, Seed
+from probing.commands.options import BatchSize, Checkpoint, First, Seed
 from probing.edit.residual import Explained, explained
 
 

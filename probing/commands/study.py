@@ -8,15 +8,13 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
-from model.errors import InputError
+from model.cli import Data, Device, bars
+from model.errors import check_known
 from model.files import write_text
 from model.formats.graph import load_problems
 from probing.commands.options import (
     BatchSize,
     Checkpoint,
-    Data,
-    Device,
     First,
     Fitted,
     Seed,
@@ -42,8 +40,7 @@ def study(
     device: Device = "auto",
 ) -> None:
     """Ask one question of a checkpoint's thoughts. Use problems the directions were not fitted on."""
-    if question not in STUDIES:
-        raise InputError(f"study {question!r} is unknown; known are {', '.join(STUDIES)}")
+    check_known("question", question, STUDIES)
     asked, problems = STUDIES[question], load_problems(data)[:n]
     model = checkpoint.open(checkpoint_folder, device=device, trained=not untrained, seed=seed)
     fitted = directions_of(model, checkpoint_folder, directions, required=False)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
+from model.cli import Device, bars
 from model.files import write_bytes, write_csv, write_json
 from model.problems.texts import load_texts
-from probing.commands.options import BatchSize, Checkpoint, Device, First, Seed
+from probing.commands.options import BatchSize, Checkpoint, First, Seed
 from probing.draw.export import export
 from probing.draw.of_texts import charts
 from probing.edit.texts import CHANGES, COLUMNS, text_findings

@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import bars
+from model.cli import Data, Device, bars
 from model.formats.graph import load_problems
 from probing.commands.options import (
     BatchSize,
     Checkpoint,
     Compare,
-    Data,
-    Device,
     First,
     Fitted,
     Seed,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.files import write_csv
 from model.formats.graph import write_graph
 from probing.draw import of_report
@@ -49,8 +49,7 @@ def export(value: Figure, format: str, *, theme: Theme = LIGHT) -> bytes:
         return plotly.page(value, theme=theme).encode()
     if format == "gif":
         return _animated(each(value), theme)
-    if format not in ("svg", "png", "pdf"):
-        raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS[:6])}")
+    check_known("format", format, FORMATS[:6])
     from probing.draw import static
 
     return static.render(value, format, theme=theme)  # type: ignore[arg-type]  # checked above
@@ -95,8 +94,7 @@ def export_report(
     Raises InputError for anything unknown or out of range.
     """
     chosen = of_report.kind_of(kind).chosen
-    if format not in FORMATS:
-        raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS)}")
+    check_known("format", format, FORMATS)
     colours = theme_of(theme)
     for what, given in (("state", state), ("node", node)):
         if given is not None and what != chosen:

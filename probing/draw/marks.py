@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from model.errors import InputError
+from model.errors import check_known
 from model.stats import short_number
 from probing.draw.values import Chart, Edge, HeatCell, HeatRow, Node, Reference, Role, Scale, Series
 
@@ -344,8 +344,7 @@ THEMES: dict[str, Theme] = {"light": LIGHT, "dark": DARK}
 
 def theme_of(name: str) -> Theme:
     """Raises InputError if there is no such theme."""
-    if name not in THEMES:
-        raise InputError(f"theme {name!r} is unknown; themes are {', '.join(THEMES)}")
+    check_known("theme", name, THEMES)
     return THEMES[name]
 
 

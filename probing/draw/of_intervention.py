@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.files import write_csv
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, Floats, leaning, mean, percent
@@ -127,8 +127,7 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     A thought that a run was fed otherwise than the clean run is read as it was fed, any other as the model made it: a
     pause model makes states and is fed a token.
     """
-    if value not in VALUES:
-        raise InputError(f"value {value!r} is unknown; values are {', '.join(VALUES)}")
+    check_known("value", value, VALUES)
     if thought is not None and not 1 <= thought <= result.n_thoughts:
         raise InputError(f"thought {thought} is out of range; this run has thoughts 1 to {result.n_thoughts}")
     if not has_value(result, value, thought):
@@ -369,8 +368,7 @@ def export(
 
     Raises InputError for anything unknown or out of range.
     """
-    if format not in FORMATS:
-        raise InputError(f"format {format!r} is unknown; formats are {', '.join(FORMATS)}")
+    check_known("format", format, FORMATS)
     colours = theme_of(theme)
     if format == "json":
         return result.to_json().encode()

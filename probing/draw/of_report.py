@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.metrics import METRICS, mass, node_groups
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, leaning, percent, share, text
@@ -428,8 +428,7 @@ KINDS: dict[str, Kind] = {
 
 def kind_of(name: str) -> Kind:
     """Raises InputError if there is no such kind."""
-    if name not in KINDS:
-        raise InputError(f"kind {name!r} is unknown; kinds are {', '.join(KINDS)}")
+    check_known("kind", name, KINDS)
     return KINDS[name]
 
 
@@ -443,8 +442,7 @@ def choosing(what: str) -> list[str]:
 
 def scale_of(report: ProbeReport, value: str) -> Scale:
     """One scale for all states: 0 to 1 for probabilities, else from the least (at most 0) to the largest mean."""
-    if value not in VALUES:
-        raise InputError(f"value {value!r} is unknown; values are {', '.join(VALUES)}")
+    check_known("value", value, VALUES)
     if value in ("probability", "normalised"):
         return Scale(value=value, label=VALUES[value], low=0, high=1)
     means = [number for row in report.values(value).mean for number in row]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.files import write_bytes, write_csv
 from model.stats import Estimate, percent, share
 from model.training.dynamics import DynamicsRecord, ThoughtNumbers
@@ -73,8 +73,7 @@ def figure(
     first four kinds need training dynamics, the last two the run's losses. Raises InputError for an unknown kind, or
     where the run does not have what the kind needs.
     """
-    if kind not in KINDS:
-        raise InputError(f"kind {kind!r} is unknown; kinds are {', '.join(KINDS)}")
+    check_known("kind", kind, KINDS)
     if kind in ("loss", "validation"):
         if not run.steps:
             raise InputError(f"{run.path}: no training step is recorded, and {kind} needs them")
