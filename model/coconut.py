@@ -25,7 +25,7 @@ from model.codec_text import TextCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError
 from model.problems.prosqa import ProsQAProblem
-from model.transformer import Cache, Stream, ThoughtMemory, embed, place, run
+from model.transformer import Cache, Stream, ThoughtMemory, embed, linear, place, run
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
@@ -336,7 +336,7 @@ class CoconutGPT2(GPT2LMHeadModel):
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits of states: ``... n_embd`` to ``... vocab``. States already passed ``ln_f``."""
-        return self.lm_head(states)
+        return linear(states, self.lm_head.weight)
 
     def logits_after(self, trace: ThoughtTrace, token: int) -> Tensor:
         """``B K+1 vocab``: next-token logits if ``token`` were written after k = 0..K thoughts."""

@@ -137,12 +137,14 @@ def test_shuffled_labels_know_nothing_but_keep_the_peaks() -> None:
     for t in range(1, 4):
         probability[:, t - 1, t == DISTANCE] = 1 / (t == DISTANCE).sum()
     probability += np.random.default_rng(0).random(probability.shape) * 1e-6
-    mixed = shuffled_scores(scores(probability), seed=1)
+    mixed = shuffled_scores(scores(probability), [1])
     values = metrics(mixed, problem_groups(PROBLEM, 3), answer=5)
     assert values["auroc_all"].mean(axis=0) == pytest.approx(0.5, abs=0.05)
     assert values["mass_frontier"].mean(axis=0) == pytest.approx([2 / 8, 2 / 8, 1 / 8], abs=0.05)
     assert np.sort(mixed.probability, axis=-1) == pytest.approx(np.sort(probability, axis=-1))
-    assert np.array_equal(mixed.probability, shuffled_scores(scores(probability), seed=1).probability)
+    several = shuffled_scores(scores(probability), [0, 1]).probability
+    assert np.array_equal(mixed.probability, several[len(probability) :])
+    assert not np.array_equal(mixed.probability, several[: len(probability)])
     # logit and probability move together
     assert np.array_equal(mixed.logit, np.log(mixed.probability + 1e-12))
 

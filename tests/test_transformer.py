@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from model import deferred
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import PromptBatch
-from model.transformer import Cache, embed, run
+from model.transformer import Cache, embed, linear, run
 
 N = 11
 
@@ -59,6 +59,23 @@ def test_a_pass_equals_hugging_faces_on_left_padded_rows(
     for (k, v), layer in zip(cache.layers, out.past_key_values.layers, strict=True):
         torch.testing.assert_close(k.transpose(1, 2)[real], layer.keys.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
         torch.testing.assert_close(v.transpose(1, 2)[real], layer.values.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(0, 5), slice(5, None)])
+def test_products_with_and_without_gradients_are_torchs_own(columns: slice) -> None:
+    """Without gradients they may go another way, whatever part of a weight is used and however it lies in memory."""
+    x, weight, bias = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((2, 3, 7), (7, 9), 9)
+    )
+    expected = x @ weight[:, columns] + bias[columns]
+    for matrix in (weight[:, columns].t(), weight[:, columns].t().contiguous()):
+        torch.testing.assert_close(linear(x, matrix, bias[columns]), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x, matrix, bias[columns]), expected)
+            torch.testing.assert_close(linear(x.double(), matrix.double()).float(), expected - bias[columns])
+    x.requires_grad_()
+    linear(x, weight[:, columns].t()).sum().backward()
+    torch.testing.assert_close(x.grad, weight[:, columns].sum(dim=1).expand_as(x))
 
 
 @pytest.mark.parametrize(

@@ -160,10 +160,8 @@ def _estimates(metrics: dict[str, Floats]) -> dict[str, tuple[Estimate | None, .
 
 
 def _shuffled_metrics(scores: NodeLogProbs, node_groups: dict[str, Bools], answer: int, seed: int) -> dict[str, Floats]:
-    runs = [
-        metrics_of(shuffled(scores, seed=seed * N_SHUFFLES + i), node_groups, answer=answer) for i in range(N_SHUFFLES)
-    ]
-    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+    found = metrics_of(shuffled(scores, range(seed * N_SHUFFLES, (seed + 1) * N_SHUFFLES)), node_groups, answer=answer)
+    return {name: values.reshape(N_SHUFFLES, *scores.norm[:, :-1].shape).mean(axis=0) for name, values in found.items()}
 
 
 def _answers(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 
@@ -38,11 +38,11 @@ def depth_metrics(problem: ProsQAProblem, n_thoughts: int) -> dict[str, Floats]:
     return {name: found[name][None] if name in told else without for name in METRICS}
 
 
-def shuffled(scores: NodeLogProbs, *, seed: int) -> NodeLogProbs:
-    """The same scores with the node labels permuted at random, anew for every prompt sample and state."""
-
-    def permuted(values: Floats) -> Floats:
-        return shuffled_values(values, None, np.random.default_rng(seed))
-
-    fields = ("nodes", "probability", "logit", "cosine")
-    return replace(scores, **{field: permuted(getattr(scores, field)) for field in fields})
+def shuffled(scores: NodeLogProbs, seeds: Sequence[int]) -> NodeLogProbs:
+    """The same scores once for each seed, one below the other, with the node labels permuted at random, anew for every
+    prompt sample and state."""
+    found = {field.name: np.concatenate([getattr(scores, field.name)] * len(seeds)) for field in fields(scores)}
+    for name in ("nodes", "probability", "logit", "cosine"):
+        values: Floats = getattr(scores, name)
+        found[name] = np.concatenate([shuffled_values(values, None, np.random.default_rng(seed)) for seed in seeds])
+    return NodeLogProbs(**found)
