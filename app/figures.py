@@ -9,19 +9,15 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.words import explained, literal
+from app.words import explained, literal, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
-from probing.draw.marks import THEMES, Theme, printed
+from probing.draw.marks import printed
 from probing.draw.values import Chart, Graph, Heatmap, display_name
 
 FORMATS = ("svg", "png", "csv", "json")
 """Every figure as a picture and as its numbers."""
 LABELS = {"graphml": "GraphML", "node-link": "node-link"}
-
-
-def theme() -> Theme:
-    return THEMES["dark" if st.context.theme.type == "dark" else "light"]
 
 
 def figure(

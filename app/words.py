@@ -12,7 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app import hosted
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.marks import THEMES
+from probing.draw.marks import THEMES, Theme
+from probing.draw.of_report import question
 from probing.draw.values import display_name
 
 T = TypeVar("T")
@@ -94,12 +95,15 @@ def explained(text: str) -> str | None:
     return "  \n".join(found) or None
 
 
+def theme() -> Theme:
+    """The colours of the page, as the reader's browser has it."""
+    return THEMES["dark" if st.context.theme.type == "dark" else "light"]
+
+
 def style() -> None:
     """What the theme cannot say."""
-    name = "dark" if st.context.theme.type == "dark" else "light"
-    muted = MUTED.format(muted=THEMES[name].muted)
-    dark = DARK_STYLE if name == "dark" else ""
-    st.html(f"<style>:root {{ --tour: {THEMES[name].background}; }}{STYLE}{muted}{dark}</style>")
+    own, dark = theme(), DARK_STYLE if theme().name == "dark" else ""
+    st.html(f"<style>:root {{ --tour: {own.background}; }}{STYLE}{MUTED.format(muted=own.muted)}{dark}</style>")
     present()
 
 
@@ -130,9 +134,8 @@ def header(title: str) -> DeltaGenerator:
 
 
 def asked(problem: ProsQAProblem) -> str:
-    """The question, candidates in the order of their numbers so that the order says nothing about the answer."""
-    nodes = (problem.root, *sorted((problem.target, problem.neg_target)))
-    return "Is {} a {} or a {}?".format(*(bold(problem.idx_to_symbol[v]) for v in nodes))
+    """The question of a problem (markdown)."""
+    return question(problem, bold)
 
 
 def capital(text: str) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -223,6 +223,12 @@ def write_csv(path: str | Path | None, columns: Sequence[str], rows: Iterable[Se
     if path is not None:
         write_text(path, text.getvalue())
     return text.getvalue()
+
+
+def write_csv_of(path: str | Path | None, rows: Sequence[Mapping[str, object]]) -> str:
+    """``write_csv`` of rows that name their cells; a column for every name, in the order of first appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return write_csv(path, columns, ([row.get(column) for column in columns] for row in rows))
 
 
 def html(text: object) -> str:

@@ -512,3 +512,18 @@ def test_a_report_shows_itself_where_nothing_but_reading_is_imported(report, tmp
         text=True,
     )
     assert "plotly.graph_objs._figure.Figure" in done.stdout, done.stderr
+
+
+def test_a_tree_tells_names_apart_that_have_spaces() -> None:
+    """A label is a name and, where it is known, a value behind it."""
+    nodes = Series(name="all", x=(0, 1, 1), y=(None, 0.7, 0.2), labels=("Ada", "red fox 0.70", "red hen 0.20"))
+    chart = Chart(
+        name="tree", title="tree", kind="tree", x_label="", y_label="", series=(nodes,),
+        edges=(("Ada", "red fox"), ("Ada", "red hen")),
+    )  # fmt: skip
+    assert chart.tree() == {"Ada": (0.0, 0.0), "red fox": (1.0, 0.5), "red hen": (1.0, -0.5)}
+    (graph,) = echarts.option(chart, LIGHT)["series"]
+    assert [node["id"] for node in graph["data"]] == ["Ada", "red fox", "red hen"]
+    assert len(graph["links"]) == 2
+    assert plotly.figure(chart).data[0].x == (0.0, 1.0, None, 0.0, 1.0, None)
+    assert "red hen 0.20" in static.svg(chart)

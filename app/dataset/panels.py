@@ -15,9 +15,9 @@ from app import compute, hosted, jobs
 from app.compute import typed_path
 from app.dataset.state import begin
 from app.explore.state import View, open_in_explore
-from app.figures import cards, figure, files, theme
+from app.figures import cards, figure, files
 from app.jobs import Job, Order
-from app.words import attempt, capital, choice, files_stem, header, literal
+from app.words import attempt, capital, choice, files_stem, header, literal, theme
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
@@ -95,7 +95,7 @@ def heading(result: DatasetResult, path: str) -> None:
 def contents(result: DatasetResult, path: str) -> str:
     """The analysis chosen by name; ``summary`` and ``problems`` are those of all."""
     titles = {"summary": "Summary"}
-    titles |= {section.name: literal(section.title.split(":")[0].split(" (")[0]) for section in result.sections}
+    titles |= {section.name: literal(section.short_title) for section in result.sections}
     if (typed_path(path) / result.models[0].folder / "rows.parquet").is_file():
         titles |= {"problems": "Problem by problem"}
     return st.radio(
@@ -108,9 +108,9 @@ def summary(result: DatasetResult) -> None:
     with st.grid(3, min_column_width=300, gap="small", border=True) as grid:
         for section in result.sections:
             with grid.cell():
-                name = section.title.split(":")[0].split(" (")[0]
-                st.button(name, key=f"d_open_{section.name}", type="tertiary", icon=":material/open_in_full:",
-                          on_click=st.session_state.update, args=({"d_section": section.name},))  # fmt: skip
+                st.button(section.short_title, key=f"d_open_{section.name}", type="tertiary",
+                          icon=":material/open_in_full:", on_click=st.session_state.update,
+                          args=({"d_section": section.name},))  # fmt: skip
                 if section.charts:
                     drawn = section.charts[0]
                     st.echarts_chart(

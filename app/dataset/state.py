@@ -65,7 +65,7 @@ def open_link() -> None:
 
 def titles() -> dict[str, str]:
     """What every analysis is called, as in the result that is shipped; its code name where that is not there."""
-    known = {section.name: section.title.split(":")[0].split(" (")[0] for section in jobs.result(SHIPPED).sections}
+    known = {section.name: section.short_title for section in jobs.result(SHIPPED).sections}
     return {name: known.get(name, name) for name in ANALYSES}
 
 

@@ -57,8 +57,7 @@ def replay(choice: Choice, result: Intervention, k: int, *, playing: bool) -> No
     """The search before, after one thought is edited, and after a random change of the same size."""
     setup = choice.setup
     thought = k + 1 if k < result.n_thoughts else None
-    touched = [each for each in result.touched if each.t == thought]
-    out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
+    out, put = of_intervention.moved_at(result.touched, thought)
     graphs = of_intervention.pair(result, thought, out=out, put=put, beside=(CONTROL,))
     titles = ("As it thinks", "Thought 1: branches swapped", "Control: random change")
     with st.container(horizontal=True, gap="small", key="x_minds"):

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from app import compute
-from app.figures import cards, figure, files, theme
+from app.figures import cards, figure, files
 from app.problem_picker import folder_or
-from app.words import bold, capital, explained, kept, literal
+from app.words import bold, capital, explained, kept, literal, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning, text

@@ -9,10 +9,10 @@ from typing import Any
 import streamlit as st
 
 from app import compute
-from app.figures import cards, figure, files, theme
+from app.figures import cards, figure, files
 from app.intervene import state as lab
 from app.problem_picker import folder_or
-from app.words import bold, choice, literal
+from app.words import bold, choice, literal, theme
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_intervention
 from probing.draw.of_intervention import FORMATS, VALUE_NAMES, VALUES, Run, has_value, runs, said
@@ -222,8 +222,7 @@ def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
 
 def before_and_after(result: Intervention, shown: int, value: str, *, edited: bool) -> None:
     """Both graphs at one thought, on one scale; a click edits."""
-    touched = [each for each in (result.touched if edited else lab.touched()) if each.t == shown]
-    out, put = ({v for each in touched for v in getattr(each, side)} for side in ("out", "put"))
+    out, put = of_intervention.moved_at(result.touched if edited else lab.touched(), shown)
     graphs = of_intervention.pair(result, shown or None, value=value, out=out, put=put)
     if not edited:
         graphs = graphs[:1]

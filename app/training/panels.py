@@ -20,7 +20,7 @@ from app.figures import cards, figure, files
 from app.training.state import is_live, show_one_problem
 from app.words import files_stem, header, literal
 from model.checkpoint import CHECKPOINTS
-from model.files import write_csv
+from model.files import write_csv_of
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
@@ -277,5 +277,4 @@ def _losses_file(run: RunFolder, format: str) -> str:
     rows += [{"kind": "validation", **value.model_dump()} for value in run.validations]
     if format == "json":
         return json.dumps(rows, indent=1)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return write_csv(None, columns, [[row.get(column) for column in columns] for row in rows])
+    return write_csv_of(None, rows)

@@ -9,10 +9,10 @@ import typer
 
 from model import checkpoint
 from model.cli import Data, Device, bars
-from model.files import write_csv
+from model.files import write_csv_of
 from model.formats.graph import load_problems
 from probing.commands.options import BatchSize, Checkpoint, First, Seed
-from probing.edit.residual import Explained, explained
+from probing.edit.residual import explained
 
 
 def residual(
@@ -34,6 +34,5 @@ def residual(
     for row in rows:
         plus = "" if row.features == "nodes at distance t" else "+ "
         print(f"thought {row.thought}  R2 {row.r2:.3f}  control {row.control:.3f}  n = {row.n:,}  {plus}{row.features}")
-    names = list(Explained.model_fields)
-    write_csv(out, names, ([getattr(row, name) for name in names] for row in rows))
+    write_csv_of(out, [dict(row) for row in rows])
     print(f"written to {out}")

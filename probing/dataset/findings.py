@@ -44,6 +44,11 @@ class Section(Value):
     charts: tuple[Chart, ...]
     published: tuple[Published, ...] = ()
 
+    @property
+    def short_title(self) -> str:
+        """The title up to a colon or a bracket."""
+        return self.title.split(":")[0].split(" (")[0]
+
     def cell(self, metric: str, *, source: str | None = None, group: str = "", step: int | None = None) -> Cell:
         """The one cell with this metric, source (default: the first cell's), group and step."""
         source = self.cells[0].source if source is None else source

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.files import html, write_csv, write_text
+from model.files import html, write_csv_of, write_text
 from model.values import Progress, silent
 from probing.dataset.cells import Cell
 from probing.dataset.findings import DatasetResult, Published, RunModel, Section
@@ -15,7 +15,7 @@ from probing.draw.html import frame, inline, table
 from probing.draw.static import svg as to_svg
 from probing.draw.values import Chart
 
-COLUMNS = ("analysis", "metric", "source", "group", "step", "value", "low", "high", "n", "unit")
+COLUMNS = tuple(Cell.model_fields)
 
 
 def write_result(result: DatasetResult, out: str | Path, *, progress: Progress = silent) -> None:
@@ -36,7 +36,7 @@ def write_result(result: DatasetResult, out: str | Path, *, progress: Progress =
 
 def table_csv(cells: Sequence[Cell]) -> str:
     """Every number with its interval and n, one a row; numbers in full precision."""
-    return write_csv(None, COLUMNS, ([getattr(cell, name) for name in COLUMNS] for cell in cells))
+    return write_csv_of(None, [dict(cell) for cell in cells])
 
 
 def file_name(section: Section, chart: Chart) -> str:

@@ -619,7 +619,7 @@ def _tree(chart: Chart, marked: Marked, theme: Theme) -> Option:
     data: list[Option] = []
     for number, (series, mark) in enumerate(marked):
         for i, label in enumerate(printed_points(chart, series)):
-            name, value = label.split(" ")[0], series.y[i] or 0.0
+            name, value = chart.node_of(label), series.y[i] or 0.0
             data.append(
                 {
                     "id": name, "name": shown(label, 30), "value": list(place[name]), "category": number,

@@ -7,13 +7,14 @@ same object, so they cannot disagree. "Before" is the clean run, "after" the edi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.errors import InputError, check_known
 from model.files import write_csv
+from model.metrics import mass, problem_groups
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, Floats, leaning, mean, percent
 from probing.draw import export as draw
@@ -23,6 +24,7 @@ from probing.draw.of_report import answer_line, answer_values, answered, by_stat
 from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words, display_name, unique
 from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, Side
+from probing.edit.run import Touched
 
 VALUES = {
     "probability": "probability of each node as the next step",
@@ -143,6 +145,12 @@ def values_of(result: Intervention, side: Side, thought: int | None, value: str)
     return np.exp(fed if changed else side.states[:, thought - 1])
 
 
+def moved_at(touched: Iterable[Touched], thought: int | None) -> tuple[set[int], set[int]]:
+    """The nodes that go out of and into a thought."""
+    here = [each for each in touched if each.t == thought]
+    return {node for each in here for node in each.out}, {node for each in here for node in each.put}
+
+
 def pair(
     result: Intervention,
     thought: int | None,
@@ -204,11 +212,11 @@ def strip(result: Intervention, *, edited: bool = True) -> Chart:
         for search, candidate in asked:
             y: list[float | None] = []
             for t in range(1, result.n_thoughts + 1):
-                found = values_of(result, side, t, "probability") if t <= side.fed.shape[1] else None
-                there = sorted(search.frontier(t))
-                y.append(float(found[:, there].sum(axis=1).mean()) if found is not None and there else None)
-            p = side.p_target[:, -1].mean()
-            y.append(float(p if candidate == problem.target else 1 - p))
+                there = search.frontier(t) if t <= side.fed.shape[1] else ()
+                p = values_of(result, side, t, "probability").mean(axis=0) if there else None
+                y.append(None if p is None else _on_frontier(search, p, t))
+            target = side.p_target[:, -1].mean()
+            y.append(float(target if candidate == problem.target else 1 - target))
             who = display_name(problem.idx_to_symbol[search.root], 10)
             name = f"{run}: {who} → {display_name(problem.idx_to_symbol[candidate], 10)}"
             series.append(Series(name=name, x=places, y=tuple(y)))
@@ -341,13 +349,16 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
     if thought is None or thought > side.fed.shape[1]:
         return ("no frontier: the thoughts are over",)
     p = values_of(result, side, thought, "probability").mean(axis=0)
-    own = float(p[sorted(result.problem.frontier(thought))].sum())
-    lines = [f"{percent(own)} on the nodes at distance {thought}"]
+    lines = [f"{percent(_on_frontier(result.problem, p, thought))} on the nodes at distance {thought}"]
     other = result.problem.counterfactual
     if other is not None:
-        mass = float(p[sorted(other.frontier(thought))].sum())
-        lines.append(f"{percent(mass)} on those of the counterfactual question")
+        lines.append(f"{percent(_on_frontier(other, p, thought))} on those of the counterfactual question")
     return tuple(lines)
+
+
+def _on_frontier(search: ProsQAProblem, p: Floats, thought: int) -> float:
+    """Of a probability per node, what lies on the frontier of a search."""
+    return float(mass(p, problem_groups(search, thought)["frontier"][-1]))
 
 
 def _sure(values: np.ndarray) -> Estimate:

@@ -486,12 +486,13 @@ def mass_parts(report: ProbeReport, state: int) -> tuple[tuple[str, float], ...]
     return tuple((part, sums[part]) for part in PARTS)
 
 
-def question(problem: ProsQAProblem) -> str:
-    """The question, candidates in the order of their numbers so that the order says nothing about the answer."""
-    root, *candidates = (
-        display_name(problem.idx_to_symbol[v]) for v in (problem.root, *sorted((problem.target, problem.neg_target)))
-    )
-    return f"Is {root} a {candidates[0]} or a {candidates[1]}?"
+def question(problem: ProsQAProblem, show: Callable[[str], str] = display_name) -> str:
+    """The question, candidates in the order of their numbers so that the order says nothing about the answer.
+
+    ``show`` is how a name is written.
+    """
+    nodes = (problem.root, *sorted((problem.target, problem.neg_target)))
+    return "Is {} a {} or a {}?".format(*(show(problem.idx_to_symbol[v]) for v in nodes))
 
 
 def answer_text(report: ProbeReport) -> str:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from model.errors import InputError, check_known
-from model.files import write_bytes, write_csv
+from model.files import write_bytes, write_csv_of
+from model.metrics import mass, problem_groups
 from model.stats import Estimate, percent, share
 from model.training.dynamics import DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
@@ -138,14 +141,14 @@ def example(record: DynamicsRecord, at: int, thought: int) -> tuple[Graph, Heatm
         title=of_report.question(problem), answer="",
         caption=f"{record.name} ({record.method}) after {point.problems:,} problems; one problem, one prompt sample.",
     )  # fmt: skip
-    now, frontier = values[thought - 1], problem.frontier(distances[thought - 1])
-    held = sum(now[node].value for node in frontier)
+    now, distance = values[thought - 1], distances[thought - 1]
+    held = float(mass(np.array(point.example[thought - 1]), problem_groups(problem, distance)["frontier"][-1]))
     graph = of_report.graph_of(
-        problem, now, state=thought - 1, thought=distances[thought - 1], scale=scale, heading=f"Thought {thought}",
+        problem, now, state=thought - 1, thought=distance, scale=scale, heading=f"Thought {thought}",
         subtitle=(f"{percent(held)} on the frontier",), words=words,
         tips=[(("probability", p.text(bounds=(0, 1))),) for p in now],
     )  # fmt: skip
-    columns = tuple(HeatColumn(state=k, thought=distance) for k, distance in enumerate(distances))
+    columns = tuple(HeatColumn(state=k, thought=t) for k, t in enumerate(distances))
     heatmap = of_report.heatmap_of(problem, values, columns, scale=scale, n=1, words=words, cursor=thought - 1)
     return graph, heatmap
 
@@ -162,9 +165,7 @@ def write(record: DynamicsRecord, path: str | Path) -> None:
         raise InputError(f"{path}: the ending must be one of {', '.join(FORMATS)}")
     if format != "csv":
         return write_bytes(path, export(charts(record), format))
-    rows = record.rows()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_csv(path, columns, [[row.get(column) for column in columns] for row in rows])
+    write_csv_of(path, record.rows())
     return None
 
 

@@ -516,7 +516,7 @@ def _tree_nodes(chart: Chart, series: Series, mark: Mark, theme: Theme) -> list[
         x_all = [x for (a, _), (b, _) in ends for x in (a, b, None)]
         y_all = [y for (_, a), (_, b) in ends for y in (a, b, None)]
         traces.append(go.Scatter(x=x_all, y=y_all, mode="lines", line=line, hoverinfo="skip"))
-    spots = [place[label.split(" ")[0]] for label in series.labels or ()]
+    spots = [place[chart.node_of(label)] for label in series.labels or ()]
     size = [12 + 26 * (y or 0.0) ** 0.5 for y in series.y]
     traces.append(
         go.Scatter(

@@ -709,7 +709,7 @@ def _tree(chart: Chart, marks: Sequence[Mark], axes: Axes, theme: Theme) -> None
     box = {"facecolor": theme.background, "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
     for series, mark in zip(chart.series, marks, strict=True):
         labels = printed_points(chart, series)
-        spots = [place[label.split(" ")[0]] for label in labels]
+        spots = [place[chart.node_of(label)] for label in labels]
         axes.scatter(
             [x for x, _ in spots], [y for _, y in spots], s=40 + 500 * np.nan_to_num(_numbers(series.y)),
             color=mark.colour, marker=mark.marker.static or "o",

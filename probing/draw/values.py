@@ -368,12 +368,17 @@ class Chart(Value):
         known = [y for series in self.series for y in series.y if y is not None]
         return self.y_range or (min(known, default=0.0), max(known, default=1.0))
 
+    def node_of(self, label: str) -> str:
+        """tree: the name of the node that a label is of, which may stand before its value."""
+        names = {name for edge in self.edges for name in edge}
+        return label if label in names else label.rpartition(" ")[0] or label
+
     def tree(self) -> dict[str, Point]:
         """tree: where each node is; a column each distance, the greatest values on top."""
         columns: dict[float, list[tuple[float, str]]] = {}
         for one in self.series:
             for x, y, label in zip(one.x, one.y, one.labels or (), strict=True):
-                columns.setdefault(float(x), []).append((-(y or 0.0), label.split(" ")[0]))
+                columns.setdefault(float(x), []).append((-(y or 0.0), self.node_of(label)))
         return {
             name: (x, (len(column) - 1) / 2 - i)
             for x, column in columns.items()

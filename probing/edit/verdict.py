@@ -84,17 +84,23 @@ THRESHOLDS = {
     "tested_accuracy": 0.60,
     "tested_flips": 0.10,
 }
-RULES: dict[Claim, str] = {
-    "decodable": "shown: AUROC head to head >= .90; partly: >= .60",
-    "used": "shown: flips minus the worst control >= 50 points, with a content-matched control; partly: >= 5 points",
-    "necessary": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
-    "sufficient": "shown: flips >= 90 % and minus control >= 25 points; partly: minus control >= 5 points",
-    "parallel": "shown: accuracy <= 60 % and control minus that >= 25 points; partly: control minus that >= 5 points",
+_HUNDREDTHS = {name: f"{100 * value:.0f}" for name, value in THRESHOLDS.items()}
+_RULES: dict[Claim, str] = {
+    "decodable": "shown: AUROC head to head >= .{decodable_auroc}; partly: >= .{partly_decodable_auroc}",
+    "used": "shown: flips minus the worst control >= {used_difference} points, with a content-matched control; partly: "
+    ">= {partly_used_difference} points",
+    "necessary": "shown: accuracy <= {necessary_accuracy} % and control minus that >= {necessary_difference} points; "
+    "partly: control minus that >= {partly_necessary_difference} points",
+    "sufficient": "shown: flips >= {sufficient_rate} % and minus control >= {sufficient_difference} points; partly: "
+    "minus control >= {partly_sufficient_difference} points",
+    "parallel": "shown: accuracy <= {parallel_accuracy} % and control minus that >= {parallel_difference} points; "
+    "partly: control minus that >= {partly_parallel_difference} points",
 }
+RULES = {claim: rule.format(**_HUNDREDTHS) for claim, rule in _RULES.items()}
 TESTED = (
-    "used, sufficient and parallel are not tested unless clean accuracy > 60 % and (used) the worst control or "
-    "(sufficient) the placebo flips < 10 %"
-)
+    "used, sufficient and parallel are not tested unless clean accuracy > {tested_accuracy} % and (used) the worst "
+    "control or (sufficient) the placebo flips < {tested_flips} %"
+).format(**_HUNDREDTHS)
 BARS = {
     "decodable": "decodable_auroc", "necessary": "necessary_accuracy", "sufficient": "sufficient_rate",
     "parallel": "parallel_accuracy",
@@ -469,9 +475,9 @@ def _tested(found: Finding, runs: _Runs, method: str, control: Estimate | None) 
         )
         why = "nothing is fed back here; patching the residual stream at that position flips " + ", ".join(patched)
     elif _ends(accuracy)[0] <= THRESHOLDS["tested_accuracy"]:
-        why = f"clean accuracy {accuracy.text('percent')} is not clearly above 60 %"
+        why = f"clean accuracy {accuracy.text('percent')} is not clearly above {_HUNDREDTHS['tested_accuracy']} %"
     elif control is not None and control.value >= THRESHOLDS["tested_flips"] and found.outcome != "not shown":
-        why = f"a control flips {control.text('percent')} by itself, 10 % or more"
+        why = f"a control flips {control.text('percent')} by itself, {_HUNDREDTHS['tested_flips']} % or more"
     if not why:
         return found
     return found.model_copy(update={"outcome": "not tested", "words": f"{why}. Measured all the same: {found.words}"})

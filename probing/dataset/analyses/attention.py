@@ -11,9 +11,9 @@ from probing.dataset.cells import Cells
 from probing.dataset.findings import Section
 from probing.dataset.recording import Recording
 from probing.draw.values import Chart
+from probing.read.attention import COPY_COLUMNS
 
 EDGE_GROUPS = ("beyond", "reached", "frontier", "optimal")
-COPIED = ("source", "target", "itself", "elsewhere")
 
 
 def edge_groups(recording: Recording, grouping: str = "strict") -> dict[str, Bools]:
@@ -53,7 +53,7 @@ def attention(runs: Runs) -> Section:
                         null = shuffled_mean(weights, r.edges[:, None, :, 0] >= 0, members)
                         cells.means(null, first=1, metric="attention", source=SHUFFLED, **what)
         for head, of_head in enumerate(np.moveaxis(_copies(r), 1, 0)):
-            for where, values in zip(COPIED, of_head.T, strict=True):
+            for where, values in zip(COPY_COLUMNS, of_head.T, strict=True):
                 cells.mean(values, metric="copy map", source=r.name, group=f"head {head}: {where}", unit="share")
     top, strict = main.n_layer, f"layer {main.n_layer}, strict: "
     charts = [
@@ -74,7 +74,7 @@ def attention(runs: Runs) -> Section:
         ),
         *(
             heat(
-                COPIED, {f"head {head}": row for head, row in enumerate(_copies(r).mean(axis=0).tolist())},
+                COPY_COLUMNS, {f"head {head}": row for head, row in enumerate(_copies(r).mean(axis=0).tolist())},
                 name=f"copy_map_{r.name}", title=f"{r.name}, layer 1: where edge markers look", x_label="attends to",
                 y_label="head", note=f"mean over edges and the first {len(_copies(r)):,} problems",
             )
