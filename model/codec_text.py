@@ -5,15 +5,19 @@ Layout, with the public code's markers (facebookresearch/coconut)::
     Every shumpus is a rempus. ... Is Alex a rempus or terpus?\\n<|start-latent|>   then thoughts, then
     <|end-latent|>Every shumpus is a rempus.\\n ... ### Alex is a rempus.<|endoftext|>
 
-``TextCodec()`` is that format with all of GPT-2's tokens; ``TextCodec(compact=True)`` the same with only the tokens
-that ProsQA's names and sentences need (fewer than 300), for models trained from scratch; ``start``, ``end_marks``,
-``newline``, ``answer`` and ``added`` say what other families put there. A config records ``codec.name`` and
-``codec.format``, and ``model.coconut.codec_for`` makes the codec again from the two.
+``TextCodec(opened=True)`` writes the chain's first words in the prompt, and thoughts in place of those of later lines::
+
+    ... Is Alex a rempus or terpus?\nAlex is a   then thoughts, then   rempus.\nEvery rempus is a ...
+
+``TextCodec()`` is the public format with all of GPT-2's tokens; ``TextCodec(compact=True)`` the same with only the
+tokens that ProsQA's names and sentences need (fewer than 300), for models trained from scratch; ``start``,
+``end_marks``, ``newline``, ``answer`` and ``added`` say what other families put there. A config records ``codec.name``
+and ``codec.format``, and ``model.coconut.codec_for`` makes the codec again from the two.
 
 Names stand in a problem as they are, so a problem is written as its question says where that can be, and its further
 prompt samples reorder facts and candidates and exchange the names of its nodes, people among people. Nodes are read
-after the thoughts where training has a name next: behind ``Every`` (after 0 thoughts behind ``<Root> is a``), as the
-product over the name's tokens and the word that ends it, so that no name begins another.
+after the thoughts where training has a name next (opened: at once; else behind ``Every``, after 0 thoughts behind
+``<Root> is a``), as the product over the name's tokens and the word that ends it, so that no name begins another.
 """
 
 from __future__ import annotations
@@ -86,6 +90,10 @@ class TextCodec:
     """Whether a line break follows the question."""
     answer: str = "###"
     """What begins an answer."""
+    opened: bool = False
+    """Whether a prompt ends with "<Root> is a", the thoughts stand for what opens later sentences, and what is written
+    begins with the next name: then a state says it itself. Else a sentence is written whole, and the place behind its
+    "Every" can look the name up in the question."""
     compact: bool = False
     """Only the tokens that names and ProsQA's sentences need, in GPT-2's order."""
     names: tuple[str, ...] = NAMES
@@ -136,7 +144,7 @@ class TextCodec:
 
     @property
     def lag(self) -> int:
-        return 1
+        return 0 if self.opened else 1
 
     @cached_property
     def special(self) -> Mapping[str, int]:
@@ -183,6 +191,7 @@ class TextCodec:
         length = [len(self._name(name)) for name in names]
         # Of all ways to exchange names, the longest gives the longest names to the nodes that are named most often.
         needed = int(np.sort(degree) @ np.sort(length)) + 4 * len(problem.edges) + 6 + len(self.start) + n_thoughts
+        needed += (max(length) + 2) * self.opened
         needed += self.longest_generation(problem) if generates else len(self.after) + 2 * max(length) + 5
         if needed > n_positions:
             raise ProblemTooLargeError(
@@ -243,11 +252,13 @@ class TextCodec:
     def encode(self, problem: ProsQAProblem, sample: TextSample) -> Prompt:
         """The prompt of a problem in one way to write it."""
         keys = tuple(self._keys.get(name, NO_KEY) for name in sample.names)
-        closing = self.closing
+        names, closing = sample.names, self.closing
+        if self.opened:
+            root = names[problem.root]
+            closing += (*(self._ids(root) if closing else self._name(root)), *self._ids(" is"), *self._ids(" a"))
         if sample.question is not None:
             ids, spans = self._verbatim(problem, sample.question)
             return Prompt(problem, (*ids, *closing), keys, spans, 0, sample)
-        names = sample.names
         facts = [(names[source], names[target], bool(problem.parents[source])) for source, target in problem.edges] + [
             (source, target, True) for source, target in sample.distractors
         ]
@@ -272,7 +283,8 @@ class TextCodec:
         return PromptBatch.of(prompts, self.end)
 
     def prompt_length(self, n_edges: int) -> int:
-        return n_edges * (2 * self._longest_name + 4) + 3 * self._longest_name + 5 + len(self.start)
+        longest = self._longest_name
+        return n_edges * (2 * longest + 4) + 3 * longest + 5 + len(self.start) + (longest + 2) * self.opened
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -285,6 +297,8 @@ class TextCodec:
     def reading_of(self, names: Sequence[str], root: int, k: int) -> Reading:
         """``reading`` of nodes that have these names."""
         tokens = [self._name(name) for name in names]
+        if self.opened:
+            return Reading(self.after, tuple((*name, *self._ids(".")) for name in tokens))
         if k:
             return Reading((*self.after, *self._ids("Every")), tuple((*name, *self._ids(" is")) for name in tokens))
         prefix = (*self.after, *self._ids(names[root]), *self._ids(" is"), *self._ids(" a"))
@@ -309,7 +323,11 @@ class TextCodec:
         ended = list(written).index(self.end) if self.end in written else len(written)
         chain, *answers = self.vocabulary.text(written[:ended]).split(self.answer)
         path: list[int] = []
-        for line in filter(None, map(str.strip, chain.split("\n"))):
+        lines = [line for line in map(str.strip, chain.split("\n")) if line]
+        if self.opened and lines:
+            node = node_of.get(lines.pop(0).removesuffix("."), NO_NODE)
+            path.append(node if node != NO_NODE and problem.parents[node] else NO_NODE)
+        for line in lines:
             found = _FACT.fullmatch(line)
             edge = tuple(node_of.get(name, NO_NODE) for name in found.groups()) if found else (NO_NODE, NO_NODE)
             path.append(edge[1] if edge in problem.edges and (not path or path[-1] == edge[0]) else NO_NODE)
@@ -448,9 +466,12 @@ class TextSamples:
             table.spaced[names.gather(1, node[:, None])[:, 0]]
             for node in (problems.root.long(), asked[:, 0], asked[:, 1])
         )
-        closing = torch.tensor(codec.closing, dtype=torch.long, device=device).expand(n, -1)
+        closing = [torch.tensor(codec.closing, dtype=torch.long, device=device).expand(n, -1)]
+        if codec.opened:
+            bare = table.bare[names.gather(1, problems.root.long()[:, None])[:, 0]]
+            closing += [bare if codec.closing else root, table.text(n, " is", " a")]
         parts = [table.text(n, " Is"), root, table.text(n, " a"), first, table.text(n, " or"), second]
-        ids = torch.cat([facts, *parts, table.text(n, "?"), closing], dim=1)
+        ids = torch.cat([facts, *parts, table.text(n, "?"), *closing], dim=1)
         valid = ids >= 0
         ids = ids.gather(1, valid.int().argsort(dim=1, stable=True))  # left padding
         if device.type == "cpu":  # CUDA graphs want shapes that repeat
@@ -470,8 +491,12 @@ class TextSamples:
         before, after = (way.gather(1, (hop + i).clamp(max=most_hops)) for i in (0, 1))
         facts, of_source, of_target = table.lines(self.names, self.every, before, after, left)
         last = (hop == problems.n_hops.long()[:, None] - 1)[:, :, None] & of_target
-        # What the thoughts say first: the source, which stands before its target; without thoughts it is the root.
-        first = (steps == 0)[:, :, None] & torch.where((n_skip > 0)[:, None, None], of_source, of_target)
+        begins = (steps == 0)[:, :, None]
+        if codec.opened:
+            facts = facts.masked_fill(begins & table.of_opening, EMPTY)
+            first = begins & of_target
+        else:  # first comes the source, which stands before its target; without thoughts it is the root
+            first = begins & torch.where((n_skip > 0)[:, None, None], of_source, of_target)
         none_left = ~left.any(dim=1, keepdim=True)
         root, target = (
             table.spaced[self.names.gather(1, node.long()[:, None])[:, 0]] for node in (problems.root, problems.target)
@@ -479,7 +504,7 @@ class TextSamples:
         answer = [table.text(n, codec.answer), torch.cat([root, table.text(n, " is", " a")], dim=1), target]
         parts = [
             # tokens, scored, first, due
-            (torch.tensor(codec.after, device=device).expand(n, -1), False, False, False),
+            (torch.tensor(codec.after, dtype=torch.long, device=device).expand(n, -1), False, False, False),
             (facts.flatten(1), True, first.flatten(1), last.flatten(1)),
             (answer[0], True, none_left, False),
             (answer[1], True, False, False),
@@ -502,6 +527,10 @@ class TextSamples:
         source, target = edges.clamp(min=0).unbind(dim=2)
         facts, _, of_target = table.lines(self.names, self.every, source, target, real)
         after = torch.tensor(self.codec.after, dtype=torch.long, device=device).expand(len(problems), -1)
+        if self.codec.opened:  # the sentence that the prompt opened is closed first
+            child = self.names.gather(1, problems.path[:, :1].long())[:, 0]
+            closed = [table.spaced[child], table.text(len(problems), ".", "\n")]
+            after = torch.cat([after, *closed], dim=1)
         end = table.text(len(problems), END_OF_TEXT)
         asked = of_target.expand_as(facts).flatten(1)
         nothing, no_end = (torch.zeros_like(part, dtype=torch.bool) for part in (after, end))
@@ -575,13 +604,17 @@ class _Table:
         words, full = (self.text(n, *w)[:, None].expand(-1, m, -1) for w in ((" is", " a"), (".",)))
         return torch.cat([start, subject, words, self.spaced[names.gather(1, target)], full], dim=2)
 
+    @property
+    def of_opening(self) -> Tensor:
+        """Which places of a line stand before its target. A line is: Every, source, is a, target, full stop, break."""
+        return torch.arange(2 * self.longest + 5, device=self.spaced.device) <= self.longest + 2
+
     def lines(
         self, names: Tensor, every: Tensor, source: Tensor, target: Tensor, real: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``facts``, a line each, EMPTY where they are not ``real``; which places are the source's and the target's."""
         found = self.facts(names, every, source, target, begins=torch.ones_like(real))
         found = torch.cat([found, self.text(len(names), "\n")[:, None].expand(-1, found.shape[1], -1)], dim=2)
-        # A line is: Every, source, is a, target, full stop, line break.
         place = torch.arange(found.shape[2], device=found.device)
         of_target = (place > self.longest + 2) & (place <= 2 * self.longest + 2)
         return found.masked_fill(~real[:, :, None], EMPTY), (place > 0) & (place <= self.longest), of_target

@@ -25,6 +25,8 @@ WHOLE = TextCodec()
 COMPACT = TextCodec(compact=True)
 CONCEPT_NAMES = ("dumpus", "bompus", "gwompus", "jelpus", "impus", *(f"{letter}umpus" for letter in "cfghklmnrst"))
 FEW = TextCodec(compact=True, names=(*CONCEPT_NAMES, "Tom", "Wren", "Yara", "Udo", "Hugo", "Jonas"))
+OPENED = TextCodec(compact=True, opened=True, start=(), end_marks=(), names=FEW.names)
+MARKED = TextCodec(compact=True, opened=True, newline=False, start=())
 
 
 def test_gpt2s_tokens_follow_from_its_merges() -> None:
@@ -88,7 +90,7 @@ def test_other_words_are_read_verbatim_and_other_names_have_no_key() -> None:
 def sampled(codec: TextCodec, samples: Samples, row: int, problem: ProsQAProblem) -> Prompt:
     """The prompt that a row of a batch says, through names alone."""
     mask = samples.prompts.attention_mask[row].bool()
-    question = codec.vocabulary.text(samples.prompts.input_ids[row][mask].tolist()).split("\n")[0]
+    question = codec.vocabulary.text(samples.prompts.input_ids[row][mask].tolist()).split("?")[0] + "?"
     names = tuple(codec.names[i] for i in samples.names[row, : problem.n_nodes])
     said = ProsQAProblem(names, problem.edges, problem.root, problem.target, problem.neg_target, question=question)
     return codec.prompt(said, np.random.default_rng(0))
@@ -102,10 +104,11 @@ def taught(codec: TextCodec, prompt: Prompt, n_skip: int) -> list[tuple[int, boo
     for hop in range(n_skip, problem.n_hops):
         source, target, every = names[path[hop]], names[path[hop + 1]], bool(problem.parents[path[hop]])
         first, last = hop == n_skip, hop == problem.n_hops - 1
-        text += [(token, True, False, False) for token in (ids("Every") if every else ())]
-        text += [(token, True, first and n_skip > 0, False) for token in ids(f" {source}" if every else source)]
-        text += [(token, True, False, False) for token in (*ids(" is"), *ids(" a"))]
-        text += [(token, True, first and n_skip == 0, last) for token in ids(f" {target}")]
+        opening = [(token, True, False, False) for token in (ids("Every") if every else ())]
+        opening += [(token, True, first and n_skip > 0, False) for token in ids(f" {source}" if every else source)]
+        opening += [(token, True, False, False) for token in (*ids(" is"), *ids(" a"))]
+        text += [] if first and codec.opened else opening
+        text += [(token, True, first and (n_skip == 0 or codec.opened), last) for token in ids(f" {target}")]
         text += [(token, True, False, False) for token in (*ids("."), *ids("\n"))]
     none_left = n_skip >= problem.n_hops
     text += [(token, True, none_left, False) for token in ids(codec.answer)]
@@ -114,7 +117,7 @@ def taught(codec: TextCodec, prompt: Prompt, n_skip: int) -> list[tuple[int, boo
     return [*text, *((token, True, False, False) for token in (*ids("."), codec.end))]
 
 
-@pytest.mark.parametrize("codec", [COMPACT, FEW])
+@pytest.mark.parametrize("codec", [COMPACT, FEW, OPENED, MARKED])
 @pytest.mark.parametrize("skip", [0, 1, 2, 3, 1000])
 def test_batches_for_training_say_what_prompts_say(codec: TextCodec, skip: int) -> None:
     """Names of one length, of several, and people's of several; against problems written one at a time."""
@@ -138,31 +141,36 @@ def test_batches_for_training_say_what_prompts_say(codec: TextCodec, skip: int) 
             assert samples.readings(k)[row] == codec.reading(prompt, k)
         if skip < problem.n_hops:  # what is read stands where it is taught
             reading, written = codec.reading(prompt, skip), tuple(token for token, *_ in expected)
-            node = problem.shortest_path[skip if skip else 1]
+            node = problem.shortest_path[skip + 1 - codec.lag if skip else 1]
             assert written[: len(reading.prefix)] == reading.prefix
             assert written[len(reading.prefix) :][: len(reading.sequences[node])] == reading.sequences[node]
-    assert codec.parse(codec.vocabulary.ids("Every x is a y.\n###"), prompt) == Written((NO_NODE,), NO_NODE)
+    for words in ("Every x is a y.\n###", f" {prompt.sample.names[prompt.problem.root]}.\n###"):
+        assert codec.parse(codec.vocabulary.ids(words), prompt) == Written((NO_NODE,), NO_NODE)
     assert len({tuple(row) for row in samples.names.tolist()}) == 40
 
 
-def test_facts_are_recited_in_a_random_order() -> None:
+@pytest.mark.parametrize("codec", [FEW, OPENED])
+def test_facts_are_recited_in_a_random_order(codec: TextCodec) -> None:
     problems = ProblemTensors.from_arrays(generate_arrays(Recipe("balanced", (2, 3), (8, 14)), 20, 0))
     generator = torch.Generator().manual_seed(0)
-    samples = FEW.samples(problems, generator)
+    samples = codec.samples(problems, generator)
     text = samples.recited(generator)
     assert torch.equal(text.first, text.due)
     moved = 0
     for row, problem in enumerate(problems.problems()):
-        prompt = sampled(FEW, samples, row, problem)
+        prompt = sampled(codec, samples, row, problem)
         names = prompt.sample.names
-        written = FEW.vocabulary.text(text.tokens[row][text.scored[row]].tolist())
+        written = codec.vocabulary.text(text.tokens[row][text.scored[row]].tolist())
         said = written.removesuffix("<|endoftext|>").splitlines()
         facts = [f"{'Every ' if problem.parents[a] else ''}{names[a]} is a {names[b]}." for a, b in problem.edges]
         assert sorted(said) == sorted(facts)
-        asked = FEW.vocabulary.text(prompt.input_ids).split(" Is ")[0]
+        if codec.opened:  # what the prompt began is ended first
+            unscored = codec.vocabulary.text(text.tokens[row][~text.scored[row]].tolist())
+            assert unscored.startswith(f" {names[problem.shortest_path[1]]}.\n")
+        asked = codec.vocabulary.text(prompt.input_ids).split(" Is ")[0]
         moved += asked != " ".join(said)
         targets = "".join(f" {line.removesuffix('.').split(' is a ')[1]}" for line in said)
-        assert FEW.vocabulary.text(text.tokens[row][text.first[row]].tolist()) == targets
+        assert codec.vocabulary.text(text.tokens[row][text.first[row]].tolist()) == targets
     assert moved == 20
 
 
