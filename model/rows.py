@@ -27,6 +27,10 @@ class WritesWords(Codec, Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
 
+    @property
+    def opened(self) -> bool:
+        """Whether a prompt begins the chain, of which a question without a graph says nothing."""
+
     def names_of(self, problem: ProsQAProblem) -> tuple[str, ...]:
         """What nodes are called in prompts."""
 
@@ -44,9 +48,13 @@ class WritesWords(Codec, Protocol):
 
 
 def writes_words(codec: Codec) -> WritesWords:
-    """The codec, if it can write any text. Raises InputError if not."""
+    """The codec, if it can write any question. Raises InputError if not."""
     if not isinstance(codec, WritesWords):
         raise InputError(f"questions in words need a text model; this one's format is {codec.name}")
+    if codec.opened:
+        raise InputError(
+            "this model's prompts end with a chain's first words, so it takes questions with a graph alone"
+        )
     return codec
 
 

@@ -19,6 +19,7 @@ from model.problems.arrays import ProblemTensors
 from model.problems.generate import PEOPLE, Recipe, generate, generate_arrays
 from model.problems.prosqa import ProsQAProblem
 from model.readout import forced_answers, node_log_probs
+from model.rows import writes_words
 
 PROBLEMS = list(generate("balanced", 4, 5, hops=(2, 3), nodes=(8, 14)))
 WHOLE = TextCodec()
@@ -195,6 +196,12 @@ def test_answers_of_batches_are_those_of_the_parser() -> None:
     assert {node for row in expected for node in row} > {NO_NODE}
 
 
+def test_an_opened_prompt_needs_a_root() -> None:
+    assert writes_words(COMPACT) is COMPACT
+    with pytest.raises(InputError, match="questions with a graph alone"):
+        writes_words(OPENED)
+
+
 def test_padding_adds_facts_of_other_names() -> None:
     prompt = COMPACT.drawn(PROBLEMS[0], np.random.default_rng(0), pad_to=Size(20, 30))
     assert prompt.n_distractors == 30 - len(PROBLEMS[0].edges)
@@ -218,18 +225,21 @@ def test_a_text_model_is_saved_with_its_tokenizer(model: CoconutGPT2, tmp_path: 
     )
 
 
-def test_reading_shares_passes_and_equals_the_plain_product(model: CoconutGPT2) -> None:
-    codec = model.codec
-    prompts = [codec.prompt(problem, np.random.default_rng(0)) for problem in PROBLEMS]
+@pytest.mark.parametrize("codec", [COMPACT, OPENED], ids=["compact", "opened"])
+def test_reading_shares_passes_and_equals_the_plain_product(codec: TextCodec) -> None:
+    model = english(512, codec)
+    assert model.codec == codec
+    prompts = [codec.drawn(problem, np.random.default_rng(0)) for problem in PROBLEMS]
     with torch.no_grad():
         trace = model.think(codec.collate(prompts), 2)
         found = node_log_probs(model, trace, prompts)
         forced = forced_answers(model, trace, prompts, last_only=True)
         for row, prompt in enumerate(prompts):
             alone = model.think(codec.collate([prompt]), 2)
-            for i, (k, reading) in enumerate(
-                [(1, codec.reading(prompt, 1)), (2, codec.reading(prompt, 2)), (2, codec.answer_reading(prompt))]
-            ):  # thought t in row t - 1, read after it was fed; then the answer
+            of = [(k, codec.reading(prompt, k)) for k in range(3)]
+            if codec.lag:  # thought t in row t - 1, read after it was fed; then the answer
+                of = [*of[1:], (2, codec.answer_reading(prompt))]
+            for i, (k, reading) in enumerate(of):
                 for node in (0, prompt.problem.n_nodes - 1):
                     tokens = torch.tensor([[*reading.prefix, *reading.sequences[node]]])
                     each = model.continuation_logits(alone.upto(k), tokens)[0].log_softmax(dim=-1)

@@ -29,11 +29,11 @@ from probing.read.strip import token_strip
 COMPACT = TextCodec(compact=True)
 
 
-def english(n_positions: int = 256) -> CoconutGPT2:
+def english(n_positions: int = 256, codec: TextCodec = COMPACT) -> CoconutGPT2:
     """A model with fresh weights that reads English, its embedding large enough for choices to be clear."""
     config = CoconutConfig(
-        n_layer=2, n_head=2, n_embd=32, n_positions=n_positions, vocab_size=COMPACT.vocab_size, codec=COMPACT.name,
-        codec_format=COMPACT.format, trained_stage=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+        n_layer=2, n_head=2, n_embd=32, n_positions=n_positions, vocab_size=codec.vocab_size, codec=codec.name,
+        codec_format=codec.format, trained_stage=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
     )  # fmt: skip
     made = checkpoint.untrained(config, seed=1)
     with torch.no_grad():

@@ -98,8 +98,8 @@ def _check_graphs(config: TrainConfig, codec: Codec, n_positions: int, problems:
 
 def _rows(config: TrainConfig, codec: Codec, n_positions: int, path: str, say: Callable[[str], None]) -> TextRows:
     """The texts of a file, cut into tokens once. Raises InputError, naming the file and the row."""
-    if not isinstance(codec, WritesWords):
-        raise InputError(f"{path}: texts as they are need codec text, not {config.codec}")
+    if not isinstance(codec, WritesWords) or codec.opened:
+        raise InputError(f"{path}: texts as they are (verbatim) need codec text, and not opened")
     problems = load_texts(path)
     stepless = sum(not problem.steps for problem in problems)
     if stepless:
