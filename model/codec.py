@@ -233,12 +233,15 @@ class Codec(Protocol):
         self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
     ) -> tuple[Prompt, ...]:
         """``prompt``, then prompt samples of a problem; sample i depends on (seed, i) alone."""
+        rngs = (np.random.default_rng([seed, i]) for i in range(n_samples))
+        return tuple((self.drawn if i else self.prompt)(problem, rng, pad_to=pad_to) for i, rng in enumerate(rngs))
 
     def rewritten(self, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
         """Another problem over the same nodes, with the same choices where they have a meaning there."""
 
     def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Prompts as one left-padded batch."""
+        return PromptBatch.of(prompts, self.end)
 
     def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
         """The tokens of each node's name."""
@@ -275,6 +278,31 @@ class Codec(Protocol):
 
         Prompts are padded to a multiple of ``align`` tokens.
         """
+
+
+class TokenPerNode(Codec, Protocol):
+    """What formats have in common in which a node is one token, whatever its name."""
+
+    @property
+    def format(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def vocabulary(self) -> None:
+        return None
+
+    @property
+    def lag(self) -> int:
+        return 0
+
+    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
+        return n_nodes <= self.n_keys
+
+    def reading(self, prompt: Prompt, k: int) -> Reading:
+        return Reading((), self.node_tokens(prompt))
+
+    def answer_reading(self, prompt: Prompt) -> Reading:
+        return Reading((self.special[self.answer_mark],), self.node_tokens(prompt))
 
 
 class WritesOne(Codec, Protocol):

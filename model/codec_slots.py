@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, Written
+from model.codec import NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, TokenPerNode, Written
 from model.errors import ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
@@ -50,7 +49,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class SlotCodec:
+class SlotCodec(TokenPerNode):
     """The exchangeable-slot format, as ``model.codec.Codec`` describes; a node's key is its slot."""
 
     n_slots: int = 40
@@ -60,20 +59,8 @@ class SlotCodec:
         return f"slots-{self.n_slots}"
 
     @property
-    def format(self) -> dict[str, Any]:
-        return {}
-
-    @property
-    def vocabulary(self) -> None:
-        return None
-
-    @property
     def vocab_size(self) -> int:
         return FIRST_SLOT + self.n_slots
-
-    @property
-    def lag(self) -> int:
-        return 0
 
     @property
     def n_keys(self) -> int:
@@ -164,11 +151,6 @@ class SlotCodec:
     def prompt(self, problem: ProsQAProblem, rng: np.random.Generator, *, pad_to: Size | None = None) -> Prompt:
         return self.drawn(problem, rng, pad_to=pad_to)
 
-    def prompts(
-        self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
-    ) -> tuple[Prompt, ...]:
-        return tuple(self.prompt(problem, np.random.default_rng([seed, i]), pad_to=pad_to) for i in range(n_samples))
-
     def rewritten(self, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
         """With the same slots, edge order and candidate order."""
         return self.encode(problem, prompt.sample)
@@ -180,12 +162,6 @@ class SlotCodec:
 
     def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
         return tuple((token,) for token in prompt.sample.tokens)
-
-    def reading(self, prompt: Prompt, k: int) -> Reading:
-        return Reading((), self.node_tokens(prompt))
-
-    def answer_reading(self, prompt: Prompt) -> Reading:
-        return Reading((ANSWER,), self.node_tokens(prompt))
 
     def longest_generation(self, problem: ProsQAProblem) -> int:
         return problem.height_longest[problem.root] + 2  # its nodes, [A], the answer
@@ -205,9 +181,6 @@ class SlotCodec:
                 break
             path.append(node_of.get(token, NO_NODE))
         return Written(tuple(path), NO_NODE)
-
-    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
-        return n_nodes <= self.n_keys
 
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         return tuple((token,) for token in self.slot_tokens)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.codec import NO_NODE, EdgeSpan, Prompt, PromptBatch, PromptSamples, Reading, Size, Written
+from model.codec import NO_NODE, EdgeSpan, Prompt, PromptSamples, Size, TokenPerNode, Written
 from model.errors import ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
@@ -37,7 +36,7 @@ class SymbolSample:
 
 
 @dataclass(frozen=True)
-class SymbolCodec:
+class SymbolCodec(TokenPerNode):
     """As ``model.codec.Codec`` describes; a node's key is its number. Rows 31 to 33 and 39 are unused."""
 
     rows: int = 40
@@ -47,20 +46,8 @@ class SymbolCodec:
         return f"symbols-{self.rows}"
 
     @property
-    def format(self) -> dict[str, Any]:
-        return {}
-
-    @property
-    def vocabulary(self) -> None:
-        return None
-
-    @property
     def vocab_size(self) -> int:
         return self.rows
-
-    @property
-    def lag(self) -> int:
-        return 0
 
     @property
     def n_keys(self) -> int:
@@ -89,8 +76,7 @@ class SymbolCodec:
     def check_fits(self, problem: ProsQAProblem, *, n_positions: int, n_thoughts: int, generates: bool = False) -> None:
         if problem.n_nodes > N_NODES:
             raise ProblemTooLargeError(f"the graph has {problem.n_nodes} nodes; this model has {N_NODES} node tokens")
-        needed = self.prompt_length(len(problem.edges)) + n_thoughts
-        needed += 3
+        needed = self.prompt_length(len(problem.edges)) + n_thoughts + 3
         if needed > n_positions:
             raise ProblemTooLargeError(
                 f"the graph's {len(problem.edges)} edges and {n_thoughts} thoughts need {needed} token positions; "
@@ -106,12 +92,6 @@ class SymbolCodec:
         order, pair = rng.permutation(len(problem.edges)), (problem.target, problem.neg_target)
         return self.encode(problem, SymbolSample(tuple(order.tolist()), pair if rng.random() < 0.5 else pair[::-1]))
 
-    def prompts(
-        self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
-    ) -> tuple[Prompt, ...]:
-        more = (self.drawn(problem, np.random.default_rng([seed, i])) for i in range(1, n_samples))
-        return self.prompt(problem, np.random.default_rng([seed, 0])), *more
-
     def rewritten(self, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
         return self.encode(problem, prompt.sample)
 
@@ -126,17 +106,8 @@ class SymbolCodec:
         spans = tuple(EdgeSpan(at, at + 1, at + 2, at + 3) for at in start)
         return Prompt(problem, tuple(ids), tuple(range(problem.n_nodes)), spans, 0, sample)
 
-    def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        return PromptBatch.of(prompts, EOS)
-
     def node_tokens(self, prompt: Prompt) -> tuple[tuple[int, ...], ...]:
         return tuple((key,) for key in prompt.keys)
-
-    def reading(self, prompt: Prompt, k: int) -> Reading:
-        return Reading((), self.node_tokens(prompt))
-
-    def answer_reading(self, prompt: Prompt) -> Reading:
-        return Reading((ANSWER,), self.node_tokens(prompt))
 
     def longest_generation(self, problem: ProsQAProblem) -> int:
         return 1
@@ -147,9 +118,6 @@ class SymbolCodec:
     def parse(self, written: Sequence[int], prompt: Prompt) -> Written:
         """The first token is the answer: [A] is given, and no steps are written."""
         return Written((), written[0] if written[0] < prompt.problem.n_nodes else NO_NODE)
-
-    def has_room(self, n_nodes: int, n_parentless: int) -> bool:
-        return n_nodes <= self.n_keys
 
     def key_tokens(self) -> tuple[tuple[int, ...], ...]:
         return tuple((key,) for key in range(N_NODES))

@@ -37,6 +37,7 @@ from model.codec import (
     EMPTY,
     NO_KEY,
     NO_NODE,
+    Codec,
     Continuation,
     EdgeSpan,
     Prompt,
@@ -75,7 +76,7 @@ class TextSample:
 
 
 @dataclass(frozen=True)
-class TextCodec:
+class TextCodec(Codec):
     """English, as ``model.codec.Codec`` describes."""
 
     rows: int = 0
@@ -235,15 +236,6 @@ class TextCodec:
         chosen_pair = pair if rng.random() < 0.5 else pair[::-1]
         return self.encode(problem, TextSample(tuple(names), tuple(order), chosen_pair, tuple(distractors)))
 
-    def prompts(
-        self, problem: ProsQAProblem, n_samples: int, *, seed: int, pad_to: Size | None = None
-    ) -> tuple[Prompt, ...]:
-        def of(i: int) -> np.random.Generator:
-            return np.random.default_rng([seed, i])
-
-        more = (self.drawn(problem, of(i), pad_to=pad_to) for i in range(1, n_samples))
-        return self.prompt(problem, of(0), pad_to=pad_to), *more
-
     def rewritten(self, prompt: Prompt, problem: ProsQAProblem) -> Prompt:
         """With the same names, order of facts and order of candidates, in the sentences written here."""
         sample: TextSample = prompt.sample
@@ -278,9 +270,6 @@ class TextCodec:
         out += (*self._name(first), *self._ids(" or"), *self._name(second), *self._ids("?"), *closing)
         spans = tuple(span[i] for i in range(len(problem.edges)))
         return Prompt(problem, tuple(out), keys, spans, len(sample.distractors), sample)
-
-    def collate(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        return PromptBatch.of(prompts, self.end)
 
     def prompt_length(self, n_edges: int) -> int:
         longest = self._longest_name
