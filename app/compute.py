@@ -369,7 +369,7 @@ def example(name: str | None = None) -> ProsQAProblem:
         return opening
     codec = codec_for(config)
     try:
-        codec.check_fits(opening, n_positions=config.n_positions, n_thoughts=config.n_thoughts)
+        config.check_fits(opening)
     except InputError:
         pass
     else:

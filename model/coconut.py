@@ -23,7 +23,7 @@ from model.codec_slots import SlotCodec
 from model.codec_symbols import SymbolCodec
 from model.codec_text import TextCodec
 from model.deferred import Deferred, DeferredMemory
-from model.errors import CheckpointError
+from model.errors import CheckpointError, InputError
 from model.problems.prosqa import ProsQAProblem
 from model.transformer import Cache, Stream, ThoughtMemory, embed, linear, place, run
 
@@ -119,6 +119,16 @@ class CoconutConfig(GPT2Config):
     def thoughts_for(self, problem: ProsQAProblem) -> int:
         """Thoughts the model was trained to have on this problem."""
         return problem.n_hops if self.thoughts_by == "hops" else self.n_thoughts
+
+    def check_fits(self, problem: ProsQAProblem, n_thoughts: int | None = None, *, generates: bool = False) -> None:
+        """``Codec.check_fits`` for this model; ``n_thoughts``: as many as it was trained to have if None.
+
+        Raises InputError for fewer than none.
+        """
+        n = self.n_thoughts if n_thoughts is None else n_thoughts
+        if n < 0:
+            raise InputError(f"thoughts must be 0 or more, got {n}")
+        codec_for(self).check_fits(problem, n_positions=self.n_positions, n_thoughts=n, generates=generates)
 
     def trained_on(self, problem: ProsQAProblem) -> bool:
         """Whether a graph has no more nodes and edges than those of training (True where these are unknown)."""

@@ -114,7 +114,7 @@ def evaluate(
     prompts: list[Prompt] = []
     for row, problem in enumerate(problems):
         try:
-            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+            model.config.check_fits(problem, n_thoughts)
         except InputError as error:
             raise type(error)(f"problem {row}: {error}") from None
         rng = np.random.default_rng([seed, row])

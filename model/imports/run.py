@@ -91,7 +91,7 @@ def _fitting(model: CoconutGPT2, problems: list[ProsQAProblem]) -> list[ProsQAPr
     for problem in problems:
         n_thoughts = model.config.thoughts_for(problem)
         try:
-            model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts, generates=True)
+            model.config.check_fits(problem, n_thoughts, generates=True)
         except ProblemTooLargeError:
             continue
         found.append(problem)

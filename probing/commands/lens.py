@@ -26,7 +26,7 @@ def lens(
     row: Annotated[int, typer.Option(help="Row of --data, from 0.")] = 0,
     token: Annotated[str | None, typer.Option(help="Draw the way of this token instead of the grid.")] = None,
     checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
-    thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
+    thoughts: Annotated[int | None, typer.Option(min=0, help="Thoughts to have; default: as trained.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:

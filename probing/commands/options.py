@@ -34,6 +34,11 @@ def check_names(folder: Path, compare: list[Path] | None) -> None:
         raise InputError(f"--compare: checkpoints are told apart by their folders' names, and {names} has one twice")
 
 
+def title_of(folder: Path, *, untrained: bool) -> str:
+    """What a checkpoint is called in what is written."""
+    return folder.resolve().name + (", untrained (random weights)" if untrained else "")
+
+
 def directions_of(
     model: CoconutGPT2, folder: Path, path: Path | None = None, *, required: bool = True
 ) -> Directions | None:

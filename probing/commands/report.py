@@ -27,7 +27,7 @@ def report(
     checkpoint_folder: Checkpoint = checkpoint.DEFAULT_CHECKPOINT,
     samples: Samples = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples and the shuffled control.")] = 0,
-    thoughts: Annotated[int | None, typer.Option(help="Thoughts to have; default: as trained.")] = None,
+    thoughts: Annotated[int | None, typer.Option(min=0, help="Thoughts to have; default: as trained.")] = None,
     pad: Pad = True,
     untrained: Annotated[bool, typer.Option(help="Also measure an untrained model of the same config.")] = True,
     device: Device = "auto",

@@ -20,6 +20,7 @@ from probing.commands.options import (
     Seed,
     Untrained,
     directions_of,
+    title_of,
 )
 from probing.draw.study_page import study_rows, to_html
 from probing.edit.data_set import run_to_folder
@@ -46,7 +47,7 @@ def study(
     fitted = directions_of(model, checkpoint_folder, directions, required=False)
     if fitted is not None:
         fitted.check_unseen(problems)
-    name = checkpoint_folder.resolve().name + (", untrained (random weights)" if untrained else "")
+    name = title_of(checkpoint_folder, untrained=untrained)
     with bars() as progress:
         summaries = run_to_folder(
             model, problems, asked.plans(model, fitted, last), out, directions=fitted, source=data.name,

@@ -20,6 +20,7 @@ from probing.commands.options import (
     Untrained,
     check_names,
     directions_of,
+    title_of,
 )
 from probing.draw.verdict_page import summary_sentences, write_sheets
 from probing.edit.verdict import CLAIMS, make_sheet
@@ -48,7 +49,7 @@ def verdict(
         model = checkpoint.open(folder, device=device, trained=i > 0 or not untrained, seed=seed)
         fitted, name = directions_of(model, folder, None if i else directions), folder.resolve().name
         assert fitted is not None
-        title = name if i or not untrained else f"{name}, untrained (random weights)"
+        title = title_of(folder, untrained=untrained and not i)
         jobs.append((model, title, fitted, out / (f"rows-{name}" if i else "rows")))
     sheets = []
     for model, title, fitted, rows in jobs:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from model import checkpoint
-from model.coconut import CoconutGPT2, codec_for
+from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
@@ -100,23 +100,32 @@ def record_all(
         raise InputError("no problem to run")
     if settings.processes < 1:
         raise InputError(f"processes must be 1 or more, got {settings.processes}")
-    if settings.n_thoughts is not None and settings.n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {settings.n_thoughts}")
     for source in sources:
         _check(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    models = []
     with held(out, share=str(rank)):
-        return _record_all(sources, problems, Path(out), data, settings, progress, cancelled, rank, world)
+        for source in sources:
+            model = source.load(settings.device, settings.seed)
+            job = _Job.open(source, model, problems, Path(out), data, settings)
+            if not (job.folder / "rows.parquet").exists():
+                if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
+                    return None
+                if world > 1:
+                    _wait_for_all_ranks()
+                if rank == 0:
+                    merge(job.folder, job.chunks)
+            if rank == 0:
+                models.append(job.result())
+    return models if rank == 0 else None
 
 
 def _check(source: Source, problems: Sequence[ProsQAProblem], settings: Settings) -> None:
     """Raise InputError for a checkpoint that is none, or takes none of the problems, before anything is recorded."""
-    config = checkpoint.load_config(source.path)
-    n_thoughts = config.n_thoughts if settings.n_thoughts is None else settings.n_thoughts
-    first = ""
+    config, first = checkpoint.load_config(source.path), ""
     for problem in problems[: settings.n_control] if source.untrained else problems:
         try:
-            codec_for(config).check_fits(problem, n_positions=config.n_positions, n_thoughts=n_thoughts, generates=True)
+            config.check_fits(problem, settings.n_thoughts, generates=True)
         except InputError as error:
             first = first or str(error)
         else:
@@ -126,26 +135,6 @@ def _check(source: Source, problems: Sequence[ProsQAProblem], settings: Settings
 
 def none_taken(name: str, n: int, first: str) -> str:
     return f"{name} can take none of the {n:,} problems; the first: {first}"
-
-
-def _record_all(
-    sources: Sequence[Source], problems: Sequence[ProsQAProblem], out: Path, data: str, settings: Settings,
-    progress: Progress, cancelled: Cancelled, rank: int, world: int,
-) -> list[RunModel] | None:  # fmt: skip
-    models = []
-    for source in sources:
-        model = source.load(settings.device, settings.seed)
-        job = _Job.open(source, model, problems, out, data, settings)
-        if not (job.folder / "rows.parquet").exists():
-            if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
-                return None
-            if world > 1:
-                _wait_for_all_ranks()
-            if rank == 0:
-                merge(job.folder, job.chunks)
-        if rank == 0:
-            models.append(job.result())
-    return models if rank == 0 else None
 
 
 def open_recording(out: str | Path, model: RunModel, *, with_states: bool = True) -> Recording:

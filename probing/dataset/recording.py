@@ -96,7 +96,7 @@ def record_chunk(
         rows[number] = row
         try:
             size = model.config.padding_for(problem) if pad else None
-            codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts, generates=True)
+            model.config.check_fits(problem, n_thoughts, generates=True)
         except InputError as error:
             row["skipped"] = str(error)
             continue

@@ -54,10 +54,9 @@ def draw_prompt(model: CoconutGPT2, problem: ProsQAProblem, *, seed: int, number
     ``pad`` pads a graph smaller than any in training to the training size with distractor facts. Raises
     ProblemTooLargeError if the model cannot take it.
     """
-    codec = model.codec
-    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
+    model.config.check_fits(problem)
     size = model.config.padding_for(problem) if pad else None
-    return codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
+    return model.codec.prompt(problem, np.random.default_rng([seed, number]), pad_to=size)
 
 
 @torch.inference_mode()

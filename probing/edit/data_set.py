@@ -251,21 +251,10 @@ def run_to_folder(
     told (``what``, problems done, of how many). Raises InputError if ``out`` holds another run or another process
     writes there, or as ``dataset_rows`` does.
     """
-    with held(out):
-        return _run_to_folder(
-            model, problems, plans, Path(out), directions, source, controls, by, seed, batch_size, progress, what
-        )
-
-
-def _run_to_folder(
-    model: CoconutGPT2, problems: Sequence[ProsQAProblem], plans: Sequence[Sequence[EditSpec]], out: Path,
-    directions: Directions | None, source: str, controls: Controls, by: str, seed: int, batch_size: int,
-    progress: Progress, what: str,
-) -> list[EffectSummary]:  # fmt: skip
     _runs(model, plans, directions, controls)
     for i, problem in enumerate(problems):
         try:
-            model.codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=model.config.n_thoughts)
+            model.config.check_fits(problem)
         except ProblemTooLargeError as error:
             raise ProblemTooLargeError(f"problem {i} of {source}: {error}") from None
     header = {
@@ -282,17 +271,19 @@ def _run_to_folder(
         "seed": seed,
         "batch_size": batch_size,
     }
-    kept = RunStore(out, header).rows("rows.jsonl", total=len(problems), batch=batch_size)
-    progress(what, kept.done, len(problems))
-    for rows in dataset_rows(
-        model, problems, plans, directions=directions, controls=controls, seed=seed, batch_size=batch_size,
-        skip=kept.done,
-    ):  # fmt: skip
-        kept.append(rows, sum(row["edit"] == CLEAN for row in rows))
+    out = Path(out)
+    with held(out):
+        kept = RunStore(out, header).rows("rows.jsonl", total=len(problems), batch=batch_size)
         progress(what, kept.done, len(problems))
-    summaries = summarise(kept.read(), by)
-    write_json(out / "summary.json", header | {"summary": [summary.model_dump(mode="json") for summary in summaries]})
-    summary_csv(summaries, out / "summary.csv")
+        for rows in dataset_rows(
+            model, problems, plans, directions=directions, controls=controls, seed=seed, batch_size=batch_size,
+            skip=kept.done,
+        ):  # fmt: skip
+            kept.append(rows, sum(row["edit"] == CLEAN for row in rows))
+            progress(what, kept.done, len(problems))
+        summaries = summarise(kept.read(), by)
+        write_json(out / "summary.json", header | {"summary": [one.model_dump(mode="json") for one in summaries]})
+        summary_csv(summaries, out / "summary.csv")
     return summaries
 
 

@@ -113,12 +113,10 @@ def asked(
     config = model.config
     if n_thoughts is None:
         n_thoughts = config.n_thoughts if isinstance(problem, TextProblem) else config.thoughts_for(problem)
-    if n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
     if isinstance(problem, TextProblem):
         tokens = writes_words(model.codec).asked(problem.question)
         return Asked(tokens, n_thoughts, room_for_answer(model, len(tokens), n_thoughts), None)
-    model.codec.check_fits(problem, n_positions=config.n_positions, n_thoughts=n_thoughts)
+    config.check_fits(problem, n_thoughts)
     (prompt,) = model.codec.prompts(problem, 1, seed=seed, pad_to=config.padding_for(problem))
     room = config.n_positions - len(prompt.input_ids) - n_thoughts - len(model.codec.after)
     longest = max(min(model.codec.longest_generation(problem), room), 1)

@@ -48,9 +48,7 @@ def probe(
     n_thoughts = model.config.thoughts_for(problem) if n_thoughts is None else n_thoughts
     codec = model.codec
     answer = list(codec.special).index(codec.answer_mark)
-    if n_thoughts < 0:
-        raise InputError(f"thoughts must be 0 or more, got {n_thoughts}")
-    codec.check_fits(problem, n_positions=model.config.n_positions, n_thoughts=n_thoughts)
+    model.config.check_fits(problem, n_thoughts)
     size = model.config.padding_for(problem) if pad else None
     prompts = codec.prompts(problem, n_samples, seed=seed, pad_to=size)
     node_groups = problem_groups(problem, n_thoughts)
