@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from probing.edit.kinds import CONTROLS, KINDS, NODE_SETS
+from probing.edit.spec import OPTIONS
 
 PAGE = Path(__file__).parent / "causal.md"
 
 
 def documented(text: str) -> str:
     """Markdown with the tables between ``<!-- kinds -->`` (``sets``, ``controls``) and ``<!-- end -->`` made anew."""
-    options = ("t", "nodes", "to", "coefficient", "layer", "depth", "k")
     tables = {
         "kinds": [
             ("kind", "what it does", "takes"),
@@ -19,7 +19,7 @@ def documented(text: str) -> str:
                 (
                     ", ".join(f"`{name}`" for name in (row.name, *row.also)),
                     row.words,
-                    ", ".join(name for name in options if name in row.takes),
+                    ", ".join(name for name in OPTIONS if name in row.takes),
                 )
                 for row in KINDS.values()
             ),

@@ -12,6 +12,7 @@ from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem, read_question
 from model.rows import bare
 from probing.draw import of_lens
+from probing.draw.of_report import state_labels
 from probing.read.lens import COLUMNS, LensGrid
 from probing.read.report import ProbeReport
 from probing.read.strip import Piece, Strip
@@ -68,7 +69,7 @@ def question(loaded: compute.Loaded) -> TextProblem | None:
     n = loaded.model.config.n_thoughts
     run = compute.strip(loaded, problem, seed=0, n_thoughts=n)
     state.x_k = min(max(int(state.x_k), 0), n)
-    names = of_lens.states(n + 1)
+    names = state_labels(n)
     with st.container(horizontal=True, vertical_alignment="center"):
         k = st.select_slider("Thought", range(n + 1), key="x_k", format_func=names.__getitem__, width=360) if n else 0
         st.markdown(said(run, problem, k))

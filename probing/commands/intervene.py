@@ -126,7 +126,7 @@ def help_text() -> str:
     """What ``--edit`` understands."""
     lines = ["An edit is KIND:OPTION=VALUE,... with t (thoughts, as 1, 1-3 or 1+4), nodes, to, strength (the steering"]
     lines += ["coefficient), coefficient=fixed (as fitted) or measured (in the very thought), directions, norm=keep,"]
-    lines += ["layer, depth, k and seed.", "", "Kinds:"]
+    lines += ["layer, depth, k, top (how many nodes; m: as many as are at distance t) and seed.", "", "Kinds:"]
     for kind in KINDS.values():
         also = f" (also {', '.join(kind.also)})" if kind.also else ""
         lines.append(f"  {kind.name:11} {kind.words}{also}")

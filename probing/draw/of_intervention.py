@@ -206,7 +206,7 @@ def strip(result: Intervention, *, edited: bool = True) -> Chart:
     that of either candidate."""
     problem, other = result.problem, result.problem.counterfactual
     asked = [(problem, problem.target)] + ([(other, problem.neg_target)] if other else [])
-    places = tuple(str(_thought(result, k) or "answer") for k in range(result.n_thoughts + 1))
+    places = of_report.state_labels(result.n_thoughts)
     series = []
     for run, side in ((BEFORE, result.clean), (AFTER, result.edited))[: 2 if edited else 1]:
         for search, candidate in asked:
@@ -308,16 +308,12 @@ def _moved(result: Intervention) -> dict[str, Side]:
 
 def _places(result: Intervention) -> tuple[str, ...]:
     """Every state as the model made it, h_0 to the answer state; fewer after an early exit."""
-    return tuple(str(_thought(result, k) or "answer") for k in range(result.edited.kl.shape[1]))
+    return of_report.state_labels(result.n_thoughts)[: result.edited.kl.shape[1]]
 
 
 def _place(places: Sequence[str], thought: int | None) -> int | None:
     name = str(thought or "answer")
     return places.index(name) if name in places else None
-
-
-def _thought(result: Intervention, state: int) -> int | None:
-    return state + 1 if state < result.n_thoughts else None
 
 
 def _columns(values: Floats) -> list[Estimate]:
@@ -416,5 +412,5 @@ def table(result: Intervention) -> str:
     for what, sides in (("mass", beside), ("other_mass", beside), ("kl", _moved(result))):
         for name, side in sides.items():
             for state, found in enumerate(_columns(getattr(side, what))):
-                lines.append((what, name, _thought(result, state), None, None, *found.cells()))
+                lines.append((what, name, of_report.thought_of(result, state), None, None, *found.cells()))
     return write_csv(None, FIELDS, lines)

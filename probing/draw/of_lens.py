@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from probing.draw.of_report import state_labels
 from probing.draw.values import Chart, Series
 from probing.read.lens import LensGrid
 from probing.read.numbers import N_OTHERS, NumbersRead
@@ -9,7 +10,7 @@ from probing.read.numbers import N_OTHERS, NumbersRead
 
 def grid(found: LensGrid) -> Chart:
     """Layers down, thoughts across: the most probable token of each cell and, as colour, its probability."""
-    columns = states(found.n_states)
+    columns = state_labels(found.n_states - 1)
     return Chart(
         name="lens", title="Logit lens by layer and thought", kind="heatmap", x_label="thought", y_label="layer",
         y_range=(0, 1), categories=columns, note=about(found), labelled=True,
@@ -36,7 +37,7 @@ def tokens(found: LensGrid, layer: int, k: int) -> Chart:
 
 def way(found: LensGrid, word: str) -> Chart:
     """The probability of one token at every thought, a line per layer."""
-    columns, values = states(found.n_states), found.way(word)
+    columns, values = state_labels(found.n_states - 1), found.way(word)
     return Chart(
         name="lens_way", title=f"{visible(word)} through layers and thoughts", kind="lines", x_label="thought",
         y_label="probability", y_range=(0, 1), categories=columns,
@@ -49,7 +50,7 @@ def way(found: LensGrid, word: str) -> Chart:
 
 def numbers(found: NumbersRead) -> Chart:
     """Numbers in the states of a question, a line each, beside the most probable of others."""
-    columns = states(len(found.control))
+    columns = state_labels(len(found.control) - 1)
     lines = zip(found.numbers, found.probability, strict=True)
     return Chart(
         name="numbers", title="Numbers in the thoughts (logit lens)", kind="lines", x_label="thought",
@@ -63,11 +64,6 @@ def numbers(found: NumbersRead) -> Chart:
             Series(name=f"most probable of {N_OTHERS} others", x=columns, y=found.control, source="control"),
         ),
     )  # fmt: skip
-
-
-def states(n: int) -> tuple[str, ...]:
-    """Of n states thought 1, 2, ..., and the state after the last, which answers."""
-    return (*(str(k + 1) for k in range(n - 1)), "answer")
 
 
 def where(found: LensGrid, k: int) -> str:

@@ -36,6 +36,7 @@ from probing.draw.values import (
     display_name,
     unique,
 )
+from probing.edit.one_problem import Intervention
 from probing.read.report import VALUES, Band, ProbeReport
 
 PARTS = ("frontier", "passed", "beyond", "other", "answer marker")
@@ -329,7 +330,7 @@ def answers(report: ProbeReport, *, state: int | None = None) -> Chart:
 def parts(report: ProbeReport, *, state: int | None = None) -> Chart:
     """Where the probability of each state is: PARTS."""
     shares = [dict(mass_parts(report, k)) for k in range(report.n_thoughts + 1)]
-    x = _states(report)
+    x = state_labels(report.n_thoughts)
     series = [Series(name=part, x=x, y=tuple(share[part] for share in shares), group=part) for part in PARTS]
     return by_state(
         "parts", KINDS["parts"].title, "thought", "probability", series, x, state, words=_words(report, None),
@@ -371,7 +372,7 @@ def trajectory(
     if not 0 <= node < report.n_nodes:
         raise InputError(f"node {node} is out of range; this report has nodes 0 to {report.n_nodes - 1}")
     scale, distance = scale_of(report, value), report.problem.distance[node]
-    x = _states(report)
+    x = state_labels(report.n_thoughts)
     found = [_values(report, k, value)[node] for k in range(report.n_thoughts + 1)]
     references = []
     if 1 <= distance <= report.n_thoughts:
@@ -456,14 +457,14 @@ def check_state(report: ProbeReport, state: int) -> None:
         raise InputError(f"state {state} is out of range; this report has states 0 to {report.n_thoughts}")
 
 
-def thought_of(report: ProbeReport, state: int) -> int | None:
+def thought_of(run: ProbeReport | Intervention, state: int) -> int | None:
     """The number of the thought that a state is; None for the last, which is not fed back but answers."""
-    return state + 1 if state < report.n_thoughts else None
+    return state + 1 if state < run.n_thoughts else None
 
 
-def _states(report: ProbeReport) -> tuple[str, ...]:
-    """What the states are called along an axis."""
-    return tuple(str(thought_of(report, k) or "answer") for k in range(report.n_thoughts + 1))
+def state_labels(n_thoughts: int) -> tuple[str, ...]:
+    """What the states are called along an axis: thought 1, 2, ..., and the state after the last, which answers."""
+    return (*map(str, range(1, n_thoughts + 1)), "answer")
 
 
 def state_name(report: ProbeReport, state: int) -> str:
