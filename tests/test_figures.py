@@ -23,6 +23,7 @@ from probing.draw.of_report import (
     graphs,
     heatmap,
     mass_parts,
+    outcome,
     question,
 )
 from probing.draw.plotly import NODE_TRACE, escape, figure
@@ -260,3 +261,19 @@ def test_the_interactive_heatmap_outlines_the_frontier(report) -> None:
     assert len(cells) == sum(len(PROBLEM.frontier(t)) for t in range(1, 7)) == 7
     assert {(round(x), round(y)) for x, y in outlines} == cells
     assert (drawn.data[0].zmin, drawn.data[0].zmax) == (0, 1)
+
+
+def test_page_and_file_say_the_same_of_an_answer(report) -> None:
+    """By the most frequent thing written: a candidate, clearly or not, or neither."""
+
+    def told(right: float, wrong: float) -> tuple[tuple[str, int], str]:
+        last = report.answers[-1].model_copy(update={"written_target": right, "written_neg_target": wrong})
+        changed = report.model_copy(update={"answers": (*report.answers[:-1], last)})
+        return outcome(changed), answer_text(changed)
+
+    assert told(1, 0)[0] == ("correct", 6)
+    assert told(0, 1)[0] == ("incorrect", 6)
+    assert told(3 / 6, 2 / 6)[0] == ("at chance", 3)
+    found, said = told(1 / 6, 1 / 6)
+    assert found == ("no answer", 4)
+    assert "neither candidate in 4 of 6 prompt samples; t is true" in said

@@ -14,11 +14,11 @@ from app.problem_picker import folder_or
 from app.words import bold, capital, explained, kept, literal, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
-from model.stats import leaning, text
+from model.stats import text
 from probing.draw import of_report
 from probing.draw.echarts import shown
 from probing.draw.export import export_report
-from probing.draw.of_report import SOURCES
+from probing.draw.of_report import SOURCES, thoughts_text
 from probing.draw.values import Graph, Heatmap, display_name
 from probing.read.report import VALUES, ProbeReport
 
@@ -87,27 +87,18 @@ def answer(report: ProbeReport) -> str:
     """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct."""
     problem, last = report.problem, report.answers[-1]
     target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
-    right, wrong = (round(share * report.n_samples) for share in (last.written_target, last.written_neg_target))
-    neither, n = report.n_samples - right - wrong, right
-    if neither > max(right, wrong):
-        badge, said, n = ":orange-badge[no answer]", "names neither candidate", neither
-    elif leaning(right, report.n_samples) > 0:
-        badge, said = ":green-badge[:material/check: correct]", f"answers {target}"
-    elif leaning(wrong, report.n_samples) > 0:
-        badge, said, n = ":red-badge[:material/close: incorrect]", f"answers {other}", wrong
-    else:
-        badge, said = ":orange-badge[at chance]", f"answers {target}"
+    found, n = of_report.outcome(report)
+    said = {
+        "correct": f"answers {target} :green-badge[:material/check: correct]",
+        "incorrect": f"answers {other} :red-badge[:material/close: incorrect]",
+        "at chance": f"answers {target} :orange-badge[at chance]",
+        "no answer": "names neither candidate :orange-badge[no answer]",
+    }[found]
     single = " (a single prompt sample)" if report.n_samples == 1 else ""
     return (
-        f"After {thoughts(last.k, report.model.method)} the model {said} {badge} in {n} of {report.n_samples} prompt "
+        f"After {thoughts_text(last.k, report.model.method)} the model {said} in {n} of {report.n_samples} prompt "
         f"samples; P({target}) = {last.p_target.text(bounds=(0, 1))}{single}."
     )
-
-
-def thoughts(k: int, method: str = "") -> str:
-    """So many thoughts, in words; a pause model has tokens in their place."""
-    what = "pause token" if method == "pause" else "thought"
-    return f"no {what}" if k == 0 else f"1 {what}" if k == 1 else f"{k} {what}s"
 
 
 def sentence(report: ProbeReport, drawn: Graph) -> None:
@@ -241,7 +232,7 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
     generated = (
-        f"Free generation after {thoughts(now.k)}: {target} in {round(now.written_target * n)} and {other} in "
+        f"Free generation after {thoughts_text(now.k)}: {target} in {round(now.written_target * n)} and {other} in "
         f"{round(now.written_neg_target * n)} of {n} prompt samples."
     )
     colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."

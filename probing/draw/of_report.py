@@ -498,19 +498,35 @@ def question(problem: ProsQAProblem, show: Callable[[str], str] = display_name) 
 
 def answer_text(report: ProbeReport) -> str:
     """What the model answers after all thoughts, whether that is right, and what the shortcut baseline says."""
-    last, n = report.answers[-1], report.n_samples
+    last, n, (found, count) = report.answers[-1], report.n_samples, outcome(report)
     target, other = _name(report, report.problem_row.target), _name(report, report.problem_row.neg_target)
     right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
-    thoughts = "no thought" if last.k == 0 else "1 thought" if last.k == 1 else f"{last.k} thoughts"
     of = "the one prompt sample" if n == 1 else f"{n} prompt samples"
+    said = {
+        "correct": f"{target} in {count} of {of}, correct",
+        "incorrect": f"{other} in {count} of {of}, incorrect: {target} is true",
+        "at chance": f"at chance ({target} {right}, {other} {wrong}, neither {n - right - wrong} of {of}); "
+        f"{target} is true",
+        "no answer": f"neither candidate in {count} of {of}; {target} is true",
+    }[found]
+    return f"Answer after {thoughts_text(last.k)}: {said}. {baseline_text(report)}"
+
+
+def outcome(report: ProbeReport) -> tuple[Literal["correct", "incorrect", "at chance", "no answer"], int]:
+    """What the answer after all thoughts is, and in how many prompt samples (at chance: the target)."""
+    last, n = report.answers[-1], report.n_samples
+    right, wrong = round(last.written_target * n), round(last.written_neg_target * n)
+    if n - right - wrong > max(right, wrong):
+        return "no answer", n - right - wrong
     if leaning(right, n) > 0:
-        said = f"{target} in {right} of {of}, correct"
-    elif leaning(wrong, n) > 0:
-        said = f"{other} in {wrong} of {of}, incorrect: {target} is true"
-    else:
-        neither = n - right - wrong
-        said = f"at chance ({target} {right}, {other} {wrong}, neither {neither} of {of}); {target} is true"
-    return f"Answer after {thoughts}: {said}. {baseline_text(report)}"
+        return "correct", right
+    return ("incorrect", wrong) if leaning(wrong, n) > 0 else ("at chance", right)
+
+
+def thoughts_text(k: int, method: str = "") -> str:
+    """So many thoughts, in words; a pause model has tokens in their place."""
+    what = "pause token" if method == "pause" else "thought"
+    return f"no {what}" if k == 0 else f"1 {what}" if k == 1 else f"{k} {what}s"
 
 
 def baseline_text(report: ProbeReport) -> str:
