@@ -15,6 +15,7 @@ from model.files import html
 from model.stats import MIN_CASES
 from probing.draw.marks import (
     FONT,
+    MANY_STAGES,
     ROLE_WORDS,
     SHAPE,
     Mark,
@@ -446,7 +447,7 @@ def _interval(x: Sequence[float], series: Series, colour: str, number: int) -> l
 
 
 def _areas(chart: Chart, theme: Theme) -> Option:
-    few = len(chart.stages) <= 10
+    few = len(chart.stages) <= MANY_STAGES
     label = {"show": few, "position": "top", "distance": 3, "color": theme.muted, "fontSize": 11}
     areas = [
         [

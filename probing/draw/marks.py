@@ -46,6 +46,8 @@ class Shape:
 ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
 ROLE_WORDS: dict[str, str] = {"root": "root", "target": "target ✓", "other candidate": "distractor ✗"}
 """What stands beside a node that has a role."""
+FRONTIER_WORDS, PATH_WORDS = "true frontier: nodes at distance t", "shortest path to the target"
+"""In the legend of a graph."""
 SHAPE: dict[Role, Shape] = {
     "root": Shape(_path(_HOUSE), "pentagon", _HOUSE, 1.14),
     "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94),
@@ -116,6 +118,8 @@ PRINT_FROM = 0.05
 """Values nearer to zero than this share of the scale are not printed."""
 PRINT_STACK_FROM = 0.06
 """Smaller parts of a stack are not printed."""
+MANY_STAGES = 10
+"""More stages of training than this are not named."""
 STACK_SHIFT = 0.3
 """How far off the middle of a stack its interval stands, to the left, and its controls, to the right."""
 MANY = 12

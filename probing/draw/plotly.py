@@ -18,8 +18,10 @@ from probing.draw import html as pages
 from probing.draw.layout import bezier
 from probing.draw.marks import (
     FONT,
+    FRONTIER_WORDS,
     LIGHT,
     MARKERS,
+    PATH_WORDS,
     ROLE_WORDS,
     ROLES,
     SHAPE,
@@ -219,10 +221,10 @@ def _keys(value: Graph, theme: Theme) -> list[go.Scatter]:
         marker = {"symbol": symbol, "size": 13, "color": theme.background, "line": {"color": colour, "width": width}}
         return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
-    keys = [key("true frontier: nodes at distance t", "circle", theme.frontier, 3)]
+    keys = [key(FRONTIER_WORDS, "circle", theme.frontier, 3)]
     keys += [key(ROLE_WORDS[role], SHAPE[role].plotly, theme.text, 1.6) for role in ROLES]
     line = {"color": theme.path, "width": 3}
-    keys.append(go.Scatter(x=[None], y=[None], mode="lines", line=line, name="shortest path to the target"))
+    keys.append(go.Scatter(x=[None], y=[None], mode="lines", line=line, name=PATH_WORDS))
     return [bar, *keys]
 
 
@@ -399,9 +401,8 @@ def _axes(figure: go.Figure, chart: Chart, theme: Theme, where: dict[str, int]) 
         up |= {"tickvals": list(range(len(rows))), "ticktext": rows, "range": [len(rows) - 0.5, -0.5]}
     elif chart.kind == "tree":
         up["visible"] = False
-    elif chart.y_range:
-        low, high = chart.y_range
-        up["range"] = [low - 0.02 * (high - low), high + 0.02 * (high - low)]
+    elif chart.y_ends:
+        up["range"] = list(chart.y_ends)
     if flat:
         across["range"] = [len(names) - 0.5, -0.5]
         across, up = up, across

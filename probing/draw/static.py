@@ -27,8 +27,11 @@ from matplotlib.ticker import MaxNLocator
 from model.stats import Floats
 from probing.draw.layout import Point
 from probing.draw.marks import (
+    FRONTIER_WORDS,
     LIGHT,
+    MANY_STAGES,
     MARKERS,
+    PATH_WORDS,
     ROLE_WORDS,
     ROLES,
     SHAPE,
@@ -75,7 +78,6 @@ MARGIN = 24.0
 MIN_WIDTH = 500.0
 WHISKER = [(-0.3, 1), (0.3, 1), (0, 1), (0, -1), (-0.3, -1), (0.3, -1), (0, -1), (0, 1)]
 """The mark of an interval in a legend."""
-FRONTIER = "true frontier: nodes at distance t"
 
 # rc settings and warning filters are global to the process, and the app draws from several threads.
 _DRAWING = threading.Lock()
@@ -266,14 +268,14 @@ def _graph_keys(values: Sequence[Graph], theme: Theme) -> list[Key]:
     face: dict[str, Any] = {"ls": "", "mfc": theme.background, "ms": 12.5, "mec": theme.text, "mew": 1.2}
     keys: list[Key] = []
     if any(node.frontier for node in nodes):
-        keys.append((FRONTIER, face | {"marker": "o", "mec": theme.frontier, "mew": 2.2}))
+        keys.append((FRONTIER_WORDS, face | {"marker": "o", "mec": theme.frontier, "mew": 2.2}))
     for role in ROLES:
         if any(node.role == role for node in nodes):
             corners = SHAPE[role].corners
             outline = [(x, -y) for x, y in (*corners, corners[0])]
             keys.append((ROLE_WORDS[role], face | {"marker": outline, "ms": 13 * max(map(max, corners))}))
     arrow = {"color": theme.path, "lw": 1.7, "marker": ">", "ms": 5, "mew": 0, "markevery": [2]}
-    return [*keys, ("shortest path to the target", arrow)]
+    return [*keys, (PATH_WORDS, arrow)]
 
 
 def _across(n: int, width: float, height: float) -> int:
@@ -405,7 +407,7 @@ def _heatmap(value: Heatmap, theme: Theme) -> _Page:
     right = left + cell_width * len(columns)
     page = _Page(max(right + (190.0 if stack else 0.0) + MARGIN, MIN_WIDTH), value.words, theme)
     x = page.scale(scale, page.y + 4)
-    page.keys([(FRONTIER, {"fc": "none", "ec": theme.frontier, "lw": 1.8})], x, page.y + 8, page.width)
+    page.keys([(FRONTIER_WORDS, {"fc": "none", "ec": theme.frontier, "lw": 1.8})], x, page.y + 8, page.width)
     top = page.y + 58
     page.text(left - 6, top - 14, "thought", color=theme.muted, ha="right")
     for j, column in enumerate(columns):
@@ -576,10 +578,8 @@ def _dress(chart: Chart, axes: Axes, theme: Theme) -> None:
         spine.set(visible=side == ("left" if flat else "bottom") and chart.kind != "heatmap", color=theme.faint)
     if chart.kind in ("heatmap", "tree"):
         return
-    if chart.y_range is not None:
-        low, high = chart.y_range
-        ends = (low - 0.02 * (high - low), high + 0.02 * (high - low))
-        axes.set_xlim(*ends) if flat else axes.set_ylim(*ends)
+    if chart.y_ends is not None:
+        axes.set_xlim(*chart.y_ends) if flat else axes.set_ylim(*chart.y_ends)
     if chart.x_range is not None:
         axes.set_xlim(*chart.x_range)
     axes.grid(axis="x" if flat else "y", color=theme.faint, linewidth=0.7)
@@ -587,7 +587,7 @@ def _dress(chart: Chart, axes: Axes, theme: Theme) -> None:
     for i, line in enumerate(chart.stages):
         assert line.to is not None
         axes.axvspan(line.at, line.to, color=theme.muted, alpha=0.09 * (i % 2), lw=0)
-        if len(chart.stages) <= 10:
+        if len(chart.stages) <= MANY_STAGES:
             top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axes.text((line.at + line.to) / 2, 1, line.label, **top, fontsize=SMALL, color=theme.muted)
     for line in chart.references:

@@ -363,6 +363,14 @@ class Chart(Value):
         shifts = ((k - (self.abreast - 1) / 2) * 0.75 / self.abreast for k in before)
         return [at + shift for at, shift in zip(self.across(series), shifts, strict=True)]
 
+    @property
+    def y_ends(self) -> tuple[float, float] | None:
+        """``y_range`` and a little more, so that marks at its ends are whole."""
+        if self.y_range is None:
+            return None
+        low, high = self.y_range
+        return low - 0.02 * (high - low), high + 0.02 * (high - low)
+
     def span(self) -> tuple[float, float]:
         """``y_range``, or the least and the greatest value."""
         known = [y for series in self.series for y in series.y if y is not None]
