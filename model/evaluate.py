@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,23 +68,25 @@ def summary(result: Evaluation, ks: Iterable[int]) -> dict[str, Any]:
     Where there is no interval its ends are None.
     """
 
-    def by_k(found: Sequence[Estimate]) -> dict[str, Any]:
-        return {
-            "accuracy": {str(k): found[k].value for k in ks},
-            "ci95": {str(k): [found[k].low, found[k].high] for k in ks},
-        }
-
     def table(rows: Sequence[int]) -> dict[str, Any]:
-        return {
-            "n": len(rows),
-            **by_k(result.accuracy(rows)),
-            "forced": by_k(result.accuracy(rows, forced=True)),
-        }
+        free, forced = (_by_k(result.accuracy(rows, forced=forced), ks) for forced in (False, True))
+        return {"n": len(rows), **free, "forced": forced}
 
     ks = list(ks)
-    hops = [problem.n_hops for problem in result.problems]
-    by_hops = {str(h): table([row for row, n in enumerate(hops) if n == h]) for h in sorted(set(hops))}
-    return table(range(len(hops))) | {"by_hops": by_hops}
+    return _tables(table, "by_hops", [problem.n_hops for problem in result.problems])
+
+
+def _by_k(found: Sequence[Estimate], ks: Iterable[int]) -> dict[str, Any]:
+    return {
+        "accuracy": {str(k): found[k].value for k in ks},
+        "ci95": {str(k): [found[k].low, found[k].high] for k in ks},
+    }
+
+
+def _tables(table: Callable[[Sequence[int]], dict[str, Any]], name: str, groups: Sequence[int]) -> dict[str, Any]:
+    """The table of all rows, and under ``name`` that of each group of them."""
+    each = {str(group): [row for row, own in enumerate(groups) if own == group] for group in sorted(set(groups))}
+    return table(range(len(groups))) | {name: {group: table(rows) for group, rows in each.items()}}
 
 
 @torch.inference_mode()
@@ -164,16 +166,11 @@ class TextEvaluation:
 
         def table(rows: Sequence[int]) -> dict[str, Any]:
             *by_k, zeroed = self.accuracy(rows)
-            return {
-                "n": len(rows),
-                "accuracy": {str(k): found.value for k, found in enumerate(by_k)},
-                "ci95": {str(k): [found.low, found.high] for k, found in enumerate(by_k)},
-                "thoughts_zeroed": zeroed.model_dump(mode="json"),
-            }
+            zero = zeroed.model_dump(mode="json")
+            return {"n": len(rows), **_by_k(by_k, range(len(by_k))), "thoughts_zeroed": zero}
 
         steps = [len(problem.steps) for problem in self.problems]
-        by_steps = {str(n): table([row for row, m in enumerate(steps) if m == n]) for n in sorted(set(steps))}
-        return table(range(len(steps))) | {"stepless": steps.count(0), "by_steps": by_steps}
+        return _tables(table, "by_steps", steps) | {"stepless": steps.count(0)}
 
 
 def room_for_answer(model: CoconutGPT2, n_tokens: int, n_thoughts: int, *, where: str = "the question") -> int:

@@ -134,6 +134,12 @@ def mean(values: ArrayLike, *, within: Range = (None, None)) -> Estimate | None:
     return Estimate(value=float(value), low=float(low), high=float(high), n=n)
 
 
+def sure(found: Estimate | None) -> Estimate:
+    """The estimate of cases that are known to be there."""
+    assert found is not None
+    return found
+
+
 def means(values: Floats, *, within: Range = (None, None)) -> tuple[Estimate | None, ...]:
     """``mean`` of every column."""
     return tuple(mean(column, within=within) for column in values.T)

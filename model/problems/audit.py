@@ -20,7 +20,7 @@ import numpy as np
 
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, share
+from model.stats import Estimate, share, sure
 
 RULES: Mapping[str, Callable[[ProsQAProblem, int], float]] = {
     "deeper_backward": lambda problem, node: problem.backward_depth(node),
@@ -57,9 +57,7 @@ class RuleScore:
     @property
     def accuracy(self) -> Estimate:
         """0 to 1; 0.5 is chance. The interval is a little too wide with ties: half a win varies less than a coin."""
-        found = share(self.wins + self.ties / 2, self.n)
-        assert found is not None
-        return found
+        return sure(share(self.wins + self.ties / 2, self.n))
 
     def to_dict(self) -> dict[str, Any]:
         value, low, high, n = self.accuracy.cells()

@@ -16,7 +16,7 @@ from model.errors import InputError, check_known
 from model.files import write_csv
 from model.metrics import mass, problem_groups
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, Floats, leaning, mean, percent
+from model.stats import Estimate, Floats, leaning, mean, percent, sure
 from probing.draw import export as draw
 from probing.draw import html, of_report
 from probing.draw.marks import theme_of
@@ -66,7 +66,7 @@ class Run:
 def run_of(side: Side, name: str, label: str) -> Run:
     p_other = 1 - side.p_target[:, -1]
     follows, neither = int((side.log_odds[:, -1] < 0).sum()), int(side.neither[:, -1].sum())
-    return Run(name, label, _sure(p_other), tuple(p_other.tolist()), follows, neither)
+    return Run(name, label, sure(mean(p_other)), tuple(p_other.tolist()), follows, neither)
 
 
 def runs(result: Intervention) -> tuple[Run, ...]:
@@ -178,7 +178,7 @@ def pair(
             ran = run_of(side, run, run)
             written = {problem.target: 1 - ran.follows / ran.n, problem.neg_target: ran.follows / ran.n}
             answers[run] = answered(written, ran.n)
-            found[run] = list(answer_values(problem, _sure(side.p_target[:, -1]), ran.p_other))
+            found[run] = list(answer_values(problem, sure(mean(side.p_target[:, -1])), ran.p_other))
     elif value == "weight":
         # Wide enough for any direction written or subtracted as fitted; wider only where an edit goes beyond.
         means = [e.value for estimates in found.values() for e in estimates]
@@ -318,7 +318,7 @@ def _place(places: Sequence[str], thought: int | None) -> int | None:
 
 def _columns(values: Floats) -> list[Estimate]:
     """``R n`` values as an estimate per column."""
-    return [_sure(column) for column in values.T]
+    return [sure(mean(column)) for column in values.T]
 
 
 def _words(result: Intervention, what: str = "", alt: str = "") -> Words:
@@ -355,12 +355,6 @@ def _masses(result: Intervention, side: Side, thought: int | None) -> tuple[str,
 def _on_frontier(search: ProsQAProblem, p: Floats, thought: int) -> float:
     """Of a probability per node, what lies on the frontier of a search."""
     return float(mass(p, problem_groups(search, thought)["frontier"][-1]))
-
-
-def _sure(values: np.ndarray) -> Estimate:
-    found = mean(values)
-    assert found is not None
-    return found
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

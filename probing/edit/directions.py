@@ -44,7 +44,7 @@ from model.errors import InputError
 from model.files import atomic_path, short_hash
 from model.problems.prosqa import ProsQAProblem, digest
 from model.readout import key_vectors
-from model.stats import Estimate, Floats, share
+from model.stats import Estimate, Floats, share, sure
 from model.values import Progress, Value, silent
 from probing.edit.batch import clean_run, n_thoughts_of, prompt_batches
 
@@ -434,8 +434,6 @@ def _score(
     some = held_out.frontier[:, t - 1].any(axis=1)
     y, members, present = held_out.thoughts[some, t - 1], held_out.frontier[some, t - 1], held_out.present[some]
     active = ((y - b) @ readout.T > threshold) & present
-    exact = share((active == members).all(axis=1))
-    assert exact is not None
     sizes = zip(present.sum(axis=1).tolist(), members.sum(axis=1).tolist(), strict=True)
     total = float(((y - fitted.mean(axis=0)) ** 2).sum())
     return ReadingScore(
@@ -444,7 +442,7 @@ def _score(
         n_fit=len(fitted),
         n=len(y),
         r2=1 - float(((y - b - members.astype(np.float32) @ w) ** 2).sum()) / total if total > 0 else 0.0,
-        exact=exact,
+        exact=sure(share((active == members).all(axis=1))),
         exact_other=float((active == held_out.other[some, t - 1]).all(axis=1).mean()),
         chance=float(np.mean([1 / math.comb(n, k) for n, k in sizes])),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from model.errors import InputError
 from model.evaluate import room_for_answer
 from model.problems.texts import TextProblem
 from model.rows import bare, writes_words
-from model.stats import Estimate, mean, share
+from model.stats import Estimate, mean, share, sure
 from model.values import Progress, Value, silent
 from probing.read.numbers import number_probabilities
 
@@ -141,19 +141,20 @@ def text_findings(
         progress("texts", rows.stop, len(problems))
     numbers = [
         NumberRead(
-            thought=thought, step=step, probability=_mean([a for a, _ in pairs]), control=_mean([b for _, b in pairs]),
-            above=_mean([(a > b) + (a == b) / 2 for a, b in pairs]),
+            thought=thought, step=step, probability=sure(mean([a for a, _ in pairs], within=(0, 1))),
+            control=sure(mean([b for _, b in pairs], within=(0, 1))),
+            above=sure(mean([(a > b) + (a == b) / 2 for a, b in pairs], within=(0, 1))),
         )
         for (thought, step), pairs in sorted(read.items())
     ]  # fmt: skip
     changes = [
-        TextChange(change=change, own=_share([own for own, _ in found]), other=_share([other for _, other in found]))
-        for change, found in right.items()
+        TextChange(change=change, own=sure(share(own)), other=sure(share(other)))
+        for change, (own, other) in ((change, zip(*found, strict=True)) for change, found in right.items())
     ]
     return TextFindings(
         n=len(problems), n_stepless=sum(not problem.steps for problem in problems), n_thoughts=n_thoughts,
         numbers=tuple(numbers), changes=tuple(changes),
-        accuracy_by_k=tuple(_share(list(column)) for column in zip(*by_k, strict=True)),
+        accuracy_by_k=tuple(sure(share(column)) for column in zip(*by_k, strict=True)),
     )  # fmt: skip
 
 
@@ -195,15 +196,3 @@ def _other(problems: Sequence[TextProblem], i: int, rng: np.random.Generator) ->
         if chosen:
             return int(rng.choice(chosen))
     raise AssertionError("checked before")
-
-
-def _mean(values: Sequence[float]) -> Estimate:
-    found = mean(np.array(values, dtype=float), within=(0, 1))
-    assert found is not None
-    return found
-
-
-def _share(flags: Sequence[bool]) -> Estimate:
-    found = share(flags)
-    assert found is not None
-    return found

@@ -52,7 +52,7 @@ from model.files import read_json
 from model.flags import idle, norms, off_norm, unmixed
 from model.problems.prosqa import ProsQAProblem
 from model.readout import node_log_probs
-from model.stats import Estimate, Floats, Style, mean, paired, share, text
+from model.stats import Estimate, Floats, Style, mean, paired, share, sure, text
 from model.store import read_rows
 from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
@@ -359,9 +359,7 @@ class _Runs:
         return {number: not right for number, right in self.right(plan, control).items() if clean[number]}
 
     def accuracy(self, plan: EditPlan | str) -> Estimate:
-        found = share(list(self.right(plan).values()))
-        assert found is not None
-        return found
+        return sure(share(list(self.right(plan).values())))
 
     def auroc(self, name: str, t: int) -> dict[int, float]:
         """By problem where it is defined."""

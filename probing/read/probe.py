@@ -16,7 +16,7 @@ from model.metrics import METRICS, N_SHUFFLES, Bools, problem_groups
 from model.problems.audit import pick
 from model.problems.prosqa import ProsQAProblem
 from model.readout import NodeLogProbs, forced_answers, generated_answers, node_log_probs
-from model.stats import Estimate, Floats, mean, means
+from model.stats import Estimate, Floats, mean, means, sure
 from probing.read.report import Answer, ModelInfo, ProbeReport, Problem, band
 from probing.read.scores import depth_metrics, shuffled
 from probing.read.scores import metrics as metrics_of
@@ -169,9 +169,7 @@ def _answers(
     problem = prompts[0].problem
     found = []
     for k in range(trace.n_thoughts + 1):
-        p_target, p_other = (mean(p[:, k], within=(0, 1)) for p in (forced.p_target, forced.p_other))
-        assert p_target is not None
-        assert p_other is not None
+        p_target, p_other = (sure(mean(p[:, k], within=(0, 1))) for p in (forced.p_target, forced.p_other))
         given = np.array([row[k].answer for row in generated])
         found.append(
             Answer(
