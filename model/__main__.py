@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -48,6 +47,7 @@ def generate(
     processes: Annotated[int | None, typer.Option(help="Processes; changes nothing but the time.")] = None,
 ) -> None:
     """Generate ProsQA or ProntoQA problems."""
+    from model.formats.graph import problem_parts
     from model.problems import prontoqa
     from model.problems.generate import generate as problems
 
@@ -69,11 +69,7 @@ def generate(
             processes=min(os.cpu_count() or 1, 1 + n // 2000) if processes is None else processes,
         )
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        before = "[\n"
-        for problem in progress(made, total=n, what="generate"):
-            file.write(before + json.dumps(problem.to_row(), ensure_ascii=False))
-            before = ",\n"
-        file.write("\n]\n")
+        file.writelines(problem_parts(progress(made, total=n, what="generate")))
 
 
 @app.command()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -35,7 +35,7 @@ from model.formats import edges, graphml, node_link, sentences
 from model.formats.builder import Builder
 from model.problems import prontoqa
 from model.problems.prosqa import ProsQAProblem, adjacency, check_graph, distances
-from model.problems.texts import read_texts
+from model.problems.texts import TextProblem, read_texts
 
 Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -260,9 +260,18 @@ def write_graph(
     raise InputError(f"format {format!r} cannot be written; formats are prosqa, edges, node-link, graphml")
 
 
-def write_problems(problems: Sequence[ProsQAProblem]) -> str:
+def write_problems(problems: Iterable[ProsQAProblem | TextProblem]) -> str:
     """ProsQA JSON, a row on each line."""
-    return "[\n" + ",\n".join(json.dumps(problem.to_row(), ensure_ascii=False) for problem in problems) + "\n]\n"
+    return "".join(problem_parts(problems))
+
+
+def problem_parts(problems: Iterable[ProsQAProblem | TextProblem]) -> Iterator[str]:
+    """The text of ``write_problems`` piece by piece, as the problems come."""
+    before = "[\n"
+    for problem in problems:
+        yield before + json.dumps(problem.to_row(), ensure_ascii=False)
+        before = ",\n"
+    yield "\n]\n" if before == ",\n" else "[]\n"
 
 
 def _networkx(graph: Graph | ProsQAProblem, attributes: Attributes | None) -> nx.DiGraph:
