@@ -86,6 +86,10 @@ class Asked:
     prompt: Prompt | None
     """The prompt sample; None of a question in words, of which no graph is known."""
 
+    def batch(self, model: CoconutGPT2) -> PromptBatch:
+        """The prompt alone in a batch."""
+        return PromptBatch.padded([self.tokens], model.codec.end).to(model.device)
+
     def word(self, model: CoconutGPT2, token: int) -> str:
         """A token in words."""
         vocabulary = model.codec.vocabulary
@@ -135,8 +139,7 @@ def lens_grid(
         seen[layer, t] = hidden[0]
         return hidden
 
-    batch = PromptBatch.padded([prompt.tokens], model.codec.end).to(model.device)
-    model.think(batch, prompt.n_thoughts, stream=look)
+    model.think(prompt.batch(model), prompt.n_thoughts, stream=look)
     states, layers = range(prompt.n_thoughts + 1), range(1, model.config.n_layer + 1)
     hidden = torch.stack([torch.stack([seen[layer, k] for k in states]) for layer in layers])
     log_probs = next_log_probs(model, model.transformer.ln_f(hidden)).float().cpu()

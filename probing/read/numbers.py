@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from model.coconut import CoconutGPT2, ThoughtTrace
-from model.codec import PromptBatch, Reading
+from model.codec import Reading
 from model.errors import InputError
 from model.problems.texts import TextProblem
 from model.readout import node_scores
@@ -44,7 +44,7 @@ def numbers_read(
         if not vocabulary.writes(number):
             raise InputError(f"{number!r} cannot be written with this model's tokens")
     prompt = asked(model, problem, n_thoughts=n_thoughts)
-    trace = model.think(PromptBatch.padded([prompt.tokens], model.codec.end).to(model.device), prompt.n_thoughts)
+    trace = model.think(prompt.batch(model), prompt.n_thoughts)
     rng, digits = np.random.default_rng(seed), max(len(number.strip("-")) for number in numbers)
     drawn = rng.integers(10 ** (digits - 1) if digits > 1 else 0, 10**digits, size=4 * N_OTHERS).tolist()
     others = [str(number) for number in dict.fromkeys(drawn) if str(number) not in numbers][:N_OTHERS]

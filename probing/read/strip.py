@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 
 from model.coconut import CoconutGPT2, zero_thoughts
-from model.codec import PromptBatch
 from model.flags import norms
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
@@ -46,7 +45,7 @@ def token_strip(
 ) -> Strip:
     """Of the first prompt sample of a problem, or of a question in words. Raises InputError as ``asked`` does."""
     prompt, codec = asked(model, problem, seed=seed, n_thoughts=n_thoughts), model.codec
-    trace = model.think(PromptBatch.padded([prompt.tokens], codec.end).to(model.device), prompt.n_thoughts)
+    trace = model.think(prompt.batch(model), prompt.n_thoughts)
     texts = model.write_after_each(trace, prompt.longest, stop=codec.has_ended, first=codec.after)[0].tolist()
     best = next_log_probs(model, trace.states[0, :-1]).exp().max(dim=-1)
     said: tuple[str, ...] = ()
