@@ -178,9 +178,9 @@ def evaluate(
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
         "method": model.config.method,
-        "draws": samples,
+        "samples": samples,
         "seed": seed,
-        "fill": pad,
+        "pad": pad,
     }
     write_json(out, values)
     by_hops, ks = values["by_hops"], [thoughts] if more is not None else list(map(str, range(first, last + 1)))
