@@ -115,14 +115,16 @@ def reports(
 
 def page() -> None:
     session, choice = st.session_state, picker.sidebar()
+    graphless = compute.graphless(choice.setup.checkpoint)
     with st.sidebar:
-        against = panels.options(choice.setup.checkpoint)
-    panels.hero()
+        against = panels.options(choice.setup.checkpoint, graphs=not graphless)
+    if not graphless:
+        panels.hero()
     if choice.stale:
         words.previous()
     try:
         loaded = compute.load(choice.setup.checkpoint)
-        if compute.graphless(choice.setup.checkpoint):
+        if graphless:
             in_words.question(loaded)
             asked = "" if session.x_question == QUESTION else session.x_question
             write(choice.setup.on(View, k=session.x_k, question=asked), "x")

@@ -254,11 +254,11 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
 RIVALS = {"": "nothing", compute.UNTRAINED: "its untrained control", compute.WORDS: "itself without thoughts, in words"}
 
 
-def options(checkpoint: str) -> str:
-    """The sidebar's choice of how many thoughts the model is given, of a second model (neither where no graph is
-    known), and of presenting; gives the second model."""
+def options(checkpoint: str, *, graphs: bool) -> str:
+    """The sidebar's choice of presenting and, of a model of ``graphs``, of how many thoughts it is given and of a
+    second model; gives the second model."""
     names, against = {"trained": "as in training", "hops": "as many as hops", "hops+1": "one more than hops"}, ""
-    if not compute.graphless(checkpoint):
+    if graphs:
         st.selectbox(
             "Thoughts", [*names, *map(str, range(20))], format_func=lambda n: names.get(n, n), **kept("x_thoughts"),
             help="The shipped model was trained with 6 thoughts for up to 6 hops; given as many as a target is hops "
