@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -33,12 +34,14 @@ from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_gra
 from model.imports import source
 from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError
+from model.precision import Wanted, use
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
 from model.rows import WritesWords
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
+from model.values import validated
 from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
@@ -52,6 +55,8 @@ from probing.read.report import ProbeReport
 from probing.read.strip import Strip, token_strip
 
 queue = Turns(together=checkpoint.pick_device().type == "cpu")
+PRECISION = "COCONUT_PRECISION"
+"""Environment variable: what passes of pages multiply in, one of ``model.precision.Wanted``; by default auto."""
 UNTRAINED, WORDS = "untrained", "words"
 """What stands in links for the untrained control, and for the model itself without thoughts, which writes its steps."""
 FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20
@@ -90,7 +95,7 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
 
 KEYS: dict[Any, Callable[[Any], object]] = {
     type(Path()): lambda path: (str(path), _stamps(path)),
-    Loaded: lambda loaded: (loaded.name, loaded.fingerprint, loaded.settings),
+    Loaded: lambda loaded: (loaded.name, loaded.fingerprint, loaded.settings, loaded.model.precision),
     Directions: lambda found: found.digest,
     ProsQAProblem: lambda problem: json.dumps(problem.to_row()),
     TextProblem: lambda problem: json.dumps(problem.to_row()),
@@ -174,7 +179,8 @@ def typed_path(text: str) -> Path:
 
 
 def load(name: str) -> Loaded:
-    """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does."""
+    """The checkpoint of a shipped name or a path. Raises CheckpointError as ``model.checkpoint.load`` does, and
+    InputError where the environment asks for an unknown precision."""
     own = folder(name)
     path = checkpoint.checkpoint_folder(own)
     _config(path)
@@ -184,9 +190,11 @@ def load(name: str) -> Loaded:
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …", hash_funcs=KEYS)
 def _load(path: Path, name: str) -> Loaded:
     device = checkpoint.pick_device()
-    model = checkpoint.load(path, device=device)
+    wanted = validated(Wanted, os.environ.get(PRECISION, "auto"), where=PRECISION)
+    model = checkpoint.open(path, device=str(device), precision=wanted)
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
+    use(control, model.precision)
     # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
     gc.freeze()
     return Loaded(name, str(path), fingerprint(model), model.requires_grad_(False), control)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model.cli import Data, Device, Pad, Samples, bars, make_app, progress, row_of, run, say
+from model.cli import Data, Device, Pad, Precision, Samples, bars, make_app, progress, row_of, run, say
 from model.errors import InputError
 from model.files import atomic_path, write_json, write_text
 
@@ -131,6 +131,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the prompt samples.")] = 0,
     pad: Pad = False,
     device: Device = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Accuracy after k thoughts, free and forced, with intervals, by hops, beside the shortcut baselines."""
     from model import checkpoint as checkpoints
@@ -141,10 +142,10 @@ def evaluate(
     from model.problems.texts import in_words
 
     if in_words(data):
-        _evaluate_texts(data, out, checkpoint, thoughts, batch_size, device)
+        _evaluate_texts(data, out, checkpoint, thoughts, batch_size, device, precision)
         return
     problems = load_problems(data)
-    model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
+    model = checkpoints.open(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=device, precision=precision)
     if thoughts is None and model.config.thoughts_by == "hops":
         thoughts = "hops"
     n_given = len(problems)
@@ -178,6 +179,7 @@ def evaluate(
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
         "method": model.config.method,
+        "precision": model.precision,
         "samples": samples,
         "seed": seed,
         "pad": pad,
@@ -193,13 +195,20 @@ def evaluate(
     for count, what in ((values["left_out"], "left out: larger than any in training"), (values["padded"], "padded")):
         if count:
             typer.echo(f"{count:,} of {n_given:,} problems {what}")
+    typer.echo(f"forward passes in {model.precision}")
     typer.echo("shortcut baselines, which never look at the queried entity:")
     for name, rule in baselines.items():
         typer.echo(f"{name:<18}{rule.accuracy.text():>26}")
 
 
 def _evaluate_texts(
-    data: Path, out: Path, checkpoint: Path | None, thoughts: str | None, batch_size: int, device: str
+    data: Path,
+    out: Path,
+    checkpoint: Path | None,
+    thoughts: str | None,
+    batch_size: int,
+    device: str,
+    precision: Precision,
 ) -> None:
     """Questions without a graph: no shortcut baseline is known for them; the control is thoughts fed as zeros."""
     from model import checkpoint as checkpoints
@@ -207,7 +216,7 @@ def _evaluate_texts(
     from model.problems.texts import load_texts
 
     problems = load_texts(data)
-    model = checkpoints.load(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=checkpoints.pick_device(device))
+    model = checkpoints.open(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=device, precision=precision)
     first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
     with bars("question") as told:
         result = evaluate_texts(model, problems, n_thoughts=last, batch_size=batch_size, progress=told)
@@ -215,6 +224,7 @@ def _evaluate_texts(
         "data": data.name,
         "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
         "method": model.config.method,
+        "precision": model.precision,
         "task": model.config.task,
         "said": [list(each) for each in result.said],
     }
@@ -225,6 +235,7 @@ def _evaluate_texts(
     _print_accuracy(values["n"], by_steps, "steps", [*rows[first:], (f"{last}, all zeroed", zeroed, controls)])
     if values["stepless"]:
         typer.echo(f"{values['stepless']:,} of {values['n']:,} problems have no steps, only an answer")
+    typer.echo(f"forward passes in {model.precision}")
     typer.echo("no graph is known of these questions: no shortcut baseline, frontier or edit of nodes")
 
 

@@ -16,6 +16,7 @@ from model.config_file import MAX_CONFIG_BYTES, read_config
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, parse_json, read_text, short_hash
 from model.mimetic import begin_mimetic
+from model.precision import Wanted, use
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
@@ -161,15 +162,23 @@ def untrained(config: CoconutConfig, *, seed: int = 0) -> CoconutGPT2:
 
 
 def open(
-    path: str | Path = DEFAULT_CHECKPOINT, *, device: str = "auto", trained: bool = True, seed: int = 0
+    path: str | Path = DEFAULT_CHECKPOINT,
+    *,
+    device: str = "auto",
+    trained: bool = True,
+    seed: int = 0,
+    precision: Wanted = "float32",
 ) -> CoconutGPT2:
-    """``load`` on a device by name (``pick_device``); not ``trained``: fresh random weights of its config instead."""
+    """``load`` on a device by name (``pick_device``); not ``trained``: fresh random weights of its config instead.
+
+    ``precision``: of its passes (``model.precision``).
+    """
     where = pick_device(device)
     if trained:
-        return load(path, device=where)
+        return use(load(path, device=where), precision)
     model = untrained(load_config(path), seed=seed)
     torch.nn.Module.to(model, where)
-    return model
+    return use(model, precision)
 
 
 def fingerprint(model: CoconutGPT2) -> str:

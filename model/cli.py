@@ -15,12 +15,17 @@ import typer
 from tqdm import tqdm
 
 from model.errors import InputError
+from model.precision import Wanted
 from model.values import Progress
 
 T = TypeVar("T")
 
 Data = Annotated[Path, typer.Option(help="A ProsQA JSON file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    Wanted,
+    typer.Option(help="Of forward passes; auto: bfloat16 where this processor is faster with it and the model agrees."),
+]
 Samples = Annotated[
     int, typer.Option("--samples", "--draws", help="Prompt samples of each problem: node tokens, order of edges.")
 ]

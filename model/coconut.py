@@ -25,7 +25,19 @@ from model.codec_text import TextCodec
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError, InputError
 from model.problems.prosqa import ProsQAProblem
-from model.transformer import Cache, Stream, ThoughtMemory, embed, linear, place, run
+from model.transformer import (
+    PLAIN,
+    Attend,
+    Cache,
+    Operations,
+    Precision,
+    Stream,
+    ThoughtMemory,
+    embed,
+    linear,
+    place,
+    run,
+)
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
@@ -257,6 +269,8 @@ class CoconutGPT2(GPT2LMHeadModel):
 
     def __init__(self, config: CoconutConfig) -> None:
         super().__init__(config)
+        self.operations: Operations = PLAIN
+        """How passes multiply (``model.precision``); those of training say so themselves."""
         if config.feed_map == "mlp":
             self.feed_mlp = FeedMLP(config.n_embd, config.feed_width or config.n_embd, norm=config.feed_norm)
         elif config.feed_map == "constant":
@@ -266,6 +280,11 @@ class CoconutGPT2(GPT2LMHeadModel):
     def codec(self) -> Codec:
         """How problems are written for this model and its answers read back."""
         return codec_for(self.config)
+
+    @property
+    def precision(self) -> Precision:
+        """What passes without gradients multiply in."""
+        return self.operations.precision
 
     def think(
         self,
@@ -296,10 +315,10 @@ class CoconutGPT2(GPT2LMHeadModel):
             first, n = t - trace.n_thoughts - 1, fed.shape[1]
             x = place(self, fed, position[:, None] + torch.arange(first, first + n, device=mask.device))
             if memory is not None:
-                return run(self, x, memory.attend, stream=_at(t, stream))
+                return self._run(x, memory.attend, stream=_at(t, stream))
             seen = mask.shape[1] + first + n
             causal = torch.ones(n, seen, dtype=torch.bool, device=mask.device).tril(diagonal=seen - n)
-            return run(self, x, cache.attend(causal & after[:, None, :seen].bool()), stream=_at(t, stream))
+            return self._run(x, cache.attend(causal & after[:, None, :seen].bool()), stream=_at(t, stream))
 
         steps = range(trace.n_thoughts + 1, trace.n_thoughts + n_thoughts + 1)
         states, thoughts = self._loop(trace.states[:, -1:], steps, feed, edit, at_once=at_once)
@@ -384,7 +403,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         before[:, :, before.shape[2] - n_thoughts :] &= torch.arange(n_thoughts, device=device) < after[:, :, None]
         position = (trace.next_position - n_thoughts)[:, None] + after + on_branch.sum(dim=2) - 1
         fed = embed(self, tokens, position)
-        return run(self, fed, Cache(self, trace.cache).attend(torch.cat([before, on_branch], dim=2)))
+        return self._run(fed, Cache(self, trace.cache).attend(torch.cat([before, on_branch], dim=2)))
 
     def write_after_each(
         self,
@@ -429,6 +448,9 @@ class CoconutGPT2(GPT2LMHeadModel):
         return self.write_after_each(trace, max_new_tokens, stop=stop, first=first, last_only=True)[:, 0]
 
     # --- private ------------------------------------------------------------------------------------------------
+
+    def _run(self, x: Tensor, attend: Attend, *, n_read: int | None = None, stream: Stream | None = None) -> Tensor:
+        return run(self, x, attend, n_read=n_read, stream=stream, operations=self.operations)
 
     def _loop(
         self, state: Tensor, steps: range, feed: Callable[[int, Tensor], Tensor], edit: Edit | None, *, at_once: bool
@@ -479,7 +501,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         cache = Cache(self)
         allowed = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         x = embed(self, prompt.input_ids, position)
-        state = run(self, x, cache.attend(allowed & mask[:, None].bool()), n_read=1, stream=_at(0, stream))
+        state = self._run(x, cache.attend(allowed & mask[:, None].bool()), n_read=1, stream=_at(0, stream))
         return ThoughtTrace(state, state[:, :0], mask, tuple(cache.layers))
 
     def _branch(self, trace: ThoughtTrace, cache: Cache, tokens: Tensor, fed: list[Tensor]) -> Tensor:
@@ -496,7 +518,7 @@ class CoconutGPT2(GPT2LMHeadModel):
         allowed = torch.cat([before, own.expand(len(before), -1, -1)], dim=2)
         position = trace.next_position[:, None] - trace.n_thoughts + k + len(fed) - 1
         position = position.clamp(max=self.config.n_positions - 1)  # of rows that continue only for others in the batch
-        return run(self, embed(self, tokens, position), cache.attend(allowed))
+        return self._run(embed(self, tokens, position), cache.attend(allowed))
 
 
 def _at(t: int, stream: StreamEdit | None) -> Stream | None:

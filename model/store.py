@@ -22,6 +22,10 @@ def other_run(folder: Path, differ: Sequence[str] = (), *, instead: str = "choos
     return f"{folder} holds another run{which}; {instead}"
 
 
+BEFORE = {"precision": "float32"}
+"""What a run did that says nothing of it, as older versions wrote none."""
+
+
 class RunStore:
     """A folder claimed by a header: everything that decides what is written into it."""
 
@@ -36,7 +40,9 @@ class RunStore:
         if not self.is_claimed:
             return
         there = read_json(self._run)
-        differ = [key for key in header if not isinstance(there, dict) or there.get(key) != header[key]]
+        differ = [
+            key for key in header if not isinstance(there, dict) or there.get(key, BEFORE.get(key)) != header[key]
+        ]
         if "version" in differ:
             raise InputError(f"{self.folder} holds a run made by another version; choose another folder or remove it")
         if differ:

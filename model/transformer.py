@@ -9,7 +9,7 @@ a model of two layers is for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,14 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer from 0, queries, keys, values of the new positions) to what the queries attend to, all of one shape but for
 the number of queries: ``B n_head n head_width``."""
 
+Precision = Literal["float32", "bfloat16"]
+"""What products are made in."""
+
 Stream = Callable[[int, Tensor], Tensor]
 """(blocks passed: 1..n_layer, residual stream at the last position, ``B n_embd``) to what replaces it."""
+
+ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
+"""Whether products of float32 are made by oneDNN in place of MKL."""
 
 MOST_ONE_HOT = 1024
 """Rows of embedding tables up to which, in training on CUDA, looking up is multiplying by one-hot rows."""
@@ -52,7 +58,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Without gradients, float32 on a processor goes to oneDNN, where torch would take MKL: the same sums in another
     order, in half the time on processors that are not Intel's.
     """
-    if torch.is_grad_enabled() or x.is_cuda or x.dtype != torch.float32 or not _ONEDNN:
+    if torch.is_grad_enabled() or x.is_cuda or x.dtype != torch.float32 or not ONEDNN:
         return F.linear(x, weight, bias)
     if not (weight.is_contiguous() or weight.t().is_contiguous()):
         weight = weight.t().contiguous().t()  # by a part of a matrix oneDNN multiplies a thousand times more slowly
@@ -60,11 +66,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return found
 
 
-_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
-
-
 class Operations:
-    """What a pass does with parameters. ``model.deferred`` does the same with gradients made once a step."""
+    """What a pass does with parameters. ``model.deferred`` does the same with gradients made once a step, and
+    ``model.precision`` with products in bfloat16."""
+
+    precision: Precision = "float32"
 
     def norm(self, x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
         """Layer norm of ``B n n_embd``."""

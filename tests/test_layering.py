@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model.mimetic",
     ),
     ("model.coconut",),
-    ("model.readout", "model.flags"),
+    ("model.readout", "model.flags", "model.precision"),
     ("model.config_file",),
     ("model.evaluate", "model.checkpoint"),
     ("model.training", "model.imports"),

@@ -78,8 +78,8 @@ def heading(result: DatasetResult, path: str) -> None:
     )
     st.markdown(
         f"n = **{main.n_taken:,}** problems, {main.n_thoughts} thoughts, seed {result.seed}; beside it: "
-        f"{others or '–'}. :gray[Data {result.data_hash}, weights {main.info.fingerprint}. Intervals are 95 %; grey "
-        "and dashed is a control.]"
+        f"{others or '–'}. :gray[Data {result.data_hash}, weights {main.info.fingerprint}, passes in "
+        f"{main.info.precision}. Intervals are 95 %; grey and dashed is a control.]"
     )
     for model in result.models:
         n = model.n_problems - model.n_taken

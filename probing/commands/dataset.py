@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from model.checkpoint import DEFAULT_CHECKPOINT
-from model.cli import Data, Device, Pad, bars
+from model.cli import Data, Device, Pad, Precision, bars
 from model.errors import InputError
 from probing.commands.options import Checkpoint
 
@@ -43,6 +43,7 @@ def dataset(
     processes: Annotated[int, typer.Option(min=1, help="Processes that record; changes nothing but the time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of how problems are written and of every control.")] = 0,
     device: Device = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Every analysis of the papers over a data set, with controls and intervals, and a self-contained report.
 
@@ -75,6 +76,7 @@ def dataset(
                 n_states=n_states,
                 n_control=n_control,
                 device=device,
+                precision=precision,
                 processes=processes,
             ),
             analyses=chosen,
@@ -88,6 +90,7 @@ def dataset(
     for section in result.sections:
         for sentence in section.says[:1]:
             print(f"{section.title}: {sentence}")
+    print(f"forward passes in {result.models[0].info.precision}")
     for model in result.models:
         if model.n_padded:
             print(f"{model.info.name}: {model.n_padded:,} of {model.n_taken:,} problems padded with distractor facts")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import Data, Device, bars
+from model.cli import Data, Device, Precision, bars
 from model.coconut import CoconutGPT2
 from model.errors import InputError, check_known
 from model.files import write_bytes
@@ -60,6 +60,7 @@ def intervene(
     seed: Seed = 0,
     batch_size: BatchSize = 32,
     device: Device = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Edit thoughts and see whether the answer follows, with every matched control."""
     plans = [EditPlan.parse(each) for each in edit]
@@ -81,7 +82,7 @@ def intervene(
     required = any(plan.needs for plan in plans)
 
     def opened(folder: Path, path: Path | None, trained: bool) -> tuple[CoconutGPT2, Directions | None]:
-        model = checkpoint.open(folder, device=device, trained=trained, seed=seed)
+        model = checkpoint.open(folder, device=device, trained=trained, seed=seed, precision=precision)
         return model, directions_of(model, folder, path, required=required)
 
     model, fitted = opened(checkpoint_folder, directions, not untrained)
@@ -118,7 +119,7 @@ def intervene(
             )
         for picture, chart in of_effects.charts(summaries).items():
             write_bytes(job_out / f"{picture}.svg", export(chart, "svg"))
-        print(f"\n{name}: {job_out}")
+        print(f"\n{name}: {job_out}, passes in {job_model.precision}")
         _print_summaries(summaries)
 
 

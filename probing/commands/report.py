@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import Device, Pad, Samples, row_of
+from model.cli import Device, Pad, Precision, Samples, row_of
 from model.errors import InputError
 from model.formats.graph import load_graph, load_problems
 from model.stats import text
@@ -31,6 +31,7 @@ def report(
     pad: Pad = True,
     untrained: Annotated[bool, typer.Option(help="Also measure an untrained model of the same config.")] = True,
     device: Device = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Probe one problem: what each continuous thought holds, beside its controls."""
     if (data is None) == (graph is None):
@@ -40,8 +41,10 @@ def report(
     else:
         assert graph is not None
         problem = load_graph(graph).ask(root, candidates)
-    model = checkpoint.open(checkpoint_folder, device=device)
-    control = checkpoint.open(checkpoint_folder, device=device, trained=False) if untrained else None
+    model = checkpoint.open(checkpoint_folder, device=device, precision=precision)
+    control = None
+    if untrained:
+        control = checkpoint.open(checkpoint_folder, device=device, trained=False, precision=model.precision)
     result = probe(
         model,
         problem,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import Data, Device, bars
+from model.cli import Data, Device, Precision, bars
 from model.formats.graph import load_problems
 from probing.commands.options import (
     BatchSize,
@@ -37,6 +37,7 @@ def verdict(
     seed: Seed = 0,
     batch_size: BatchSize = 32,
     device: Device = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Judge each thought: decodable, used, necessary, sufficient, parallel?
 
@@ -46,7 +47,7 @@ def verdict(
     problems = load_problems(data)[:n]
     jobs = []
     for i, folder in enumerate((checkpoint_folder, *(compare or ()))):
-        model = checkpoint.open(folder, device=device, trained=i > 0 or not untrained, seed=seed)
+        model = checkpoint.open(folder, device=device, trained=i > 0 or not untrained, seed=seed, precision=precision)
         fitted, name = directions_of(model, folder, None if i else directions), folder.resolve().name
         assert fitted is not None
         title = title_of(folder, untrained=untrained and not i)
@@ -70,6 +71,7 @@ def verdict(
     write_sheets(sheets, out)
     for sheet in sheets:
         print(f"\n{sheet.name}: accuracy {sheet.accuracy.text('percent')}, n = {sheet.n_problems:,}")
+        print(f"forward passes in {sheet.precision}")
         print(f"{'thought':>8} " + " ".join(f"{claim:>12}" for claim in CLAIMS))
         for t in range(1, sheet.n_thoughts + 1):
             print(f"{t:8} " + " ".join(f"{sheet.finding(claim, t).outcome:>12}" for claim in CLAIMS))

@@ -15,6 +15,7 @@ from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import held
+from model.precision import Wanted
 from model.problems.prosqa import ProsQAProblem, digest
 from model.processes import pool
 from model.store import Chunks, RunStore
@@ -36,9 +37,9 @@ class Source:
     path: Path
     untrained: bool = False
 
-    def load(self, device: str, seed: int) -> CoconutGPT2:
+    def load(self, device: str, seed: int, precision: Wanted) -> CoconutGPT2:
         """Raises CheckpointError as ``checkpoint.load`` does."""
-        return checkpoint.open(self.path, device=device, trained=not self.untrained, seed=seed)
+        return checkpoint.open(self.path, device=device, trained=not self.untrained, seed=seed, precision=precision)
 
     @property
     def folder(self) -> str:
@@ -59,6 +60,8 @@ class Settings:
     n_control: int = 500
     """Problems, from the start, that the untrained control is run on."""
     device: str = "auto"
+    precision: Wanted = "float32"
+    """Of the passes of all models; ``auto``: as is found for the first of them."""
     processes: int = 1
 
     def thoughts_of(self, model: CoconutGPT2) -> int:
@@ -103,10 +106,11 @@ def record_all(
     for source in sources:
         _check(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    models = []
+    models, precision = list[RunModel](), settings.precision
     with held(out, share=str(rank)):
         for source in sources:
-            model = source.load(settings.device, settings.seed)
+            model = source.load(settings.device, settings.seed, precision)
+            precision = model.precision
             job = _Job.open(source, model, problems, Path(out), data, settings)
             if not (job.folder / "rows.parquet").exists():
                 if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
@@ -176,7 +180,8 @@ class _Job:
             skipped=(),
         )  # fmt: skip
         header = {
-            "version": VERSION, "model": found.info.model_dump(mode="json"), "data_hash": digest(taken),
+            "version": VERSION, "model": found.info.model_dump(mode="json", exclude={"precision"}),
+            "precision": found.info.precision, "data_hash": digest(taken),
             "n_problems": len(taken), "n_thoughts": found.n_thoughts, "seed": settings.seed, "fill": settings.pad,
             "n_states": settings.n_states,
         }  # fmt: skip
@@ -252,7 +257,7 @@ _here: tuple[_Job, CoconutGPT2] | None = None
 def _start(job: _Job, n_processes: int) -> None:
     global _here
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_processes))
-    model = job.source.load(job.settings.device, job.settings.seed)
+    model = job.source.load(job.settings.device, job.settings.seed, job.found.info.precision)
     _here = job, model
 
 

@@ -57,12 +57,15 @@ def _mixing(uniform_prob: float | None) -> str:
 
 def _summary(result: DatasetResult) -> str:
     models = table(
-        ("model", "what it is", "layers", "width", "thoughts", "stage mixing", "problems taken", "padded", "weights"),
+        (
+            "model", "what it is", "layers", "width", "thoughts", "stage mixing", "problems taken", "padded", "weights",
+            "passes",
+        ),
         (
             (
                 m.info.name, "fresh random weights (control)" if m.untrained else f"{m.info.method}, trained",
                 m.info.n_layer, m.info.n_embd, m.n_thoughts, _mixing(m.info.uniform_prob),
-                f"{m.n_taken:,} of {m.n_problems:,}", f"{m.n_padded:,}", m.info.fingerprint,
+                f"{m.n_taken:,} of {m.n_problems:,}", f"{m.n_padded:,}", m.info.fingerprint, m.info.precision,
             )
             for m in result.models
         ),

@@ -324,7 +324,9 @@ def _columns(values: Floats) -> list[Estimate]:
 def _words(result: Intervention, what: str = "", alt: str = "") -> Words:
     n = result.n_samples
     samples = "one prompt sample, so no intervals" if n == 1 else f"mean of n = {n} prompt samples"
-    caption = f"{what}{samples}, seed {result.seed}. Edit: {' & '.join(map(str, result.plan))}."
+    caption = (
+        f"{what}{samples}, seed {result.seed}, passes in {result.precision}. Edit: {' & '.join(map(str, result.plan))}."
+    )
     return Words(
         title=question(result.problem), answer=answer_words(result), caption=caption[0].upper() + caption[1:], alt=alt
     )

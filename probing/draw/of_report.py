@@ -632,7 +632,7 @@ def _words(report: ProbeReport, value: str | None, alt: str = "") -> Words:
         f"{colour}{samples}, seed {report.seed}. Controls: shuffled labels (node labels permuted within the graph), "
         f"depth reader (nodes t below any node without parents, whoever is queried){untrained}. "
         f"Model: {display_name(info.name, 60)} ({info.method}, {info.n_layer} layers, width {info.n_embd}, "
-        f"weights {info.fingerprint}).{padded}{warnings} "
+        f"weights {info.fingerprint}, passes in {info.precision}).{padded}{warnings} "
         "Shows what can be decoded, not what is used."
     )
     return Words(

@@ -68,7 +68,7 @@ def _section(sheet: Sheet) -> str:
     return f"""<section>
 <h2>{html(sheet.name)}</h2>
 <p>method {html(sheet.method)} · weights {html(sheet.checkpoint)} · data {html(sheet.data)},
-{sheet.n_problems:,} problems, seed {sheet.seed} · {sheet.n_thoughts} thoughts ·
+{sheet.n_problems:,} problems, seed {sheet.seed} · {sheet.n_thoughts} thoughts · passes in {sheet.precision} ·
 accuracy {html(sheet.accuracy.text("percent"))} (chance 50 %)</p>
 <p class='lead'>{first}</p>
 <ul>{"".join(f"<li>{sentence}</li>" for sentence in sentences)}</ul>

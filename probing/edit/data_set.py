@@ -260,6 +260,7 @@ def run_to_folder(
     header = {
         "version": 2,
         "checkpoint": fingerprint(model),
+        "precision": model.precision,
         "directions": None if directions is None else directions.digest,
         "data": source,
         "problems": digest(problems),

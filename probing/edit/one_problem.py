@@ -22,6 +22,7 @@ from model.codec import Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from model.readout import forced_answers, vector_log_probs
+from model.transformer import Precision
 from model.values import Value
 from probing.edit.batch import draw_prompt
 from probing.edit.directions import Directions
@@ -101,6 +102,8 @@ class Intervention(Value):
     n_samples: int
     """Prompt samples."""
     seed: int
+    precision: Precision = "float32"
+    """What passes multiplied in."""
     clean: Side
     edited: Side
     controls: dict[str, Side]
@@ -168,6 +171,7 @@ def intervene(
         n_thoughts=run.n_thoughts,
         n_samples=n_samples,
         seed=seed,
+        precision=model.precision,
         clean=side(clean),
         edited=side(outcome.seen),
         controls={name: side(result.seen) for name, result in beside.items() if all(result.built.defined)},

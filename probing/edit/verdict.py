@@ -50,10 +50,12 @@ from model.coconut import PAUSE_METHODS, CoconutGPT2
 from model.errors import InputError
 from model.files import read_json
 from model.flags import idle, norms, off_norm, unmixed
+from model.precision import use
 from model.problems.prosqa import ProsQAProblem
 from model.readout import node_log_probs
 from model.stats import Estimate, Floats, Style, mean, paired, share, sure, text
 from model.store import read_rows
+from model.transformer import Precision
 from model.values import Progress, Value, silent, validated
 from probing.edit.batch import n_thoughts_of
 from probing.edit.data_set import CLEAN, STRATA, Row, run_to_folder
@@ -148,6 +150,8 @@ class Sheet(Value):
     name: str
     checkpoint: str
     """Fingerprint of the weights."""
+    precision: Precision = "float32"
+    """What passes multiplied in."""
     method: str
     data: str
     n_problems: int
@@ -244,7 +248,8 @@ def make_sheet(
         data=source,
         seed=seed,
     )
-    return sheet.model_copy(update={"flags": flags_of(model, problems[:FLAG_ON], sheet, seed=seed)})
+    flags = flags_of(model, problems[:FLAG_ON], sheet, seed=seed)
+    return sheet.model_copy(update={"flags": flags, "precision": model.precision})
 
 
 @torch.inference_mode()
@@ -259,8 +264,9 @@ def flags_of(model: CoconutGPT2, problems: Sequence[ProsQAProblem], sheet: Sheet
     prompts = [codec.prompt(p, np.random.default_rng([seed, i])) for i, p in enumerate(deep)]
     if prompts and sheet.n_thoughts:
         shares, lengths = [], []
-        for thinker in (model, untrained(config, seed=seed)):
-            torch.nn.Module.to(thinker, model.device)
+        control = untrained(config, seed=seed)
+        torch.nn.Module.to(control, model.device)
+        for thinker in (model, use(control, model.precision)):
             above = []
             for start in range(0, len(prompts), FLAG_BATCH):
                 part = prompts[start : start + FLAG_BATCH]
@@ -270,12 +276,12 @@ def flags_of(model: CoconutGPT2, problems: Sequence[ProsQAProblem], sheet: Sheet
                 above += [(a > b) + (a == b) / 2 for a, b in pairs]
                 lengths += [norms(thinker, trace)] * (thinker is model)
             shares.append(share(above))
-        ours, control = shares
-        if ours and ours.low is not None and control and ours.low > max(CHANCE, control.high or CHANCE):
+        ours, chance = shares
+        if ours and ours.low is not None and chance and ours.low > max(CHANCE, chance.high or CHANCE):
             found.append(
                 f"Winner decodable at thought 1: the target is read above the other candidate in "
                 f"{ours.text('percent')} of {ours.n} problems of two hops or more, candidates equally deep "
-                f"(untrained {control.text('percent')})."
+                f"(untrained {chance.text('percent')})."
             )
         found.append(off_norm(lengths[0]))
         zeroed = sheet.without.get("all zeros")

@@ -56,7 +56,7 @@ def replay(model: CoconutGPT2, batch: PromptBatch, trace: ThoughtTrace) -> Repla
         residual.append(hidden)
         return hidden
 
-    states = run(model, x, attend, stream=keep)
+    states = run(model, x, attend, stream=keep, operations=model.operations)
     layers = torch.stack(residual[:-1]).unflatten(1, (-1, n_states))
     return Replay(states[:, 0].unflatten(0, (-1, n_states)), layers, torch.stack(attention))
 

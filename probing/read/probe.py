@@ -104,6 +104,7 @@ def describe(model: CoconutGPT2, *, name: str) -> ModelInfo:
         n_thoughts=config.n_thoughts,
         uniform_prob=config.uniform_prob,
         fingerprint=fingerprint(model),
+        precision=model.precision,
     )
 
 

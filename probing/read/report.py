@@ -15,6 +15,7 @@ from model.errors import InputError
 from model.metrics import OLD_NAMES
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, Floats, Range, mean_interval
+from model.transformer import Precision
 from model.values import Number, Value
 
 Row = tuple[Number, ...]
@@ -57,6 +58,8 @@ class ModelInfo(Value):
     unknown."""
     fingerprint: str
     """SHA-256 of the weights, first 16 hex digits."""
+    precision: Precision = "float32"
+    """What its passes multiplied in."""
 
 
 class Problem(Value):
