@@ -574,3 +574,18 @@ def test_a_page_that_is_drawn_again_reads_no_config_again(monkeypatch: pytest.Mo
     page.run()
     assert errors(page) == ""
     assert read == []
+
+
+def test_the_page_says_what_passes_are_in_and_the_environment_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wanted in ("bfloat16", "float32"):
+        monkeypatch.setenv(compute.PRECISION, wanted)
+        compute._load.clear()
+        page = start(**FEW)
+        assert errors(page) == ""
+        assert f"Passes in {wanted}." in "\n".join(item.value for item in page.caption)
+        loaded = compute.load("prosqa-symbol-2l")
+        assert loaded.model.precision == loaded.control.precision == wanted
+    monkeypatch.setenv(compute.PRECISION, "float8")
+    compute._load.clear()
+    assert "COCONUT_PRECISION" in errors(start(**FEW))
+    compute._load.clear()

@@ -316,7 +316,10 @@ def numbers(report: ProbeReport, k: int) -> None:
         pd.DataFrame(rows), hide_index=True, height="content", key="x_numbers",
         column_config={"metric": st.column_config.TextColumn(width=190)},
     )  # fmt: skip
-    st.caption(f"Mean [95 % interval] over n = {report.n_samples} prompt samples; – where a metric has no value.")
+    st.caption(
+        f"Mean [95 % interval] over n = {report.n_samples} prompt samples; – where a metric has no value. Passes in "
+        f"{report.model.precision}."
+    )
 
 
 def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -> None:

@@ -217,6 +217,7 @@ def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
     gone = "; ".join(of_intervention.missing_controls(result))
     lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
     caption = f"P(other candidate), of the two; {samples}. Right: samples that answer it.{lacking}"
+    caption += f" Passes in {result.precision}."
     figure(of_intervention.effects(result, extra), "i_effects", caption=caption)
 
 
