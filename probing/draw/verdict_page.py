@@ -9,7 +9,7 @@ from model.files import html, write_json, write_text
 from model.metrics import METRICS
 from model.stats import Estimate, text
 from probing.draw.html import Markup, frame, table
-from probing.edit.verdict import CHANCE, CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
+from probing.edit.verdict import ABOUT, CHANCE, CLAIMS, MIN_N, RULES, TESTED, Claim, Finding, Sheet
 
 
 def summary_sentences(sheet: Sheet) -> list[str]:
@@ -114,25 +114,7 @@ _LEGEND = f"""<section><h2>How to read this</h2>
 <dd>A threshold is met by the unfavourable end of the interval. The thresholds are no pre-registration: effects on the
 shipped model were known when they were chosen. "Not shown" is a normal outcome, not a proof of absence. Claims with
 fewer than {MIN_N} problems are not tested.</dd>
-<dt><b>decodable</b></dt>
-<dd>A linear read-out fitted on other problems tells the frontier (nodes at distance t) from that of the counterfactual
-question about the same graph, nodes of both left out. A reader that does not know the root has .5, however well it
-knows how deep nodes lie; against all nodes beyond t such a reader comes close too. {RULES["decodable"]}.</dd>
-<dt><b>used</b></dt>
-<dd>Swapping the target's branch for the other candidate's inside the thought, as strongly as the thought holds its own,
-flips the right answer. Control: the worst of a random direction, the difference of two other problems' thoughts,
-unreachable nodes, frontier nodes that lead to neither candidate (as many), and the same content at another thought,
-each of equal length. {RULES["used"]}.</dd>
-<dt><b>necessary</b></dt>
-<dd>Accuracy with zeros, the mean thought or another problem's thought in its place, whichever harms least. Control: a
-random change of that length. {RULES["necessary"]}.</dd>
-<dt><b>sufficient</b></dt>
-<dd>The thought of the run that asks the counterfactual question, put in alone, flips the right answer. Control: another
-problem's thought. Placebo: the same question's thought, its facts in another order. {RULES["sufficient"]}.</dd>
-<dt><b>parallel</b></dt>
-<dd>Several nodes in the thought at once are necessary. Accuracy with the thought collapsed to the one node that stands
-out most in it, in problems where that node does not lead to the target. Control: collapsed to as many of its best nodes
-as there are at distance t. {RULES["parallel"]}.</dd>
+{"".join(f"<dt><b>{claim}</b></dt><dd>{html(ABOUT[claim])} {html(RULES[claim])}.</dd>" for claim in CLAIMS)}
 <dt><b>not tested</b></dt>
 <dd>An answer that follows an edit shows that the channel can steer it, not that the model's own thoughts do. So
 {TESTED}; nor where nothing is fed back (pause methods).</dd>

@@ -6,27 +6,7 @@ outcome and not a proof of absence. The thresholds are printed on every sheet. T
 the shipped model were known when they were chosen, and the present ones answer an independent check. A threshold is
 met by the unfavourable end of the 95 % interval, never by the estimate.
 
-decodable
-    A linear read-out fitted on other problems (``probing.edit.directions``) tells the frontier of thought t from that
-    of the *counterfactual question* about the same graph, head to head (``model.metrics.auroc_other_root``): AUROC per
-    problem. Whoever does not know the root is at .5. Beside it: AUROC against all nodes beyond t, where the depth
-    reader, which knows neither root nor model, comes close as well.
-used
-    Taking the target's branch out of the thought and putting the other candidate's in (``swap``, as strongly as this
-    thought holds its own branch) turns the answer over, where the clean answer was right. Control: the worst of
-    SWAP_CONTROLS, each with as many nodes and as long a change as the edit.
-necessary
-    The answer is at chance when something else stands in the thought's place: zeros, the mean thought, or another
-    problem's thought; the mildest of the three counts. Control: a random direction as long as that change.
-sufficient
-    The thought of the counterfactual question's run, put in alone (``transplant``), turns the answer over, where the
-    clean answer was right. Control: another problem's thought in its place. Placebo: the same question's thought from a
-    prompt whose facts stand in another order.
-
-parallel
-    Several nodes in it at once are necessary: where the node that stands out most in the thought does not lead to the
-    target, so that a walk that follows it alone is lost, the answer is at chance once the thought is collapsed to that
-    node. Control: collapsed to as many of its best nodes as there are at distance t; only their number differs.
+What each claim says and what its control is stands in ABOUT, which the sheet prints too.
 
 "Used", "sufficient" and "parallel" ask whether the answer follows an edit, which is so of any channel that steers the
 answer, whatever the model's own thoughts hold. So they are not tested where the model does not answer clearly better
@@ -67,6 +47,23 @@ Outcome = Literal["shown", "partly", "not shown", "not tested"]
 Claim = Literal["decodable", "used", "necessary", "sufficient", "parallel"]
 CLAIMS: tuple[Claim, ...] = ("decodable", "used", "necessary", "sufficient", "parallel")
 
+ABOUT: dict[Claim, str] = {
+    "decodable": "A linear read-out fitted on other problems tells the frontier (nodes at distance t) from that of the "
+    "counterfactual question about the same graph, nodes of both left out. A reader that does not know the root has "
+    ".5, however well it knows how deep nodes lie; against all nodes beyond t such a reader comes close too.",
+    "used": "Swapping the target's branch for the other candidate's inside the thought, as strongly as the thought "
+    "holds its own, flips the right answer. Control: the worst of a random direction, the difference of two other "
+    "problems' thoughts, unreachable nodes, frontier nodes that lead to neither candidate (as many), and the same "
+    "content at another thought, each of equal length.",
+    "necessary": "Accuracy with zeros, the mean thought or another problem's thought in its place, whichever harms "
+    "least. Control: a random change of that length.",
+    "sufficient": "The thought of the run that asks the counterfactual question, put in alone, flips the right answer. "
+    "Control: another problem's thought. Placebo: the same question's thought, its facts in another order.",
+    "parallel": "Several nodes in the thought at once are necessary. Accuracy with the thought collapsed to the one "
+    "node that stands out most in it, in problems where that node does not lead to the target, so that a walk that "
+    "follows it alone is lost. Control: collapsed to as many of its best nodes as there are at distance t.",
+}
+"""What each claim says, and what its control is."""
 MIN_N = 100
 """Fewest problems for a claim to be tested at one thought, and for a control to count."""
 THRESHOLDS = {
