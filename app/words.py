@@ -125,6 +125,11 @@ def bold(name: str) -> str:
     return f"**{literal(display_name(name, 40))}**"
 
 
+def candidates(problem: ProsQAProblem) -> tuple[str, str]:
+    """The target and the other candidate, by name (markdown)."""
+    return bold(problem.idx_to_symbol[problem.target]), bold(problem.idx_to_symbol[problem.neg_target])
+
+
 def header(title: str) -> DeltaGenerator:
     """A page's title (markdown); what is drawn in the row that it gives stands to the right."""
     row = st.container(horizontal=True, vertical_alignment="center", key="head")

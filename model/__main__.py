@@ -145,7 +145,8 @@ def evaluate(
         _evaluate_texts(data, out, checkpoint, thoughts, batch_size, device, precision)
         return
     problems = load_problems(data)
-    model = checkpoints.open(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=device, precision=precision)
+    folder = checkpoint or checkpoints.DEFAULT_CHECKPOINT
+    model = checkpoints.open(folder, device=device, precision=precision)
     if thoughts is None and model.config.thoughts_by == "hops":
         thoughts = "hops"
     n_given = len(problems)
@@ -177,7 +178,7 @@ def evaluate(
         "padded": sum(pad and model.config.padding_for(problem) is not None for problem in problems),
         "baselines": {name: rule.to_dict() for name, rule in baselines.items()},
         "data": data.name,
-        "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
+        "checkpoint": folder.resolve().name,
         "method": model.config.method,
         "precision": model.precision,
         "samples": samples,
@@ -213,16 +214,17 @@ def _evaluate_texts(
     """Questions without a graph: no shortcut baseline is known for them; the control is thoughts fed as zeros."""
     from model import checkpoint as checkpoints
     from model.evaluate import evaluate_texts
-    from model.problems.texts import load_texts
+    from model.problems.texts import WITHOUT_GRAPH, load_texts
 
     problems = load_texts(data)
-    model = checkpoints.open(checkpoint or checkpoints.DEFAULT_CHECKPOINT, device=device, precision=precision)
+    folder = checkpoint or checkpoints.DEFAULT_CHECKPOINT
+    model = checkpoints.open(folder, device=device, precision=precision)
     first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
     with bars("question") as told:
         result = evaluate_texts(model, problems, n_thoughts=last, batch_size=batch_size, progress=told)
     values = result.summary() | {
         "data": data.name,
-        "checkpoint": (checkpoint or checkpoints.DEFAULT_CHECKPOINT).resolve().name,
+        "checkpoint": folder.resolve().name,
         "method": model.config.method,
         "precision": model.precision,
         "task": model.config.task,
@@ -236,7 +238,7 @@ def _evaluate_texts(
     if values["stepless"]:
         typer.echo(f"{values['stepless']:,} of {values['n']:,} problems have no steps, only an answer")
     typer.echo(f"forward passes in {model.precision}")
-    typer.echo("no graph is known of these questions: no shortcut baseline, frontier or edit of nodes")
+    typer.echo(f"no graph is known of these questions: {WITHOUT_GRAPH}")
 
 
 def _print_accuracy(n: int, groups: dict[str, Any], unit: str, rows: list[tuple[str, Estimate, list[float]]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
 from model.tokenizer import Vocabulary
 
+T = TypeVar("T")
 NO_NODE = -1
 """Stands for what was written and is no node of the graph, and for no answer."""
 NO_KEY = -1
@@ -278,6 +279,19 @@ class Codec(Protocol):
 
         Prompts are padded to a multiple of ``align`` tokens.
         """
+
+
+def distractor_facts(
+    free: Sequence[T], problem: ProsQAProblem, size: Size, rng: np.random.Generator
+) -> list[tuple[T, T]]:
+    """Random facts among names or keys that no node has, which bring a smaller graph up to a size.
+
+    They lead forward along the order of ``free``, so that there is no cycle.
+    """
+    some = free[: max(size.nodes - problem.n_nodes, 6)]
+    sources, targets = np.triu_indices(len(some), k=1)
+    chosen = rng.permutation(len(sources))[: size.edges - len(problem.edges)]
+    return [(some[sources[i]], some[targets[i]]) for i in chosen]
 
 
 class TokenPerNode(Codec, Protocol):

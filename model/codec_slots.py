@@ -19,7 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.codec import NO_NODE, Continuation, EdgeSpan, Prompt, PromptBatch, Reading, Size, TokenPerNode, Written
+from model.codec import (
+    NO_NODE,
+    Continuation,
+    EdgeSpan,
+    Prompt,
+    PromptBatch,
+    Reading,
+    Size,
+    TokenPerNode,
+    Written,
+    distractor_facts,
+)
 from model.errors import ProblemTooLargeError
 from model.problems.arrays import ProblemTensors
 from model.problems.prosqa import ProsQAProblem
@@ -115,11 +126,7 @@ class SlotCodec(TokenPerNode):
         slots = rng.permutation(self.n_slots)
         distractors: list[tuple[int, int]] = []
         if pad_to is not None and len(problem.edges) < pad_to.edges:
-            n_free = max(pad_to.nodes - problem.n_nodes, 6)
-            free = slots[problem.n_nodes :][:n_free]
-            sources, targets = np.triu_indices(len(free), k=1)  # edges forward along a random order: no cycle
-            chosen = rng.permutation(len(sources))[: pad_to.edges - len(problem.edges)]
-            distractors = [(int(free[sources[i]]), int(free[targets[i]])) for i in chosen]
+            distractors = distractor_facts(slots[problem.n_nodes :].tolist(), problem, pad_to, rng)
         order = rng.permutation(len(problem.edges) + len(distractors))
         pair = (problem.target, problem.neg_target)
         return Draw(

@@ -45,6 +45,7 @@ from model.codec import (
     Reading,
     Size,
     Written,
+    distractor_facts,
     pushed_together,
 )
 from model.errors import GraphError, ProblemTooLargeError
@@ -227,10 +228,7 @@ class TextCodec(Codec):
                 names[node] = own[other]
         if pad_to is not None and len(problem.edges) < pad_to.edges:
             free = rng.permutation([self.names[i] for i in self.concept_places if self.names[i] not in names]).tolist()
-            free = free[: max(pad_to.nodes - problem.n_nodes, 6)]
-            sources, targets = np.triu_indices(len(free), k=1)  # forward along a random order: no cycle
-            chosen = rng.permutation(len(sources))[: pad_to.edges - len(problem.edges)]
-            distractors = [(free[sources[i]], free[targets[i]]) for i in chosen]
+            distractors = distractor_facts(free, problem, pad_to, rng)
         pair = (problem.target, problem.neg_target)
         order = rng.permutation(len(problem.edges) + len(distractors)).tolist()
         chosen_pair = pair if rng.random() < 0.5 else pair[::-1]

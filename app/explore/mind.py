@@ -7,7 +7,7 @@ import streamlit as st
 from app import compute
 from app.figures import figure
 from app.intervene.panels import badge
-from app.intervene.state import Lab, prepare, preset
+from app.intervene.state import NO_OTHER, Lab, prepare, preset
 from app.links import Samples
 from app.problem_picker import Choice
 from app.words import bold, literal
@@ -24,7 +24,7 @@ N_SAMPLES: Samples = 4
 def why_not(problem: ProsQAProblem, loaded: compute.Loaded) -> str:
     """Why the branches cannot be swapped here; empty where they can."""
     if problem.counterfactual is None:
-        return "No other root of this graph makes the other candidate right, so there is no branch to swap in."
+        return NO_OTHER
     try:
         found = compute.directions(loaded)
         return "" if found else "No node directions are stored for this model; fit them on Intervene."

@@ -11,7 +11,7 @@ import streamlit as st
 from app import compute
 from app.figures import cards, figure, files
 from app.problem_picker import folder_or
-from app.words import bold, capital, explained, kept, literal, theme
+from app.words import candidates, capital, explained, kept, literal, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
@@ -66,7 +66,7 @@ def autoplay() -> None:
 def verdict(report: ProbeReport) -> None:
     """What the model answers and whether it is correct, beside the shortcut baseline's answer; then any warnings."""
     problem = report.problem
-    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    target, other = candidates(problem)
     baseline = {"target": f"{target} (correct)", "neg_target": f"{other} (incorrect)", "tie": "tie"}
     st.markdown(
         f"{answer(report)} :gray[Shortcut baseline (ignores "
@@ -86,7 +86,7 @@ def verdict(report: ProbeReport) -> None:
 def answer(report: ProbeReport) -> str:
     """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct."""
     problem, last = report.problem, report.answers[-1]
-    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    target, other = candidates(problem)
     found, n = of_report.outcome(report)
     said = {
         "correct": f"answers {target} :green-badge[:material/check: correct]",
@@ -228,7 +228,7 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
     """The charts and numbers of the state drawn."""
     k, last, n = drawn.state, report.n_thoughts, report.n_samples
     problem, now = report.problem, report.answers[min(k + 1, last)]
-    target, other = (bold(problem.idx_to_symbol[v]) for v in (problem.target, problem.neg_target))
+    target, other = candidates(problem)
     controls = (line for line in drawn.subtitle if line.startswith("controls"))
     beside = "".join(f"; frontier mass of the {literal(line)}" for line in controls)
     generated = (

@@ -9,7 +9,7 @@ from app.figures import figure, files
 from app.words import attempt, bold, kept, literal
 from model.files import html, write_csv
 from model.problems.prosqa import ProsQAProblem
-from model.problems.texts import TextProblem, read_question
+from model.problems.texts import WITHOUT_GRAPH, TextProblem, read_question
 from model.rows import bare
 from probing.draw import of_lens
 from probing.draw.of_report import state_labels
@@ -81,7 +81,7 @@ def question(loaded: compute.Loaded) -> TextProblem | None:
             figure(chart, "x_numbers", caption=f"{chart.title}. {chart.note}")
     layers(compute.lens(loaded, problem, seed=0, n_thoughts=n), k)
     st.caption(
-        "No graph is known of this question: no frontier, no node values, no swap of nodes, no shortcut baseline. "
+        f"No graph is known of this question: {WITHOUT_GRAPH}. "
         "`python -m probing texts` measures many questions: accuracy after every thought, results in thoughts, and "
         "answers when the thoughts of another question are fed."
     )

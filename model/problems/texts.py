@@ -20,6 +20,8 @@ from model.files import parse_json, read_text
 
 MAX_BYTES = 512 * 1024 * 1024
 TRUE_OR_FALSE = ("True", "False")
+WITHOUT_GRAPH = "no frontier, no node values, no swap of nodes, no shortcut baseline"
+"""What cannot be said of a question of which no graph is known."""
 _RESULT = re.compile(r"<<[^<>=]*=([^<>=]*)>>")
 
 

@@ -10,7 +10,7 @@ import typer
 from model import checkpoint
 from model.cli import Device, bars
 from model.files import write_bytes, write_csv, write_json
-from model.problems.texts import load_texts
+from model.problems.texts import WITHOUT_GRAPH, load_texts
 from probing.commands.options import BatchSize, Checkpoint, First, Seed
 from probing.draw.export import export
 from probing.draw.of_texts import charts
@@ -45,5 +45,5 @@ def texts(
         )
     if found.n_stepless:
         print(f"{found.n_stepless:,} of {found.n:,} problems have no steps: no result to read")
-    print("no graph is known of these questions: no frontier, no node values, no swap of nodes, no shortcut baseline")
+    print(f"no graph is known of these questions: {WITHOUT_GRAPH}")
     print(f"written to {out}")
