@@ -202,12 +202,7 @@ def _load(path: Path, name: str) -> Loaded:
 
 @contextmanager
 def _passes(
-    loaded: Loaded,
-    problem: ProsQAProblem | TextProblem,
-    n_thoughts: int | None,
-    *,
-    samples: int = 1,
-    passes: int = 1,
+    loaded: Loaded, problem: ProsQAProblem | TextProblem, n_thoughts: int | None, *, samples: int = 1, passes: int = 1
 ) -> Iterator[None]:
     """The block, which runs a model, when it is its turn. Raises InputError where it costs more than a page may."""
     config = loaded.model.config
@@ -226,15 +221,9 @@ def report(
     """The probe report of a problem, its untrained control included. Raises InputError if the problem does not fit."""
     with _passes(loaded, problem, n_thoughts, samples=samples, passes=2):
         return probe(
-            loaded.model,
-            problem,
-            n_samples=samples,
-            seed=seed,
-            n_thoughts=n_thoughts,
-            pad=pad,
-            control=loaded.control,
-            name=loaded.name,
-        )
+            loaded.model, problem, n_samples=samples, seed=seed, n_thoughts=n_thoughts, pad=pad,
+            control=loaded.control, name=loaded.name,
+        )  # fmt: skip
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=KEYS)

@@ -136,15 +136,9 @@ def _outcome(job: Job) -> str:
         order, ends = job.order, time.monotonic() + 60 * hosted.LIMITS.minutes
         main, *compare = job.models
         result = run_dataset(
-            make_sources(main, compare),
-            order.problems,
-            job.out,
-            data=order.data,
-            settings=Settings(seed=order.seed),
-            analyses=order.analyses,
-            progress=told,
-            cancelled=stopped,
-        )
+            make_sources(main, compare), order.problems, job.out, data=order.data,
+            settings=Settings(seed=order.seed), analyses=order.analyses, progress=told, cancelled=stopped,
+        )  # fmt: skip
         return "finished" if result is not None else "cancelled" if job.stop.is_set() else "late"
     except InputError as error:
         job.error = str(error)

@@ -19,12 +19,7 @@ from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, w
 from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
 
-NAMES: dict[Source, str] = {
-    "example": "Example",
-    "generated": "Generated",
-    "file": "File",
-    "custom": "Custom",
-}
+NAMES: dict[Source, str] = {"example": "Example", "generated": "Generated", "file": "File", "custom": "Custom"}
 OTHER_FOLDER, UPLOAD = "another folder …", "upload a model …"
 START = """\
 Tom is a terpus. Tom is a gorpus.

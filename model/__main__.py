@@ -160,15 +160,9 @@ def evaluate(
         last = max(problem.n_hops for problem in problems) + more
     with bars("prompt") as told:
         result = run_evaluation(
-            model,
-            problems,
-            n_thoughts=last,
-            n_samples=samples,
-            seed=seed,
-            pad=pad,
-            batch_size=batch_size,
+            model, problems, n_thoughts=last, n_samples=samples, seed=seed, pad=pad, batch_size=batch_size,
             progress=told,
-        )
+        )  # fmt: skip
     baselines = score(problems)
     if more is not None:
         result, first, last = result.after_hops(more), 0, 0

@@ -69,12 +69,7 @@ class ProsQAProblem:
 
     @classmethod
     def from_names(
-        cls,
-        edges: Iterable[tuple[str, str]],
-        *,
-        root: str,
-        candidates: tuple[str, str],
-        nodes: Iterable[str] = (),
+        cls, edges: Iterable[tuple[str, str]], *, root: str, candidates: tuple[str, str], nodes: Iterable[str] = ()
     ) -> ProsQAProblem:
         """A problem from named edges and a question; which candidate is the target is read off the graph.
 

@@ -104,19 +104,9 @@ def intervene(
     for job_model, job_directions, name, job_out in jobs:
         with bars() as progress:
             summaries = run_to_folder(
-                job_model,
-                problems,
-                plans,
-                job_out,
-                directions=job_directions,
-                source=data.name,
-                controls=wanted,
-                by=by,
-                seed=seed,
-                batch_size=batch_size,
-                progress=progress,
-                what=f"edits, {name}",
-            )
+                job_model, problems, plans, job_out, directions=job_directions, source=data.name, controls=wanted,
+                by=by, seed=seed, batch_size=batch_size, progress=progress, what=f"edits, {name}",
+            )  # fmt: skip
         for picture, chart in of_effects.charts(summaries).items():
             write_bytes(job_out / f"{picture}.svg", export(chart, "svg"))
         print(f"\n{name}: {job_out}, passes in {job_model.precision}")

@@ -46,15 +46,9 @@ def report(
     if untrained:
         control = checkpoint.open(checkpoint_folder, device=device, trained=False, precision=model.precision)
     result = probe(
-        model,
-        problem,
-        n_samples=samples,
-        seed=seed,
-        n_thoughts=thoughts,
-        pad=pad,
-        control=control,
+        model, problem, n_samples=samples, seed=seed, n_thoughts=thoughts, pad=pad, control=control,
         name=checkpoint_folder.resolve().name,
-    )
+    )  # fmt: skip
     result.save(out)
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)

@@ -12,16 +12,7 @@ from model.cli import Data, Device, bars
 from model.errors import check_known
 from model.files import write_text
 from model.formats.graph import load_problems
-from probing.commands.options import (
-    BatchSize,
-    Checkpoint,
-    First,
-    Fitted,
-    Seed,
-    Untrained,
-    directions_of,
-    title_of,
-)
+from probing.commands.options import BatchSize, Checkpoint, First, Fitted, Seed, Untrained, directions_of, title_of
 from probing.draw.study_page import study_rows, to_html
 from probing.edit.data_set import run_to_folder
 from probing.edit.study import STUDIES, directions_found

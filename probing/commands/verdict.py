@@ -57,17 +57,10 @@ def verdict(
         with bars() as progress:
             sheets.append(
                 make_sheet(
-                    model,
-                    problems,
-                    rows,
-                    directions=fitted,
-                    name=title,
-                    source=data.name,
-                    seed=seed,
-                    batch_size=batch_size,
-                    progress=progress,
+                    model, problems, rows, directions=fitted, name=title, source=data.name, seed=seed,
+                    batch_size=batch_size, progress=progress,
                 )
-            )
+            )  # fmt: skip
     write_sheets(sheets, out)
     for sheet in sheets:
         print(f"\n{sheet.name}: accuracy {sheet.accuracy.text('percent')}, n = {sheet.n_problems:,}")

@@ -105,14 +105,9 @@ def run_dataset(
     if models is None:
         return None
     runs = Runs(
-        tuple(open_recording(out, model) for model in models),
-        tuple(models),
-        settings.seed,
-        tree_problem=tree_problem,
-        n_probe_problems=n_probe_problems,
-        out=Path(out),
-        progress=progress,
-    )
+        tuple(open_recording(out, model) for model in models), tuple(models), settings.seed,
+        tree_problem=tree_problem, n_probe_problems=n_probe_problems, out=Path(out), progress=progress,
+    )  # fmt: skip
     names = [name for name in analyses if ANALYSES[name].fits(runs)]
     sections = []
     for i, name in enumerate(names):
@@ -122,12 +117,8 @@ def run_dataset(
         sections.append(ANALYSES[name].run(runs))
     progress("analyses", len(names), len(names))
     result = DatasetResult(
-        data=data,
-        data_hash=digest(problems),
-        n_problems=len(problems),
-        seed=settings.seed,
-        models=tuple(models),
+        data=data, data_hash=digest(problems), n_problems=len(problems), seed=settings.seed, models=tuple(models),
         sections=tuple(sections),
-    )
+    )  # fmt: skip
     write_result(result, out, progress=progress)
     return result

@@ -357,11 +357,7 @@ def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
         # A name of its own: ECharts takes cells of one name for one, in clicks.
         "value": [state, row, round(number, 5)],
         "name": f"{row} {state}",
-        "label": {
-            "show": bool(text),
-            "formatter": text,
-            "color": theme.ink(theme.cell(about, number, value.scale)),
-        },
+        "label": {"show": bool(text), "formatter": text, "color": theme.ink(theme.cell(about, number, value.scale))},
         "tooltip": _tip(value.said(row, state)),
     }
     if cell.frontier:

@@ -224,27 +224,13 @@ def make_sheet(
     directions.check_fits(model)
     directions.check_unseen(problems)
     run_to_folder(
-        model,
-        problems,
-        plans_for(model, directions),
-        out,
-        directions=directions,
-        source=source,
-        controls=RUN_CONTROLS,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-        what=f"verdict, {name}",
-    )
+        model, problems, plans_for(model, directions), out, directions=directions, source=source,
+        controls=RUN_CONTROLS, seed=seed, batch_size=batch_size, progress=progress, what=f"verdict, {name}",
+    )  # fmt: skip
     sheet = judge(
-        read_rows(Path(out) / "rows.jsonl"),
-        n_thoughts=n_thoughts_of(model),
-        name=name,
-        checkpoint=fingerprint(model),
-        method=model.config.method,
-        data=source,
-        seed=seed,
-    )
+        read_rows(Path(out) / "rows.jsonl"), n_thoughts=n_thoughts_of(model), name=name,
+        checkpoint=fingerprint(model), method=model.config.method, data=source, seed=seed,
+    )  # fmt: skip
     flags = flags_of(model, problems[:FLAG_ON], sheet, seed=seed)
     return sheet.model_copy(update={"flags": flags, "precision": model.precision})
 

@@ -12,14 +12,7 @@ from itertools import pairwise
 from model.codec import NO_NODE, Written
 from model.problems.prosqa import ProsQAProblem
 
-CATEGORIES = (
-    "correct path",
-    "longer path",
-    "hallucination",
-    "wrong target",
-    "correct label",
-    "incorrect label",
-)
+CATEGORIES = ("correct path", "longer path", "hallucination", "wrong target", "correct label", "incorrect label")
 """Disjoint and exhaustive, in the paper's order."""
 
 DEFINITIONS = {
