@@ -70,7 +70,7 @@ def replay(choice: Choice, result: Intervention, k: int, *, playing: bool) -> No
                 )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.caption(
-            f"Mean of n = {result.n_samples} prompt samples. − removed from thought 1, + added; the model continues "
+            f"Mean of n = {result.n_samples} prompt samples. − taken out of thought 1, + put in; the model continues "
             "from there. Ringed: its answer.",
             width=700,
         )

@@ -147,8 +147,8 @@ def invitation(problem: ProsQAProblem) -> None:
     if not state.i_edit:
         button = {"swap": "Swap branches (steer)", "cut": "Ablate target branch"}[lab.usual()]
         st.markdown(
-            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are removed from thought "
-            f"{lab.ready()[-1].thoughts[0]}, + are added; the model continues from there. Or click nodes in the graph."
+            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are taken out of thought "
+            f"{lab.ready()[-1].thoughts[0]}, + are put in; the model continues from there. Or click nodes in the graph."
         )
     elif state.i_kind == "write":
         st.markdown(
@@ -232,7 +232,7 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
             st.markdown(f"**{literal(graph.heading)}** :gray[· {literal(graph.subtitle[0])}]")
             figure(graph, key, name=f"coconut-edit-{key[2:]}", on_hit=lambda state, node: lab.click(node))
     scale = graphs[0].scale
-    badges = "; − removed, + added" if out or put else ""
+    badges = "; − taken out, + put in" if out or put else ""
     edits = f"Click a node to edit thought {shown}. " if shown else ""
     st.caption(
         f"{edits}Colour: {scale.label}, {scale.low:.3g} to {scale.high:.3g}, mean of n = {result.n_samples}. "

@@ -255,7 +255,7 @@ def node_widgets(name: str) -> dict[str, str]:
     """Widgets for sets of nodes that an entry of ``hands`` has: key -> label."""
     kinds = group(name)
     if any(kind.to for kind in kinds):
-        return {"i_out": "Remove", "i_in": "Add"}
+        return {"i_out": "Take out", "i_in": "Put in"}
     return {"i_out": "Nodes"} if any(kind.nodes for kind in kinds) else {}
 
 

@@ -395,7 +395,7 @@ class EditPlan(tuple[EditSpec, ...]):
                 where = "not reachable from the root" if math.isinf(distance) else f"at distance {distance:.0f}"
                 found += [
                     f"{name} is {where}, so the search itself would not hold it in thought {t}: "
-                    "the edit writes or removes something the model has hardly met there"
+                    "the edit writes or ablates something the model has hardly met there"
                     for t in spec.thoughts
                     if distance != t
                 ]
