@@ -15,8 +15,7 @@ import typer
 from tqdm import tqdm
 
 from model.errors import InputError
-from model.precision import Wanted
-from model.values import Progress
+from model.values import Progress, Wanted
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ computed from them. The weights of the model stay as they are, and so do its fin
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.generate import generate
 from model.transformer import PLAIN, Operations, Precision
-
-Wanted = Literal["auto", "float32", "bfloat16"]
-"""``auto``: bfloat16 where it is ``worth_it``."""
+from model.values import Wanted as Wanted
 
 HAS_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """What processors call products of bfloat16."""

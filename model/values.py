@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -16,6 +16,9 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, how much of it is done, of how much): the one shape for the CLI, the app and tests."""
 Cancelled = Callable[[], bool]
+
+Wanted = Literal["auto", "float32", "bfloat16"]
+"""What passes without gradients are to multiply in (``model.precision``); ``auto``: whatever is better here."""
 
 
 def silent(what: str, done: int, total: int) -> None:
