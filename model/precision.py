@@ -37,17 +37,17 @@ class Bfloat16(Operations):
     precision: Precision = "bfloat16"
 
     def __init__(self, model: CoconutGPT2) -> None:
-        self._rounded: dict[int, tuple[Tensor, Tensor]] = {}
+        self._rounded: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
         for block in model.transformer.h:
             part: Any = block  # HF's module, for its parameters only
             for module in (part.attn.c_attn, part.attn.c_proj, part.mlp.c_fc, part.mlp.c_proj):
                 weight = module.weight.detach().t().contiguous()  # a third faster than the other way round
-                self._rounded[id(module)] = weight.bfloat16(), module.bias.detach().bfloat16()
+                self._rounded[module] = weight.bfloat16(), module.bias.detach().bfloat16()
 
     def affine(self, x: Tensor, module: Any, columns: slice = slice(None)) -> Tensor:
         if torch.is_grad_enabled():
             return super().affine(x, module, columns)
-        weight, bias = self._rounded[id(module)]
+        weight, bias = self._rounded[module]
         return F.linear(x.bfloat16(), weight[columns], bias[columns]).float()
 
 

@@ -63,6 +63,7 @@ def test_everything_but_the_products_is_float32_and_gradients_are_too(model: Coc
         assert {tensor.dtype for tensor in (*kept, model.logits(rough.states))} == {torch.float32}
         assert not torch.equal(rough.states, exact.states)
         torch.testing.assert_close(rough.states, exact.states, atol=0.2, rtol=0.05)
+        assert torch.equal(copy.deepcopy(model).think(prompts(model), 2).states, rough.states)
     assert checkpoint.fingerprint(model) == before
     assert torch.equal(model.think(prompts(model), 2).states, use(model, "float32").think(prompts(model), 2).states)
 
