@@ -1,4 +1,4 @@
-"""Time of a data set run, all analyses but the probes: ``python -m benchmarks.bench_dataset [n]``.
+"""Time of a data set run, all analyses but the probes: ``python -m benchmarks.bench_dataset [n]`` (``--help``: how).
 
 500 problems on the shipped checkpoint and its untrained control, end to end: recording, analyses, figures, report. The
 reference reads and thinks one problem at a time and writes after each k in turn, without sharing the prompt's cache
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+import typer
 
 from model import checkpoint
+from model.cli import Precision
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.record import Settings, make_sources
@@ -42,10 +44,9 @@ def reference(problems: list[ProsQAProblem]) -> None:
             model.write(model.think(batch, k), problem.depth + 4, stop=codec.end)
 
 
-def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+def main(n: Annotated[int, typer.Argument()] = 500, precision: Precision = "float32", threads: int = 0) -> None:
     cores = os.cpu_count() or 1
-    torch.set_num_threads(cores)
+    torch.set_num_threads(threads or cores)
     problems = list(generate("balanced", n, 0))
     stages: dict[str, list[float]] = {}
 
@@ -56,7 +57,8 @@ def main() -> None:
         sources = make_sources(checkpoint.DEFAULT_CHECKPOINT)
         wall, processor = timed(
             lambda: run_dataset(
-                sources, problems, out, data="generated", settings=Settings(), analyses=choose_analyses("all,-probes"),
+                sources, problems, out, data="generated", settings=Settings(precision=precision),
+                analyses=choose_analyses("all,-probes"),
                 progress=progress,
             )
         )  # fmt: skip
@@ -72,7 +74,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "benchmark": "dataset", "cores": cores, "n": n, "wall_s": round(wall, 1), "cpu_s": round(processor, 1),
+                "benchmark": "dataset", "cores": cores, "threads": torch.get_num_threads(), "precision": precision,
+                "n": n, "wall_s": round(wall, 1), "cpu_s": round(processor, 1),
                 "ratio_wall": round(slow[0] / per[0], 2), "ratio_cpu": round(slow[1] / per[1], 2),
             }
         )
@@ -80,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
