@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -186,3 +188,18 @@ def test_a_pass_costs_by_samples_size_and_thoughts() -> None:
     assert 0 < turns.cost(loaded.model, small, 3, passes=1) < turns.cost(loaded.model, large, 3, passes=1)
     assert turns.cost(loaded.model, large, 3, passes=1) < turns.cost(loaded.model, large, 6, passes=1)
     assert turns.cost(loaded.model, large, 3, passes=2) == 2 * turns.cost(loaded.model, large, 3, passes=1)
+
+
+def test_after_a_turn_freed_memory_is_the_systems_again() -> None:
+    """Many pieces, too small to be mapped each by itself, freed below one that lasts."""
+
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    with Turns(1).turn(0):
+        pieces = [bytearray(100_000) for _ in range(1000)]
+        last = pieces.pop()
+        before = resident()
+        pieces.clear()
+    assert len(last) == 100_000
+    assert before - resident() > 80
