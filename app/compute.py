@@ -34,14 +34,14 @@ from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_gra
 from model.imports import source
 from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError
-from model.precision import Wanted, use
+from model.precision import use
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
 from model.rows import WritesWords
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
-from model.values import validated
+from model.values import Wanted, validated
 from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
@@ -56,7 +56,7 @@ from probing.read.strip import Strip, token_strip
 
 queue = Turns(together=checkpoint.pick_device().type == "cpu")
 PRECISION = "COCONUT_PRECISION"
-"""Environment variable: what passes of pages multiply in, one of ``model.precision.Wanted``; by default auto."""
+"""Environment variable: what passes of pages multiply in, one of ``model.values.Wanted``; by default auto."""
 UNTRAINED, WORDS = "untrained", "words"
 """What stands in links for the untrained control, and for the model itself without thoughts, which writes its steps."""
 FIT_ON, FIT_TEST, FIT_SEED = 260, 40, 20

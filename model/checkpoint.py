@@ -16,7 +16,8 @@ from model.config_file import MAX_CONFIG_BYTES, read_config
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, parse_json, read_text, short_hash
 from model.mimetic import begin_mimetic
-from model.precision import Wanted, use
+from model.precision import use
+from model.values import Wanted
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"

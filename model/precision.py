@@ -18,7 +18,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.generate import generate
 from model.transformer import PLAIN, Operations, Precision
-from model.values import Wanted as Wanted
+from model.values import Wanted
 
 HAS_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """What processors call products of bfloat16."""

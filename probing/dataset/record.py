@@ -15,11 +15,10 @@ from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import held
-from model.precision import Wanted
 from model.problems.prosqa import ProsQAProblem, digest
 from model.processes import pool
 from model.store import Chunks, RunStore
-from model.values import Cancelled, Progress, silent
+from model.values import Cancelled, Progress, Wanted, silent
 from probing.dataset.findings import RunModel
 from probing.dataset.recording import CHUNK, Recording, merge, read_recording, record_chunk, write_chunk
 from probing.read.probe import describe
