@@ -528,10 +528,9 @@ def test_a_checkpoint_of_the_public_code_is_opened_where_a_path_is_typed_or_said
 
 
 def test_the_gallery_keeps_what_it_promises() -> None:
-    loaded = compute.load(View().checkpoint)
-
     def of(name: str) -> ProbeReport:
         view = GALLERY[name][1]
+        loaded = compute.load(view.checkpoint)
         problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
         return compute.report(loaded, problem, samples=view.samples, seed=view.sample_seed, pad=view.pad)
 
@@ -539,6 +538,9 @@ def test_the_gallery_keeps_what_it_promises() -> None:
     assert leaning(round(wrong.answers[-1].written_neg_target * wrong.n_samples), wrong.n_samples) > 0
     assert shortcut.shortcut_baseline == "neg_target"
     assert shortcut.answers[-1].written_target == 1
+    text = of("A text model")
+    assert text.answers[-1].written_target == 1
+    assert text.answers[0].p_target.value < text.answers[-1].p_target.value
 
 
 def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path) -> None:

@@ -39,11 +39,13 @@ GALLERY = {
         "four nodes, padded with distractor facts; the model guesses",
         View(source="custom", text="Ann Baker\nBob Carter", root="Ann", candidates=("Baker", "Carter")),
     ),
+    "A text model": (
+        "English with names of several tokens: a small model trained from scratch",
+        View(checkpoint="prosqa-text", source="generated", hops=(2, 2), nodes=(8, 8), seed=0),
+    ),
     "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY)),
 }
 """Name -> (what is to be seen, view)."""
-TEXT = "A text model"
-NO_TEXT = "None comes with the project. Open yours under Model, another folder; docs/text-models.md says how."
 
 
 def gallery() -> None:
@@ -51,15 +53,11 @@ def gallery() -> None:
     shown = {name: f"**{name}**: {what}" for name, (what, _) in GALLERY.items()}
 
     def show() -> None:
-        name = st.session_state.x_gallery
-        if name in GALLERY:
-            put(GALLERY[name][1])
+        put(GALLERY[st.session_state.x_gallery][1])
 
     chosen = st.menu_button(
-        "Gallery", [*GALLERY, TEXT], format_func=lambda name: shown.get(name, name), on_click=show, key="x_gallery",
+        "Gallery", [*GALLERY], format_func=lambda name: shown.get(name, name), on_click=show, key="x_gallery",
         icon=":material/photo_library:", type="tertiary",
     )  # fmt: skip
-    if chosen == TEXT:
-        st.toast(NO_TEXT, duration="long")
-    elif chosen:
+    if chosen:
         st.rerun()  # the sidebar and the problem are not of this part of the page
