@@ -15,7 +15,10 @@ st.set_page_config(page_title="Coconut explorer", page_icon="🥥", layout="wide
 if "app.compute" not in sys.modules:
     # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.
     gc.disable()
+    from app import memory
     from model.errors import InputError
+
+    memory.bound()
 
     try:
         import app.compute  # noqa: F401

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import heapq
 import itertools
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
+from app import memory
 from model.coconut import CoconutGPT2
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
@@ -69,7 +68,7 @@ class Turns:
         finally:
             self._leave(taken)
             if self._is_quiet():  # it takes a tenth of the time of passes, which those who wait would wait for
-                _give_back_memory()
+                memory.give_back()
 
     def quiet(self, patience: float) -> None:
         """Wait until nobody is in the queue, or for so many seconds: for work that can always wait a little."""
@@ -97,13 +96,3 @@ class Turns:
             if self._free == self._threads:
                 torch.set_num_threads(self._threads)  # what threads begin with that are no pages
             self._changed.notify_all()
-
-
-def _give_back_memory() -> None:
-    """Freed memory goes back to the system. glibc keeps what lies between pieces still in use, for each thread apart:
-    of passes over prompts of many lengths, hundreds of megabytes."""
-    if _TRIM is not None:
-        _TRIM(0)
-
-
-_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
