@@ -1,8 +1,15 @@
-"""The app: ``streamlit run app/main.py`` from the project's root. One line per page; each page is one file."""
+"""The app: ``streamlit run app/main.py`` from the project's root.
+
+What the pages import is imported from the start of the server on, not from the first visit on: torch and transformers
+take longer than a browser takes to open.
+"""
 
 import gc
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import streamlit as st
 
@@ -10,37 +17,24 @@ ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folder the packages are in
     sys.path.insert(0, ROOT)
 
-st.set_page_config(page_title="Coconut explorer", page_icon="🥥", layout="wide")
 
-if "app.compute" not in sys.modules:
-    # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.
-    gc.disable()
+def warm_up() -> None:
     from app import memory
     from model.errors import InputError
 
     memory.bound()
-
-    try:
+    # torch and transformers make a million objects that last; looking for garbage among them costs a second of a start.
+    gc.disable()
+    with suppress(InputError):  # limits in the environment that are none: the page says so
         import app.compute  # noqa: F401
-    except InputError as error:  # limits in the environment that are none
-        st.error(str(error))
-        st.stop()
     gc.freeze()
     gc.enable()
 
-PAGES = [
-    st.Page("explore/explore.py", title="Explore", icon=":material/account_tree:", default=True),
-    st.Page("intervene/intervene.py", title="Intervene", icon=":material/science:"),
-    st.Page("training/training.py", title="Training", icon=":material/show_chart:"),
-    st.Page("dataset/dataset.py", title="Dataset", icon=":material/dataset:"),
-]
 
-page = st.navigation(PAGES, position="top")
-from app import hosted  # noqa: E402
-from app.words import style  # noqa: E402
+@asynccontextmanager
+async def lifespan(_server: st.App) -> AsyncIterator[None]:
+    Thread(target=warm_up, daemon=True).start()
+    yield
 
-if hosted.LIMITS.hosted:
-    hosted.visit()
 
-style()
-page.run()
+server = st.App("pages.py", lifespan=lifespan)

@@ -29,7 +29,7 @@ from model.stats import leaning
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
-MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
+MAIN = str(Path(__file__).parent.parent / "app" / "pages.py")
 FEW = {"draws": "1"}  # one prompt sample is enough where the picture is not looked at
 
 

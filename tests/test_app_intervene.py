@@ -18,7 +18,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from probing.edit.kinds import KINDS, Kind
 
-MAIN = str(Path(__file__).parent.parent / "app" / "main.py")
+MAIN = str(Path(__file__).parent.parent / "app" / "pages.py")
 
 
 def start(**params: str) -> AppTest:

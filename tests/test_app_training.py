@@ -189,7 +189,7 @@ def test_explore_opens_on_a_problem_that_the_model_can_take(tmp_path: Path) -> N
 
 
 def test_explore_opens_from_a_session_that_begins_here() -> None:
-    page = AppTest.from_file(str(APP / "main.py"), default_timeout=120)
+    page = AppTest.from_file(str(APP / "pages.py"), default_timeout=120)
     page.query_params["run"] = str(checkpoint.CHECKPOINTS / "prosqa-tiny")
     page.switch_page("training/training.py").run()
     next(button for button in page.button if button.label == "Open in Explore").click().run()
@@ -245,7 +245,7 @@ def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
     assert first.name == "run"
     checkpoint.save(checkpoint.untrained(tiny.config, seed=7), tmp_path / "run" / "best")
     assert compute.load(str(tmp_path / "run")).fingerprint != first.fingerprint
-    page = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
+    page = AppTest.from_file(str(APP / "pages.py"), default_timeout=60)
     for name, value in View(checkpoint=str(tmp_path / "run"), samples=1).encode().items():
         page.query_params[name] = value
     page.run()

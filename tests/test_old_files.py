@@ -379,7 +379,7 @@ def test_links_to_intervene() -> None:
 )
 def test_links_to_folders(name: str, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    page = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=120)
+    page = AppTest.from_file(str(ROOT / "app" / "pages.py"), default_timeout=120)
     for key, value in link(name).items():
         page.query_params[key] = value
     stem = urlsplit(LINKS[name]).path.strip("/")
