@@ -1,13 +1,6 @@
 """What ``app/main.py`` serves. One line per page; each page is one file."""
 
-import sys
-from pathlib import Path
-
 import streamlit as st
-
-ROOT = str(Path(__file__).resolve().parent.parent)
-if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folder the packages are in
-    sys.path.insert(0, ROOT)
 
 st.set_page_config(page_title="Coconut explorer", page_icon="🥥", layout="wide")
 
