@@ -21,6 +21,11 @@ from model.values import Wanted
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "prosqa-symbol-2l"
+FILES = (
+    "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "README.md",
+)  # fmt: skip
+"""What ``write_files`` and ``save_pretrained`` write into a folder."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -121,8 +126,11 @@ def load_config(path: str | Path) -> CoconutConfig:
 
 
 def save(model: CoconutGPT2, path: str | Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
-    """Write the model as an HF folder, whole or not at all; ``dtype`` (say float16) only changes what is stored."""
-    with atomic_folder(path) as folder:
+    """Write the model as an HF folder, whole or not at all; ``dtype`` (say float16) only changes what is stored.
+
+    Raises OutputError where that folder holds anything but a checkpoint.
+    """
+    with atomic_folder(path, over=FILES) as folder:
         write_files(model, folder, dtype=dtype, card=card)
 
 

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=0, le=100_000)]
 Token = Annotated[int, Field(ge=0, le=1_000_000)] | None
 Share = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1, le=8192)]
+Heads = Annotated[int, Field(ge=1, le=256)]
 Activation = Literal["gelu_new", "gelu", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "tanh", "quick_gelu"]
 
 
@@ -31,7 +32,7 @@ class ConfigFile(BaseModel):
     n_positions: Annotated[int, Field(ge=1, le=65_536)]
     n_embd: Width
     n_layer: Annotated[int, Field(ge=1, le=128)]
-    n_head: Annotated[int, Field(ge=1, le=256)]
+    n_head: Heads
     n_inner: Annotated[int, Field(ge=1, le=65_536)] | None = None
     activation_function: Activation = "gelu_new"
     layer_norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
@@ -79,6 +80,23 @@ class ConfigFile(BaseModel):
         if (n := self.n_layer * block + rows * self.n_embd + 2 * self.feed_width * self.n_embd) > MAX_PARAMETERS:
             raise ValueError(f"{n:,} parameters; at most {MAX_PARAMETERS:,} are accepted")
         return self
+
+
+class Beside(BaseModel):
+    """What is read of the config.json that lies beside weights of another code, since weights do not say it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    n_head: Heads | None = None
+    activation_function: Activation = "gelu_new"
+
+
+def check_config(values: dict[str, Any], *, where: str) -> None:
+    """Raises CheckpointError, naming the key and what is accepted, for a config that could not be read again."""
+    try:
+        ConfigFile.model_validate(values)
+    except ValidationError as error:
+        raise CheckpointError(f"{where}: {first_fault(error)}") from None
 
 
 def read_config(text: str, *, where: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -119,13 +119,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, *, before: Path | None = None) -> Iterator[Path]:
+def atomic_folder(
+    path: str | Path, *, before: Path | None = None, over: Collection[str] | None = None
+) -> Iterator[Path]:
     """As ``atomic_path``, for a folder; an existing folder of that name is replaced only once the new one is whole.
 
-    ``before``: where the existing one is kept, in place of what was kept there; else it is removed.
+    ``before``: where the existing one is kept, in place of what was kept there; else it is removed. ``over``: names of
+    what may be removed with it; where there is anything else, OutputError is raised and nothing done (None: may be).
     """
     path = Path(path)
     try:
+        others = [] if over is None or not path.exists() else sorted({each.name for each in path.iterdir()} - {*over})
+        if others:
+            raise OutputError(f"{path}: {others[0]} is in it and would be lost; name a new folder, or remove it first")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
 
+import torch
 import typer
 from streamlit.testing.v1 import AppTest
+from torch import Tensor
 from typer.testing import CliRunner
 
 from app import hosted
@@ -35,6 +37,8 @@ from model import checkpoint
 from model.__main__ import app as model_app
 from model.errors import InputError
 from model.formats.graph import read_graph, read_problems, write_problems
+from model.imports.run import import_checkpoint
+from model.imports.told import FAMILIES, Told
 from model.problems.generate import generate
 from model.training.folder import read_run_folder
 from model.training.run import train_run
@@ -173,6 +177,57 @@ def checkpoints(rng: random.Random, place: Path) -> Try:
 
 
 @cache
+def _foreign() -> tuple[dict[str, Tensor], ...]:
+    """State dicts of three families, made once."""
+    from test_imports import base, codi, tensors, upstream
+
+    return upstream(base()), codi(base()), tensors(base())
+
+
+def _bent(rng: random.Random, name: str, tensor: Tensor) -> dict[str, Any]:
+    """What stands in a state dict in place of a tensor: nothing, or it under another name, in another shape, of another
+    kind or value, or with something beside it."""
+    changes: tuple[Callable[[], dict[str, Any]], ...] = (
+        dict,
+        lambda: {mutated(rng, name, (".", "h.1.", "transformer.", ".lora_A.default", "0", "-")): tensor},
+        lambda: {name: tensor.flatten()}, lambda: {name: tensor[None]}, lambda: {name: tensor[:0]},
+        lambda: {name: tensor[: len(tensor) // 2]}, lambda: {name: tensor[(0,) * tensor.ndim]},
+        lambda: {name: tensor.to(rng.choice((torch.int32, torch.bool, torch.complex64, torch.float16)))},
+        lambda: {name: tensor * rng.choice((float("nan"), float("inf"), 1e30))},
+        lambda: {name: rng.choice(VALUES)}, lambda: {name: tensor, f"{name}.{rng.choice(('x', 'weight'))}": tensor},
+    )  # fmt: skip
+    return rng.choice(changes)()
+
+
+def imports(rng: random.Random, place: Path) -> Try:
+    """A folder of another code: what is made of it can be opened, or nothing is made."""
+    source, out = place / "theirs", place / "made"
+    source.mkdir()
+    state: dict[str, Any] = dict(rng.choice(_foreign()))
+    for name in rng.sample(sorted(state), rng.randint(0, 2)):
+        state |= _bent(rng, name, state.pop(name))
+    torch.save(state, source / "pytorch_model.bin")
+    config = {"latent_id": 50257, "latent_start_id": 50258, "latent_end_id": 50259, "n_head": 4}
+    if rng.random() < 0.5:
+        (source / "config.json").write_text(json.dumps(changed(rng, config)))
+    told: dict[str, Any] = {"thoughts": 3, "c_thought": 1, "task": "prosqa", "n_head": 4, "family": None}
+    if rng.random() < 0.2:
+        told["family"] = rng.choice(FAMILIES)
+    if rng.random() < 0.2:
+        told[rng.choice(("thoughts", "c_thought", "n_head"))] = rng.choice((0, 1, 7, 10**6))
+
+    def make_and_open() -> None:
+        try:
+            import_checkpoint(source, out, told=Told(**told), check=False)
+        except InputError:
+            assert [path.name for path in place.iterdir()] == ["theirs"]
+            raise
+        checkpoint.load(out)
+
+    return make_and_open
+
+
+@cache
 def _run() -> tempfile.TemporaryDirectory[str]:
     """A very short training run, made once."""
     from test_runs import run_settings
@@ -220,8 +275,8 @@ def pages(rng: random.Random, place: Path) -> Try:
 
 
 KINDS: dict[str, Callable[[random.Random, Path], Try]] = {
-    "readers": readers, "commands": commands, "links": links, "checkpoints": checkpoints, "resumed folders": resumed,
-    "app": pages,
+    "readers": readers, "commands": commands, "links": links, "checkpoints": checkpoints, "imports": imports,
+    "resumed folders": resumed, "app": pages,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from model import checkpoint
 from model.coconut import CoconutConfig
-from model.errors import CheckpointError, InputError
+from model.errors import CheckpointError, InputError, OutputError
 
 
 @pytest.fixture
@@ -98,9 +98,17 @@ def test_config_survives(tmp_path, tiny) -> None:
 
 
 def test_saving_over_a_checkpoint_replaces_it_whole(saved, tiny) -> None:
-    (saved / "stale").write_text("")
+    (saved / "tokenizer.json").write_text("of another model")
     checkpoint.save(tiny, saved)
-    assert not (saved / "stale").exists()
+    assert not (saved / "tokenizer.json").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["saved"]
+
+
+def test_saving_over_anything_else_is_refused(saved, tiny) -> None:
+    (saved / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        checkpoint.save(tiny, saved)
+    assert (saved / "thesis.txt").read_text() == "mine"
     assert [path.name for path in saved.parent.iterdir()] == ["saved"]
 
 

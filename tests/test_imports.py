@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
-from model.errors import CheckpointError, InputError
+from model.errors import CheckpointError, InputError, OutputError
 from model.imports import run as imports
 from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError, Told, of_yaml
@@ -175,8 +176,8 @@ def test_pause(tmp_path) -> None:
     torch.testing.assert_close(seen.thoughts[0, 2], pause + 3)
 
 
-def test_codi(tmp_path) -> None:
-    theirs = base()
+def codi(theirs: GPT2LMHeadModel) -> dict[str, Tensor]:
+    """CODI's state dict of a GPT-2, into which its LoRA is merged."""
     state: dict[str, Tensor] = {}
     torch.manual_seed(4)
     for name, tensor in tensors(theirs, "codi.base_model.model.").items():
@@ -191,13 +192,38 @@ def test_codi(tmp_path) -> None:
             state[name.replace(".bias", ".base_layer.bias")] = tensor
         else:
             state[name] = tensor
+    return state | projector()
+
+
+def test_codi(tmp_path) -> None:
+    theirs = base()
     (tmp_path / "repo").mkdir()
-    saved(tmp_path / "repo" / "pytorch_model.bin", state | projector())
+    saved(tmp_path / "repo" / "pytorch_model.bin", codi(theirs))
     report = import_checkpoint(tmp_path / "repo", tmp_path / "made", told=TOLD, check=False)
     assert (report["family"], report["feed_map"]) == ("codi", "mlp")
     ours = checkpoint.load(tmp_path / "made")
     assert ours.codec.special["<|bocot|>"] == 50258
     check(ours, theirs, end=50259, feed=mapped)
+
+
+@pytest.mark.parametrize(("damage", "says"), [
+    ("half", "no other half"), ("flat", "do not fit"), ("rank", "--lora-scale"), ("norm", "no part of a linear"),
+])  # fmt: skip
+def test_a_codi_file_that_lacks_a_part_is_refused(tmp_path, damage: str, says: str) -> None:
+    state = codi(base())
+    down = next(name for name in state if ".lora_A." in name)
+    if damage == "half":
+        del state[down]
+    elif damage == "flat":
+        state[down] = state[down][:, :3]
+    elif damage == "rank":
+        state[down] = state[down][:64]
+    elif damage == "norm":
+        del state["prj.ln.weight"]
+    with pytest.raises(InputError, match=says):
+        import_checkpoint(saved(tmp_path / "x.bin", state), tmp_path / "made", told=TOLD, check=False)
+    with pytest.raises(InputError, match="finite"):
+        replace(TOLD, lora_scale=float("nan"))
 
 
 def test_sim_cot(tmp_path) -> None:
@@ -299,8 +325,20 @@ def broken(kind: str, folder: Path) -> Path:
         saved(file, {"model.embed_tokens.weight": torch.zeros(3, 3)})
     elif kind == "no tensors":
         saved(file, {"a": {"b": 1}})
-    elif kind == "heads":
-        saved(file, {name: value for name, value in upstream(base()).items()})
+    elif kind == "whole numbers":
+        saved(file, {name: (100 * value).int() for name, value in state.items()})
+    elif kind == "complex":
+        saved(file, {name: value.to(torch.complex64) for name, value in state.items()})
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "flat":
+        name = "base_causallm.transformer.h.0.mlp.c_fc.weight"
+        saved(file, state | {name: state[name].flatten()})
+    elif kind == "no positions":
+        name = "base_causallm.transformer.wpe.weight"
+        saved(file, state | {name: state[name][:0]})
+    elif kind == "layers":
+        saved(file, state | {"base_causallm.transformer.h.3000.ln_1.bias": torch.zeros(WIDTH)})
     return file
 
 
@@ -308,6 +346,9 @@ def broken(kind: str, folder: Path) -> Path:
     ("text", "not written by torch.save"), ("empty", "damaged"), ("cut", "damaged"), ("code", "would run code"),
     ("missing", r"h\.1\.mlp\.c_fc\.bias is missing"), ("shape", r"ln_1\.bias is \(7,\)"), ("untied", "differs from"),
     ("rows", "777 rows"), ("nan", "not finite"), ("no gpt", "no GPT-2"), ("no tensors", "no tensors"),
+    ("whole numbers", "holds int32"), ("complex", "holds complex64"), ("pipe", "not a regular file"),
+    ("layers", "n_layer: .* 128"),
+    ("flat", r"c_fc\.weight is \(4096,\)"), ("no positions", r"wpe\.weight is \(0, 32\)"),
 ])  # fmt: skip
 def test_bad_files_are_one_sentence_and_leave_nothing(tmp_path, kind: str, says: str) -> None:
     file = broken(kind, tmp_path)
@@ -316,6 +357,41 @@ def test_bad_files_are_one_sentence_and_leave_nothing(tmp_path, kind: str, says:
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
     assert [path.name for path in tmp_path.iterdir() if path != file] == []
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("n_head", "4"), ("n_head", 0), ("n_head", 4.0), ("n_head", [4]), ("activation_function", "mine"),
+    ("activation_function", [1]), ("latent_id", True),
+])  # fmt: skip
+def test_what_a_strangers_config_says_is_one_sentence(tmp_path, key: str, value: object) -> None:
+    config = {"latent_id": 50257, "latent_start_id": 50258, "latent_end_id": 50259, "n_head": HEADS, key: value}
+    (tmp_path / "port").mkdir()
+    (tmp_path / "port" / "config.json").write_text(json.dumps(config))
+    save_file(tensors(base(50260)), tmp_path / "port" / "model.safetensors")
+    told = Told(thoughts=3, c_thought=1, task="prosqa")
+    with pytest.raises(InputError, match=key):
+        import_checkpoint(tmp_path / "port", tmp_path / "made", told=told, check=False)
+    assert not (tmp_path / "made").exists()
+
+
+def test_more_thoughts_than_can_be_opened_again_are_refused(tmp_path) -> None:
+    file = saved(tmp_path / "checkpoint_9", upstream(base()))
+    with pytest.raises(CheckpointError, match="64"):
+        import_checkpoint(file, tmp_path / "made", told=replace(TOLD, thoughts=300), check=False)
+
+
+def test_an_import_takes_the_place_of_an_import_alone(tmp_path) -> None:
+    file, out = saved(tmp_path / "checkpoint_9", upstream(base())), tmp_path / "made"
+    for _ in range(2):  # the second in place of the first
+        import_checkpoint(file, out, told=TOLD, check=False)
+    (out / "thesis.txt").write_text("mine")
+    before = sorted(path.name for path in out.iterdir())
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        import_checkpoint(file, out, told=TOLD, check=False)
+    (out / "thesis.txt").unlink()
+    with pytest.raises(InputError, match="to be imported"):
+        import_checkpoint(out, out, told=TOLD, check=False)
+    assert sorted([*(path.name for path in out.iterdir()), "thesis.txt"]) == before
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch) -> None:

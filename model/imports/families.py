@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2, codec_named
+from model.config_file import Beside, check_config
 from model.errors import CheckpointError
 from model.imports.source import Source
 from model.imports.told import PLAIN, NotToldError, Told
+from model.values import validated
 
 HEADS = {(768, 12): 12, (1024, 24): 16, (1280, 36): 20, (1600, 48): 25}
 """Heads of GPT-2's four sizes by (width, layers); the public two-layer superposition model has 8."""
@@ -65,7 +67,7 @@ def recognise(source: Source, told: Told) -> str:
         )
     if source.config.get("model_type") == CoconutConfig.model_type:
         raise CheckpointError(f"{source.name}: already a checkpoint of this project; nothing is to be imported")
-    rows = tensors[embeddings[0]].shape[0]
+    rows = next(iter(tensors[embeddings[0]].shape), 0)
     if "pause_embedding" in tensors:
         return "pause"
     if rows == SYMBOL_ROWS:
@@ -97,6 +99,7 @@ def convert(source: Source, told: Told) -> Converted:
     state = _body(source, prefix, told, made)
     settings = _settings(source, family, told, state, made)
     _feed_map(source, family, settings, state, made)
+    check_config(settings, where=source.name)
     rest = [name for name in source.tensors if name not in made.renamed.values() and name not in made.dropped]
     _rest(rest, family, prefix, made)
     made.model = _filled(source, CoconutConfig(**settings), state)
@@ -118,13 +121,15 @@ def _body(source: Source, prefix: str, told: Told, made: Converted) -> dict[str,
         lora = name.replace(".base_layer.weight", ".lora_{}.default.weight")
         if ".base_layer.weight" in name and lora.format("A") in source.tensors:
             down, up = (source.tensors.get(lora.format(side)) for side in "AB")
-            if down is None or up is None or (up @ down).T.shape != tensor.shape:
+            if down is None or up is None or not _fits(down, up, tensor):
                 raise CheckpointError(f"{source.name}: LoRA's {lora.format('A')} and B do not fit {name}")
             tensor = tensor + scale * (up @ down).T
             made.dropped |= {lora.format(side): f"merged, times {scale:g}" for side in "AB"}
         state[plain] = tensor
         if plain != name:
             made.renamed[name] = plain
+    if left := [name for name in source.tensors if ".lora_" in name and name not in made.dropped]:
+        raise CheckpointError(f"{source.name}: {left[0]} has no weight or no other half to be merged with")
     embedding = state[_WTE]
     copies = []
     for copy in (f"{prefix}lm_head.weight", f"{prefix}lm_head.base_layer.weight", *_COPIES):
@@ -141,14 +146,24 @@ def _body(source: Source, prefix: str, told: Told, made: Converted) -> dict[str,
     return state
 
 
+def _fits(down: Tensor, up: Tensor, tensor: Tensor) -> bool:
+    """Whether the transposed product of two matrices can be added to a weight."""
+    return (
+        down.ndim == up.ndim == 2 and len(down) == up.shape[1] and tuple(tensor.shape) == (down.shape[1], up.shape[0])
+    )
+
+
 def _lora_scale(source: Source, told: Told) -> float:
-    ranks = {tensor.shape[0] for name, tensor in source.tensors.items() if name.endswith(".lora_A.default.weight")}
+    """alpha / r, as told or as published for this rank."""
+    factors = [tensor for name, tensor in source.tensors.items() if name.endswith(".lora_A.default.weight")]
+    ranks = {len(tensor) if tensor.ndim else 0 for tensor in factors}
+    if told.lora_scale is not None:
+        return told.lora_scale
     if not ranks:
         return 1.0
-    rank = min(ranks)
-    if told.lora_scale is None and rank not in LORA:
+    if len(ranks) > 1 or not ranks <= LORA.keys():
         raise NotToldError(source.name, {"lora_scale": WHAT["lora_scale"]})
-    return LORA[rank] if told.lora_scale is None else told.lora_scale
+    return LORA[ranks.pop()]
 
 
 def _feed_map(source: Source, family: str, settings: dict[str, Any], state: dict[str, Tensor], made: Converted) -> None:
@@ -186,6 +201,8 @@ def _feed_map(source: Source, family: str, settings: dict[str, Any], state: dict
                 raise CheckpointError(f"{source.name}: {old} is missing")
             state[f"feed_mlp.{part}.{kind}"] = found[old]
             made.renamed[old] = f"feed_mlp.{part}.{kind}"
+    if left := [name for name in found if name not in made.renamed]:
+        raise CheckpointError(f"{source.name}: {left[0]} is no part of a linear, GELU, linear, layer norm projector")
 
 
 def _rest(names: list[str], family: str, prefix: str, made: Converted) -> None:
@@ -214,21 +231,39 @@ def _filled(source: Source, config: CoconutConfig, state: Mapping[str, Tensor]) 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
+def architecture(source: Source, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The fields of a config that follow from GPT-2's tensors under HF's names, and from a config.json beside them;
+    ``n_head`` is None where neither says it.
+
+    Raises CheckpointError if they are not those of a GPT-2.
+    """
+    shapes = []
+    for name in (_WTE, "transformer.wpe.weight", "transformer.h.0.mlp.c_fc.weight"):
+        if name not in state:
+            raise CheckpointError(f"{source.name}: {name} is missing")
+        shape = tuple(state[name].shape)
+        if len(shape) != 2 or 0 in shape:
+            raise CheckpointError(f"{source.name}: {name} is {shape}, expected a matrix")
+        shapes.append(shape)
+    (rows, width), (positions, _), (_, inner) = shapes
+    layers = 1 + max(int(match[1]) for name in state if (match := re.match(r"transformer\.h\.(\d+)\.", name)))
+    beside: Beside = validated(Beside, source.config, where=f"{source.name}: config.json beside it")
+    return {
+        "n_layer": layers, "n_head": beside.n_head, "n_embd": width, "n_positions": positions, "vocab_size": rows,
+        "n_inner": inner, "activation_function": beside.activation_function,
+    }  # fmt: skip
+
+
 def _settings(source: Source, family: str, told: Told, state: Mapping[str, Tensor], made: Converted) -> dict[str, Any]:
     """The config of the model, from shapes and from what was told."""
-    try:
-        rows, width = state[_WTE].shape
-        positions = state["transformer.wpe.weight"].shape[0]
-        inner = state["transformer.h.0.mlp.c_fc.weight"].shape[1]
-    except KeyError as error:
-        raise CheckpointError(f"{source.name}: {error.args[0]} is missing") from None
-    layers = 1 + max(int(match[1]) for name in state if (match := re.match(r"transformer\.h\.(\d+)\.", name)))
+    size = architecture(source, state)
+    rows, width, layers = size["vocab_size"], size["n_embd"], size["n_layer"]
     given = {name: getattr(told, name) for name in WHAT}
     if given["n_head"] is None:
         known = HEADS.get((width, layers)) if family != "superposition" else {(768, 2): 8}.get((width, layers))
-        given["n_head"] = source.config.get("n_head", known)
+        given["n_head"] = size["n_head"] or known
         if given["n_head"] is not None:
-            where = "config.json" if "n_head" in source.config else "the published size"
+            where = "config.json" if size["n_head"] else "the published size"
             made.notes.append(f"{given['n_head']} attention heads, as {where} has.")
     needed = ["n_head"]
     if family == "superposition":
@@ -251,10 +286,8 @@ def _settings(source: Source, family: str, told: Told, state: Mapping[str, Tenso
     methods = {"cot": "cot", "no-cot": "no_cot", "no-thoughts": "no_thought", "pause": "pause_as_thought"}
     name, told_format = _format(source, family, rows, given["task"])
     codec = codec_named(name, told_format)
-    activation = source.config.get("activation_function", "gelu_new")
-    return {
-        "n_layer": layers, "n_head": given["n_head"], "n_embd": width, "n_positions": positions, "vocab_size": rows,
-        "n_inner": inner, "activation_function": activation, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+    return size | {
+        "n_head": given["n_head"], "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
         "bos_token_id": codec.end, "eos_token_id": codec.end, "pad_token_id": codec.end,
         "codec": name, "codec_format": told_format or None, "task": given["task"],
         "method": methods.get(family, "coconut"), "c_thought": given["c_thought"],
@@ -289,7 +322,7 @@ def _format(source: Source, family: str, rows: int, task: str) -> tuple[str, dic
             value = source.config.get(key)
             if not isinstance(value, int) or not GPT2_ROWS <= value < rows:
                 raise CheckpointError(
-                    f"{source.name}: config.json's {key} is {value!r}; expected {GPT2_ROWS:,} to {rows - 1:,}"
+                    f"{source.name}: config.json's {key} is {value!r:.80}; expected {GPT2_ROWS:,} to {rows - 1:,}"
                 )
             ids[value] = name
         last = max(ids)

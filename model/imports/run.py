@@ -10,7 +10,7 @@ import torch
 
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, Edit, zero_thoughts
-from model.errors import ProblemTooLargeError
+from model.errors import OutputError, ProblemTooLargeError
 from model.files import atomic_folder, write_json
 from model.flags import idle, norms, off_norm, unmixed
 from model.imports.families import Converted, convert
@@ -32,15 +32,17 @@ def import_checkpoint(
 
     ``told`` goes before the YAML. ``check`` answers built-in problems (20 balanced ones of 3 or 4 hops) in three
     regimes. Raises CheckpointError for what cannot be opened, NotToldError naming options for what nobody said,
-    OutputError if it cannot be written: there is no folder then.
+    OutputError if it cannot be written or would take the place of anything but a checkpoint: nothing is changed then.
     """
-    found = read(source)
-    answers = told or Told()
-    if yaml is not None:
-        answers = answers.over(of_yaml(yaml, found.epoch))
-    made = convert(found, answers)
-    report = report_of(found, made, check=check)
-    with atomic_folder(out) as folder:
+    if Path(out).exists() and Path(out).resolve() == Path(source).resolve():
+        raise OutputError(f"{out}: is what is to be imported; name another folder")
+    with atomic_folder(out, over=(*checkpoint.FILES, REPORT)) as folder:
+        found = read(source)
+        answers = told or Told()
+        if yaml is not None:
+            answers = answers.over(of_yaml(yaml, found.epoch))
+        made = convert(found, answers)
+        report = report_of(found, made, check=check)
         checkpoint.write_files(made.model, folder, card=_card(report))
         write_json(folder / REPORT, report)
     return report

@@ -27,6 +27,9 @@ _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
 _NESTS = ("state_dict", "model_state_dict", "model")
 HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<file>[\w./-]+))?")
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
+_INDICES = (torch.bool, torch.int64)
+MAX_NAME = 300
+"""Characters of a tensor's name, which errors show."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Source:
     renamed: Mapping[str, str] = field(default_factory=dict)
     """From a name in the file to the name here, where a wrapper was taken off."""
     dropped: tuple[str, ...] = ()
-    """Names of what GPT-2 makes by itself (attention masks)."""
+    """Names of what GPT-2 makes by itself (attention masks, indices)."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """A config.json beside the tensors."""
     epoch: int | None = None
@@ -52,8 +55,10 @@ def read(source: str | Path) -> Source:
     path = Path(source)
     if path.is_dir():
         return _folder(path)
-    if path.exists():
+    if path.is_file():
         return _file(path)
+    if path.exists():  # a pipe or a device, which may never end
+        raise CheckpointError(f"{source}: not a regular file; expected {ACCEPTED}")
     hub = HUB.fullmatch(str(source))
     if hub is None:
         raise CheckpointError(f"{source}: no such file or folder; expected {ACCEPTED}")
@@ -121,18 +126,24 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
     dropped = []
     for name, value in values.items():
         plain = str(name)
+        if len(plain) > MAX_NAME:
+            raise CheckpointError(f"{path}: a tensor is called {plain:.60}..., which is longer than any name")
         for wrapper in _WRAPPERS:
             plain = plain.replace(wrapper, "")
-        if plain.endswith(_BUFFERS) or not isinstance(value, Tensor):
+        if plain.endswith(_BUFFERS) or not isinstance(value, Tensor) or value.dtype in _INDICES:
             dropped.append(str(name))
         elif value.layout is not torch.strided or value.is_meta:
             raise CheckpointError(f"{path}: {name} is sparse or empty, as weights are not")
         elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise CheckpointError(f"{path}: {name} is larger than what is stored of it")
+        elif not value.is_floating_point():
+            raise CheckpointError(
+                f"{path}: {name} holds {str(value.dtype).removeprefix('torch.')}, not floating point numbers"
+            )
         elif not torch.isfinite(value).all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
         else:
-            tensors[plain] = value.float() if value.is_floating_point() else value
+            tensors[plain] = value.float()
             if plain != name:
                 renamed[str(name)] = plain
     epoch = re.fullmatch(r"checkpoint_(\d+)", path.name)

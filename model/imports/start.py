@@ -10,12 +10,12 @@ from torch import Tensor
 
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.errors import CheckpointError
-from model.imports.families import HEADS
+from model.imports.families import HEADS, architecture
 from model.imports.source import Source
 
 NEW_ROWS_COPY = "<<"
 """The token whose row the public code gives to its new tokens."""
-WTE, WPE = "transformer.wte.weight", "transformer.wpe.weight"
+WTE = "transformer.wte.weight"
 _NAME = re.compile(r"(?:.*?\.)?((?:wte|wpe|ln_f)\.\w+|h\.\d+\..+)")
 
 
@@ -24,23 +24,14 @@ def size_of(source: Source) -> dict[str, Any]:
 
     Raises CheckpointError if they are not those of a GPT-2.
     """
-    state = _body(source)
-    try:
-        (_, width), positions = state[WTE].shape, state[WPE].shape[0]
-        inner = state["transformer.h.0.mlp.c_fc.weight"].shape[1]
-    except KeyError as error:
-        raise CheckpointError(f"{source.name}: not a GPT-2: {error.args[0]} is missing") from None
-    layers = len({name.split(".")[2] for name in state if name.startswith("transformer.h.")})
-    heads = source.config.get("n_head", HEADS.get((width, layers)))
-    if not isinstance(heads, int) or heads < 1 or width % heads:
+    size = architecture(source, _body(source))
+    del size["vocab_size"]
+    size["n_head"] = size["n_head"] or HEADS.get((size["n_embd"], size["n_layer"]))
+    if size["n_head"] is None or size["n_embd"] % size["n_head"]:
         raise CheckpointError(
             f"{source.name}: the number of attention heads is in no config.json beside the weights; set n_head there"
         )
-    activation = source.config.get("activation_function", "gelu_new")
-    return {
-        "n_layer": layers, "n_head": heads, "n_embd": width, "n_positions": positions,
-        "n_inner": inner, "activation_function": activation,
-    }  # fmt: skip
+    return size
 
 
 def started(source: Source, config: CoconutConfig) -> CoconutGPT2:

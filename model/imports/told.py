@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ class Told:
         for name, known in (("family", FAMILIES), ("task", TASKS), ("passes", PASSES)):
             value = getattr(self, name)
             if value is not None and value not in known:
-                raise InputError(f"--{name} {value!r} is unknown; known are {', '.join(known)}")
+                raise InputError(f"--{name} {value!r:.80} is unknown; known are {', '.join(known)}")
         for name, least in (("thoughts", 0), ("c_thought", 1), ("n_head", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+        if self.lora_scale is not None and not isfinite(self.lora_scale):
+            raise InputError(f"--lora-scale must be finite, got {self.lora_scale}")
 
     def over(self, other: Told) -> Told:
         """These answers, and the other's where there are none."""
@@ -63,7 +66,7 @@ class Told:
                 else:
                     found[name] = int(word) if name in ("thoughts", "c_thought", "n_head") else word
             except ValueError:
-                raise InputError(f"{name.replace('_', '-')} {word!r} is not a number") from None
+                raise InputError(f"{name.replace('_', '-')} {word!r:.80} is not a number") from None
         return cls(**found)
 
 
@@ -96,7 +99,7 @@ def of_yaml(path: Path, epoch: int | None) -> Told:
         except KeyError:
             raise InputError(f"{path}: {name} is missing") from None
         except (TypeError, ValueError):
-            raise InputError(f"{path}: {name} is {values[name]!r}, not a number") from None
+            raise InputError(f"{path}: {name} is {values[name]!r:.80}, not a number") from None
         if found < least:
             raise InputError(f"{path}: {name} must be {least:g} or more, got {found}")
         return found
