@@ -48,6 +48,10 @@ ROOT = Path(__file__).parent.parent
 TINY = checkpoint.CHECKPOINTS / "prosqa-tiny"
 PATIENCE = 5.0
 """Seconds of processor time that a try may take."""
+SLOW = {"app": 10, "resumed folders": 4}
+"""Kinds of which a try may take so many times that."""
+LEAST = 20
+"""Tries of a kind that is not slow, however busy the machine."""
 
 READERS: dict[str, Callable[[str], object]] = {
     "graph": read_graph, "problems": read_problems, "edit": EditPlan.parse, "graph in a link": unpack,
@@ -297,7 +301,7 @@ class Tally:
 
 def one(kind: str, number: int, seed: int) -> bool:
     """One try; whether it was refused. Raises what was wrong."""
-    slow = {"app": 10, "resumed folders": 4}.get(kind, 1) * PATIENCE
+    slow = SLOW.get(kind, 1) * PATIENCE
     with tempfile.TemporaryDirectory() as place:
         ready = KINDS[kind](random.Random(f"{seed} {kind} {number}"), Path(place))
         said, began = None, time.thread_time()
@@ -333,7 +337,7 @@ def fuzz(seconds: float, seed: int, kinds: Mapping[str, object] = KINDS) -> dict
     with _quiet():
         for kind, tally in found.items():
             ends = time.monotonic() + seconds / len(found)
-            while time.monotonic() < ends or not tally.tried:
+            while time.monotonic() < ends or tally.tried < (1 if kind in SLOW else LEAST):
                 try:
                     tally.refused += one(kind, tally.tried, seed)
                     tally.survived += 1
