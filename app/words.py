@@ -29,7 +29,7 @@ STYLE = """\
 .st-key-x_source button p { font-size: 13px; }
 .st-key-x_pair > div { min-width: min(440px, 100%); }
 .st-key-i_first > div { min-width: min(410px, 100%); }
-.st-key-x_minds > div { min-width: min(390px, 100%); }
+.st-key-x_minds > div { min-width: min(440px, 100%); }
 .st-key-x_minds > div:last-child { min-width: min(200px, 100%); max-width: 440px; }
 .st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }

@@ -135,3 +135,8 @@ def test_other_texts_are_one_sentence(text: TextProblem, says: str) -> None:
         problem_of(text)
     with pytest.raises(InputError, match="2 to 6"):
         generate(KINDS[0], 1, hops=7)
+
+
+def test_lines_of_questions_say_that_no_graph_is_known_of_them() -> None:
+    with pytest.raises(InputError, match=r"a file, row 0: no graph.*python -m probing texts"):
+        read_problems("Tom has 3 pens. How many?||<<3=3>> #### 3\n", where="a file")

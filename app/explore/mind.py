@@ -65,7 +65,7 @@ def replay(choice: Choice, result: Intervention, k: int, *, playing: bool) -> No
             with st.container(width="stretch"):
                 st.markdown(f"**{title}**  \n{literal(graph.subtitle[0])}")
                 figure(
-                    graph, f"x_mind_{graph.state}", name=f"coconut-mind-{graph.state}", height=430 if i < 2 else 300,
+                    graph, f"x_mind_{graph.state}", name=f"coconut-mind-{graph.state}", height=380 if i < 2 else 280,
                     moving=playing, small=True, named=i < 2,
                 )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

@@ -164,6 +164,8 @@ def load_graph(path: str | Path, format: Format | Literal["auto"] = "auto") -> G
 def read_problems(text: str, *, where: str = "data", max_rows: int | None = None) -> list[ProsQAProblem]:
     """The problems in ProsQA JSON, one row or a list, or in ProntoQA's, raw or converted, whose graphs are read from
     their sentences. Raises InputError naming ``where`` and the row (from 0)."""
+    if "||" in text and text.lstrip()[:1] not in ("[", "{"):  # lines of questions, as GSM8k-Aug has them
+        return _of_texts(text, where, max_rows)
     rows = parse_json(text, where=where)
     if not isinstance(rows, list | Mapping):
         raise InputError(f"{where}: expected a ProsQA row or a list of rows, got {type(rows).__name__}")
@@ -171,13 +173,17 @@ def read_problems(text: str, *, where: str = "data", max_rows: int | None = None
         raise InputError(f"{where}: no rows")
     first = rows[0] if isinstance(rows, list) else next(iter(rows.values())) if "question" not in rows else rows
     if isinstance(first, Mapping) and not {"edges", "idx_to_symbol"} & first.keys() and first.keys() & PRONTOQA_KEYS:
-        texts = read_texts(text, where=where)
-        _check_rows(len(texts), where, max_rows)
-        return [prontoqa.problem_of(each, where=f"{where}, row {i}") for i, each in enumerate(texts)]
+        return _of_texts(text, where, max_rows)
     if isinstance(rows, Mapping):
         return [ProsQAProblem.from_row(rows, where=where)]
     _check_rows(len(rows), where, max_rows)
     return [ProsQAProblem.from_row(row, where=f"{where}, row {i}") for i, row in enumerate(rows)]
+
+
+def _of_texts(text: str, where: str, most: int | None) -> list[ProsQAProblem]:
+    texts = read_texts(text, where=where)
+    _check_rows(len(texts), where, most)
+    return [prontoqa.problem_of(each, where=f"{where}, row {i}") for i, each in enumerate(texts)]
 
 
 def _check_rows(n: int, where: str, most: int | None) -> None:
