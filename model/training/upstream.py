@@ -62,7 +62,7 @@ def load_upstream(path: str | Path, overrides: Mapping[str, Any] | None = None) 
         try:
             return kind(value)
         except (TypeError, ValueError):
-            raise InputError(f"{path}: {key} is {value!r}, expected a {kind.__name__}") from None
+            raise InputError(f"{path}: {key} is {value!r:.80}, expected {kind.__name__}") from None
 
     method = next((METHODS[key] for key in ("cot", "no_cot", "no_thoughts", "coconut") if values.get(key)), None)
     if method is None:

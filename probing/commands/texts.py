@@ -39,8 +39,11 @@ def texts(
     for change in found.changes[1:]:
         print(f"{CHANGES[change.change]:38} right {change.own.text()}  the other's answer {change.other.text()}")
     for one in found.numbers:
+        where = (
+            f"thought {one.thought}" if one.thought <= found.n_thoughts else f"state after thought {found.n_thoughts}"
+        )
         print(
-            f"thought {one.thought}, result of step {one.step}: {one.probability.text()}  another problem's "
+            f"{where}, result of step {one.step}: {one.probability.text()}  another problem's "
             f"{one.control.text()}  above it in {one.above.text()}  n = {one.above.n:,}"
         )
     if found.n_stepless:

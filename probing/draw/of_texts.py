@@ -29,7 +29,8 @@ def charts(found: TextFindings) -> tuple[Chart, ...]:
     ]
     return (
         Chart(name="numbers", title="Results of the chain in the thoughts (logit lens)", kind="lines",
-              x_label="thought", y_label="probability", y_range=(0, 1), series=tuple(numbers)),
+              x_label=f"thought ({found.n_thoughts + 1}: the state after the last)", y_label="probability",
+              y_range=(0, 1), series=tuple(numbers)),
         Chart(name="by_k", title="Right answers after k thoughts", kind="lines", x_label="thoughts k",
               y_label="share of problems", y_range=(0, 1),
               series=(Series.of("accuracy", range(len(found.accuracy_by_k)), found.accuracy_by_k),)),
