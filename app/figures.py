@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -36,7 +37,7 @@ def figure(
     """Draw a figure, with its caption (markdown) and its files below it.
 
     ``name`` is its files' (default: a chart's own name). ``selected`` is the node that is emphasised. ``on_hit`` is
-    called with what a click means: (state, node) in a graph or heatmap, (series, point) in a chart. ``moving``: dots
+    called with what a click means, as ``echarts.hits`` has it. ``moving``: dots
     run into the frontier of a graph; ``small``: its nodes are small; ``named``: as in ``echarts.option``.
     """
 
@@ -50,8 +51,11 @@ def figure(
         _by_keyboard(value, key, on_hit)
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
     st.echarts_chart(
-        echarts.option(value, theme(), selected=selected, moving=moving, small=small, named=named), key=key,
-        height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
+        echarts.option(
+            value, theme(), selected=selected, moving=moving, small=small, named=named,
+            pressed=on_hit is not None,
+        ),
+        key=key, height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):
@@ -108,15 +112,15 @@ def files(
 
 
 def hit(value: Graph | Heatmap | Chart, key: str) -> tuple[int, int] | None:
-    """What the click on a figure meant: (state, node) in a graph or heatmap, (series, point) in a chart.
+    """What the click on a figure meant, as ``echarts.hits`` has it.
 
-    A second click takes the browser's selection back; it means the same again, as long as the same things are shown.
+    The browser tells all that is selected, in every series, so what is new was clicked; or what is missing, since a
+    second click takes the selection back. That means the same again, as long as the same things are shown.
     """
     state = st.session_state
     parts = value.nodes if isinstance(value, Graph) else value.rows if isinstance(value, Heatmap) else value.series
     things = tuple(part.name for part in parts)
-    found = echarts.hit(value, state[key].selection.selected)
-    if found is not None:
-        state[f"{key}_hit"] = things, found
-    before, last = state.get(f"{key}_hit", ((), None))
-    return last if before == things else None
+    now = Counter(echarts.hits(value, state[key].selection.selected))
+    before, was = state.get(f"{key}_hit", ((), Counter()))
+    state[f"{key}_hit"] = things, now
+    return next(iter(now - was or (was - now if before == things else ())), None)

@@ -163,7 +163,7 @@ def test_a_second_click_means_the_same_while_the_same_is_shown(report, hostile, 
     assert click(graph(report, 1), node) == (1, 4)
     assert click(graph(report, 2)) == (1, 4)
     assert click(graph(hostile, 1)) is None
-    assert click(answers(report, state=0), {"series_index": 1, "data_indices": [2]}) == (1, 2)
+    assert click(answers(report, state=0), {"series_index": 1, "data_indices": [2]}) == (0, 2)
 
 
 def test_every_figure_makes_every_file_it_offers(report) -> None:
@@ -193,9 +193,19 @@ def test_series_keep_their_ids_and_number_from_thought_to_thought(report) -> Non
 
 def test_a_click_is_a_state_and_a_node(report) -> None:
     drawn, cells = graph(report, 2), heatmap(report)
-    assert figures.hit(drawn, [{"data_type": "node", "series_index": 0, "data_indices": [5]}]) == (2, 5)
-    assert figures.hit(drawn, [{"data_type": "edge", "series_index": 0, "data_indices": [5]}]) is None
+    assert figures.hits(drawn, [{"data_type": "node", "series_index": 0, "data_indices": [5]}]) == [(2, 5)]
+    assert figures.hits(drawn, [{"data_type": "edge", "series_index": 0, "data_indices": [5]}]) == []
     row, column, _ = figures.cells(cells)[9]
-    assert figures.hit(cells, [{"series_index": 0, "data_indices": [9]}]) == (column.state, row.id)
-    assert figures.hit(cells, [{"series_index": 1, "data_indices": [1]}]) is None
-    assert figures.hit(cells, []) is None
+    pressed = figures.option(cells, THEMES["light"], pressed=True)["series"]
+    at = {series["id"]: i for i, series in enumerate(pressed)}
+
+    def meant(series: str, i: int) -> list[tuple[int, int]]:
+        return figures.hits(cells, [{"series_index": at[series], "data_indices": [i]}])
+
+    assert meant("cells", 9) == [(column.state, row.id)]
+    for i, head in enumerate(cells.columns):
+        assert meant("thoughts", i) == meant("marker", i) == [(head.state, figures.ALL)]
+    for i, node in enumerate(cells.rows[:-1]):
+        assert meant("names", i) == [(figures.ALL, node.id)]
+        assert pressed[at["names"]]["data"][i]["value"][1] == i
+    assert figures.hits(cells, []) == []

@@ -138,6 +138,19 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
     click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
     page.get_by_text("Thought 4: ").wait_for()
+    # A name, a thought's number and the answer marker's row are pressed as cells are; each keeps the other part.
+    stairs = page.locator(".st-key-x_stairs svg text")
+    other = problem.idx_to_symbol[min(problem.frontier(2))]
+    for press, thought, node in ((other, "4", other), ("2", "2", other), (name, "2", name), ("4", "4", name)):
+        word = place(page, stairs.get_by_text(press, exact=True))
+        click(page, word["x"] + word["width"] / 2, word["y"] + word["height"] / 2)
+        chosen(page, node)
+        stands(page, thought)
+    row = place(page, stairs.filter(has_text="[A]").first)
+    click(page, column["x"] + column["width"] / 2 - 2 * 40, row["y"] + row["height"] / 2)
+    page.wait_for_function("document.querySelector('input[aria-label=Thought]').getAttribute('aria-valuetext') !== '4'")
+    settled(page)
+    chosen(page, name)
     chosen(page, name)
 
 
@@ -245,6 +258,27 @@ def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) ->
     settled(page)
     page.go_back()
     page.locator(".st-key-t_graph svg text").first.wait_for()
+    page.close()
+
+
+def test_a_click_in_the_charts_of_training_goes_to_that_step(browser, address) -> None:
+    page = new_page(browser, 1366, 1000)
+    page.goto(f"{address}/training?run=prosqa-tiny-rerun")
+    step = page.locator("input[aria-label='Training step']")
+    for chart, share in (("t_auroc", 0.5), ("t_mass", 0.3)):
+        page.locator(f".st-key-{chart} svg path").first.wait_for()
+        settled(page)
+        box = place(page, page.locator(f".st-key-{chart} [data-testid=stEChartsChart]"))
+        before = step.get_attribute("aria-valuetext")
+        click(page, box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        page.locator(f"input[aria-label='Training step']:not([aria-valuetext='{before}'])").wait_for(state="attached")
+        settled(page)
+        problems = int((step.get_attribute("aria-valuetext") or "").split()[0].replace(",", ""))
+        assert abs(problems / 139_776 - share) < 0.12  # the plot begins right of its axis
+    # A thought's number in the heatmap chooses that thought.
+    number = place(page, page.locator(".st-key-t_stairs svg text").get_by_text("2", exact=True).first)
+    click(page, number["x"] + number["width"] / 2, number["y"] + number["height"] / 2)
+    page.get_by_role("heading", name="Frontier decoding, thought 2").wait_for()
     page.close()
 
 

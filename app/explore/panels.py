@@ -16,7 +16,7 @@ from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
 from probing.draw import of_report
-from probing.draw.echarts import shown
+from probing.draw.echarts import ALL, shown
 from probing.draw.export import export_report
 from probing.draw.of_report import SOURCES, thoughts_text
 from probing.draw.values import Graph, Heatmap, display_name
@@ -218,9 +218,10 @@ def staircase(drawn: Heatmap, node: int) -> None:
     """Nodes by thoughts; a click goes to that thought and chooses that node."""
 
     def clicked(state: int, node: int) -> None:
-        st.session_state.update(x_k=state, x_node=node)
+        chosen = {"x_k": state, "x_node": node}
+        st.session_state.update({key: one for key, one in chosen.items() if one != ALL})
 
-    caption = "Click a cell to go to its thought and node."
+    caption = "Click a cell, a node's name or a thought's number to go there."
     figure(drawn, "x_stairs", name="coconut-heatmap", selected=node, caption=caption, on_hit=clicked)
 
 

@@ -172,9 +172,16 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
             "One problem, always the same, in one prompt sample. Orange: the frontier that this thought should hold."
         )
         stairs = "The same problem, all thoughts: a ghost at first, the staircase at the end."
+
+        def to_thought(state: int, _: int) -> None:
+            if state + 1 in [numbers.thought for numbers in point.thoughts]:
+                st.session_state.t_thought = state + 1
+
         drawn = {
             f"One problem, thought {thought}": lambda: figure(graph, "t_graph", height=HEIGHT, caption=about),
-            "One problem, every thought": lambda: figure(heatmap, "t_stairs", height=HEIGHT, caption=stairs),
+            "One problem, every thought": lambda: figure(
+                heatmap, "t_stairs", height=HEIGHT, caption=stairs, on_hit=to_thought
+            ),
         }
     else:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -259,7 +266,15 @@ def losses(run: RunFolder, at: int | None) -> None:
 
 
 def _chart(run: RunFolder, kind: str, caption: str, **of: Any) -> None:
-    figure(of_training.figure(run, kind, **of), f"t_{kind}", height=HEIGHT, caption=caption)
+    drawn, record = of_training.figure(run, kind, **of), run.record
+
+    def clicked(series: int, point: int) -> None:
+        at = float(drawn.series[series].x[point])
+        moments = [moment.problems for moment in record.points] if record else []
+        st.session_state.update(t_at=min(range(len(moments)), key=lambda i: abs(moments[i] - at)), t_playing=False)
+
+    about = f"{caption} A click goes to that training step." if record else caption
+    figure(drawn, f"t_{kind}", height=HEIGHT, caption=about, on_hit=clicked if record else None)
 
 
 def downloads(run: RunFolder, record: DynamicsRecord) -> None:

@@ -49,6 +49,11 @@ NARROW = 300
 """Pixels of the legend in the narrowest chart of a page."""
 UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
 """Points that only carry labels."""
+PRESSED: Option = {
+    "type": "scatter", "symbol": "rect", "z": 9, "tooltip": NOTHING, "selectedMode": "single", "clip": False,
+    "itemStyle": {"color": "transparent"}, "emphasis": {"scale": False},
+}  # fmt: skip
+"""Points that only take clicks."""
 _TIP = {"trigger": "item", "confine": True, "textStyle": {"fontSize": 12}}
 
 
@@ -60,14 +65,20 @@ def option(
     moving: bool = False,
     small: bool = False,
     named: bool = True,
+    pressed: bool = False,
 ) -> Option:
     """What ECharts draws. ``selected`` is a node that stands out; ``moving`` sends a dot along each edge into the
-    frontier of a graph, ``small`` draws its nodes small, and without ``named`` only root and candidates have names."""
+    frontier of a graph, ``small`` draws its nodes small, and without ``named`` only root and candidates have names;
+    ``pressed``: a click on a heatmap's names and anywhere in a chart of lines is told too, as ``hits`` reads it."""
     if isinstance(value, Graph):
         found = _graph(value, theme, selected, small=small, named=named)
         found["series"].append(_steps(value, theme, moving=moving))
     else:
         found = _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
+        if pressed and isinstance(value, Heatmap):
+            _press_names(found, value)
+        elif pressed and isinstance(value, Chart) and value.kind == "lines":
+            _press_columns(found, value)
     return _spelled(found, theme)
 
 
@@ -102,19 +113,35 @@ def height(value: Graph | Heatmap | Chart) -> int:
     return 130 + 34 * max(len(value.series), 5) if value.kind == "heatmap" else 310
 
 
-def hit(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> tuple[int, int] | None:
-    """What a selection on the page means: (state, node) for graphs and heatmaps, (series, point) for charts."""
-    for group in groups:
-        for i in group["data_indices"]:
-            if isinstance(value, Chart) and value.kind == "heatmap":
-                return divmod(int(i), len(value.series[0].x))
-            if isinstance(value, Chart):
-                return int(group["series_index"]), int(i)
-            if isinstance(value, Graph) and group.get("data_type") == "node" and 0 <= i < len(value.nodes):
-                return value.state, int(i)
-            if isinstance(value, Heatmap) and group["series_index"] == 0 and 0 <= i < len(found := cells(value)):
-                return found[i][1].state, found[i][0].id
-    return None
+ALL = -1
+"""In a click: no state or no node of its own, as on the name of a node or the number of a thought."""
+
+
+def hits(value: Graph | Heatmap | Chart, groups: Iterable[Any]) -> list[tuple[int, int]]:
+    """What a selection on the page means: (state, node) for graphs and heatmaps, where either may be ``ALL``, and
+    (series, point) for charts; in a chart of lines the point is the nearest across, of the first series."""
+    return [
+        found
+        for group in groups
+        for i in map(int, group["data_indices"])
+        if (found := _hit(value, group, i)) is not None
+    ]
+
+
+def _hit(value: Graph | Heatmap | Chart, group: Any, i: int) -> tuple[int, int] | None:
+    series = group["series_index"]
+    if isinstance(value, Chart):
+        first = {"heatmap": divmod(i, len(value.series[0].x)), "lines": (0, i)}
+        return first.get(value.kind, (int(series), i))
+    if isinstance(value, Graph):
+        return (value.state, i) if group.get("data_type") == "node" and 0 <= i < len(value.nodes) else None
+    meant = [
+        [(column.state, row.id) for row, column, _ in cells(value)],
+        [(column.state, ALL) for column in value.columns],
+        [(ALL, row.id) for row in _nodes(value)],
+        [(column.state, ALL) for column in value.columns],  # the answer marker's cells
+    ]
+    return meant[series][i] if series < len(meant) and 0 <= i < len(meant[series]) else None
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -349,6 +376,28 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
     }  # fmt: skip
 
 
+def _nodes(value: Heatmap) -> list[HeatRow]:
+    return [row for row in value.rows if row.role != "marker"]
+
+
+def _press_names(found: Option, value: Heatmap) -> None:
+    """Lets names and thought numbers be clicked, by unseen points over them: ECharts selects no part of an axis. Their
+    places across the axis are in a second one, from 0 to 1."""
+    thoughts = {
+        **PRESSED, "id": "thoughts", "yAxisIndex": 1, "symbolSize": [30, 22], "symbolOffset": [0, -12],
+        "data": [{"value": [i, 1], "name": f"thought {i}"} for i in range(len(value.columns))],
+    }  # fmt: skip
+    names = {
+        **PRESSED, "id": "names", "xAxisIndex": 1, "symbolSize": [110, 17], "symbolOffset": [-58, 0],
+        "data": [{"value": [0, i], "name": f"node {i}"} for i in range(len(_nodes(value)))],
+    }  # fmt: skip
+    first, *marker = found["series"]
+    found["series"] = [first, thoughts, names, *(one | {"selectedMode": "single"} for one in marker)]
+    found["xAxis"], found["yAxis"] = [found["xAxis"], _hidden_axis(0, 1)], [found["yAxis"], _hidden_axis(0, 1)]
+    for shade, at in zip(found["visualMap"], (0, 3), strict=False):
+        shade["seriesIndex"] = at
+
+
 def _cell(value: Heatmap, row: int, state: int, theme: Theme) -> Option:
     cell, about = value.cells[row][state], value.rows[row]
     assert cell.found is not None
@@ -423,6 +472,16 @@ def _xy(chart: Chart, marked: Marked, theme: Theme) -> Option:
         return found | {"xAxis": _category_axis(chart, theme)}
     whole = chart.kind == "lines" and all(float(x).is_integer() for series in chart.series for x in series.x)
     return found | {"xAxis": _value_axis(chart.x_label, theme, chart.x_range) | ({"minInterval": 1} if whole else {})}
+
+
+def _press_columns(found: Option, chart: Chart) -> None:
+    """Lets the whole height at each point of the first line be clicked: its symbols are too small, or not drawn."""
+    x = [round(at, 5) for at in chart.across(chart.series[0])]
+    wide = max(6, round(400 / len(x)))
+    data = [{"value": [at, 0.5], "name": f"{i}"} for i, at in enumerate(x)]
+    columns = {**PRESSED, "id": "columns", "yAxisIndex": 1, "symbolSize": [wide, 200], "data": data}
+    found["series"].append(columns)
+    found["yAxis"] = [found["yAxis"], _hidden_axis(0, 1)]
 
 
 def _interval(x: Sequence[float], series: Series, colour: str, number: int) -> list[Option]:
