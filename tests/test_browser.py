@@ -261,6 +261,25 @@ def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) ->
     page.close()
 
 
+def test_two_models_stand_on_the_first_screen_with_both_candidates(browser, address) -> None:
+    page, problem = new_page(browser, 1366, 768), example()
+    target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
+    page.goto(View(k=6, samples=2, against="untrained").url(address))
+    page.locator(".st-key-x_rival_dag svg text").first.wait_for()
+    settled(page)
+    for key in ("x_dag", "x_rival_dag"):
+        for name in (target, other):
+            drawn = page.locator(f".st-key-{key} svg text").get_by_text(name, exact=True).bounding_box()
+            assert drawn["y"] + drawn["height"] <= 768, (key, name)
+    one, two = (page.locator(f".st-key-{key} [data-testid=stEChartsChart]") for key in ("x_dag", "x_rival_dag"))
+    assert one.bounding_box()["y"] == two.bounding_box()["y"]
+    for name in (target, other):
+        said = page.get_by_text(re.compile(rf"P\({name}\) = "))
+        assert said.count() == 2, name  # once of each model
+        assert all(line.bounding_box()["y"] < 768 for line in said.all())
+    page.close()
+
+
 def test_a_click_in_the_charts_of_training_goes_to_that_step(browser, address) -> None:
     page = new_page(browser, 1366, 1000)
     page.goto(f"{address}/training?run=prosqa-tiny-rerun")
@@ -465,6 +484,9 @@ def test_the_first_minute(browser, address) -> None:
     page.get_by_text("answer flips").wait_for()
     flipped = place(page, page.locator(".st-key-x_mind_1 svg text").get_by_text(other, exact=True))
     assert flipped["y"] < 768  # on the first screen
+    pair = [page.locator(f".st-key-x_mind_{i} [data-testid=stEChartsChart]").bounding_box() for i in (0, 1)]
+    assert all(box["width"] >= 440 for box in pair)
+    assert pair[0]["y"] == pair[1]["y"]
     page.set_viewport_size({"width": 768, "height": 1024})
     first, second = (place(page, page.locator(f".st-key-x_mind_{i}")) for i in (0, 1))
     assert first["y"] == second["y"]  # side by side

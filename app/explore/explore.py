@@ -45,7 +45,7 @@ def picture(
     with said:
         if result is not None and k == report.n_thoughts:
             mind.outcome(result)
-        else:
+        elif result is not None or rival is None:
             panels.verdict(report)
     chosen = None if node == report.problem.target else node
     view = choice.setup.on(
@@ -65,8 +65,10 @@ def picture(
     heatmap = of_report.heatmap(report, value=value, state=k)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(width=640, key="x_said" if rival is None else "x_said_each"):
-            if rival is None:  # else it is said of each
+            if rival is None:
                 panels.sentence(report, graph)
+            else:  # what they answer is said of each
+                panels.verdict(report, answered=False)
         panels.colours()
     if rival is not None:
         panels.side_by_side(report, rival, graph, k, value, playing=playing)

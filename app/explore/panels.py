@@ -63,13 +63,14 @@ def autoplay() -> None:
     )  # fmt: skip
 
 
-def verdict(report: ProbeReport) -> None:
-    """What the model answers and whether it is correct, beside the shortcut baseline's answer; then any warnings."""
-    problem = report.problem
+def verdict(report: ProbeReport, *, answered: bool = True) -> None:
+    """What the model answers and whether it is correct (unless that is said elsewhere), beside the shortcut baseline's
+    answer; then any warnings."""
+    problem, said = report.problem, f"{answer(report)} " if answered else ""
     target, other = candidates(problem)
     baseline = {"target": f"{target} (correct)", "neg_target": f"{other} (incorrect)", "tie": "tie"}
     st.markdown(
-        f"{answer(report)} :gray[Shortcut baseline (ignores "
+        f"{said}:gray[Shortcut baseline (ignores "
         f"{literal(display_name(problem.idx_to_symbol[problem.root], 40))}): {baseline[report.shortcut_baseline]}.]",
         help="Shortcut baseline: choose the candidate with the deeper backward search. It is right on 9 of 10 problems "
         "of the public ProsQA file without knowing the queried entity, and half of the time on balanced ones.",
@@ -83,8 +84,9 @@ def verdict(report: ProbeReport) -> None:
         )
 
 
-def answer(report: ProbeReport) -> str:
-    """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct."""
+def answer(report: ProbeReport, *, both: bool = False) -> str:
+    """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct; the
+    target's probability, or briefly ``both`` candidates'."""
     problem, last = report.problem, report.answers[-1]
     target, other = candidates(problem)
     found, n = of_report.outcome(report)
@@ -95,10 +97,10 @@ def answer(report: ProbeReport) -> str:
         "no answer": "names neither candidate :orange-badge[no answer]",
     }[found]
     single = " (a single prompt sample)" if report.n_samples == 1 else ""
-    return (
-        f"After {thoughts_text(last.k, report.model.method)} the model {said} in {n} of {report.n_samples} prompt "
-        f"samples; P({target}) = {last.p_target.text(bounds=(0, 1))}{single}."
-    )
+    chances = {target: last.p_target} | ({other: last.p_neg_target} if both else {})
+    listed = ", ".join(f"P({name}) = {chance.text(bounds=(0, 1))}" for name, chance in chances.items())
+    who = "" if both else f"After {thoughts_text(last.k, report.model.method)} the model "
+    return capital(f"{who}{said} in {n} of {report.n_samples} prompt samples; {listed}{single}.")
 
 
 def sentence(report: ProbeReport, drawn: Graph) -> None:
@@ -182,10 +184,18 @@ def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, 
             with st.container(width="stretch"):
                 written = wordy and one is rival
                 holds = literal(graph.heading if written else f"{graph.heading}: {graph.subtitle[0]}")
-                st.markdown(f"**{literal(one.model.name)}** :gray[· {holds}]  \n{answer(one)}")
+                st.markdown(f"**{literal(one.model.name)}** :gray[· {holds}]  \n{answer(one, both=True)}")
                 side = "x_dag" if one is report else "x_rival_dag"
                 said = ". ".join(capital(literal(line)) for line in graph.subtitle) if written else LEGEND
-                figure(graph, side, name=f"coconut-{side}-h{graph.state}", caption=said, moving=playing)
+                figure(
+                    graph,
+                    side,
+                    name=f"coconut-{side}-h{graph.state}",
+                    caption=said,
+                    height=370,
+                    moving=playing,
+                    small=True,
+                )
 
 
 LEGEND = (
