@@ -15,14 +15,14 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from app import compute
 from app.compute import example
-from app.explore.gallery import GALLERY
+from app.explore.gallery import FAMILY, GALLERY
 from app.explore.state import View
 from app.words import explained
 from model import checkpoint
 from model.coconut import CoconutConfig
 from model.codec_text import TextCodec
 from model.errors import InputError
-from model.formats.graph import write_problems
+from model.formats.graph import read_graph, write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning
@@ -541,6 +541,23 @@ def test_the_gallery_keeps_what_it_promises() -> None:
     text = of("A text model")
     assert text.answers[-1].written_target == 1
     assert text.answers[0].p_target.value < text.answers[-1].p_target.value
+    family = read_graph(FAMILY).ask()
+    own = compute.report(compute.load(View().checkpoint), family, samples=16, seed=0, pad=True)
+    assert family.idx_to_symbol[family.target] == "sibling"
+    assert own.answers[-1].written_target == 1
+
+
+def test_a_chain_of_thought_writes_its_steps_beside_thoughts() -> None:
+    view = GALLERY["Words against thoughts"][1]
+    problem = compute.generated(view.kind, view.hops, view.nodes, view.seed)
+    thinks, writes = (
+        compute.report(compute.load(name), problem, samples=16, seed=0, pad=True)
+        for name in (view.checkpoint, view.against)
+    )
+    assert thinks.n_thoughts == 2
+    assert writes.n_thoughts == 0
+    assert writes.chains
+    assert thinks.answers[-1].written_target == writes.answers[-1].written_target == 1
 
 
 def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import streamlit as st
 from app.explore.state import View, put
 
 FAMILY = """\
-Ann is a Baker. Ann is a Carter.
-Every Baker is a Dyer. Every Carter is a Fisher. Every Carter is a Glover.
-Every Fisher is a Hunter. Every Dyer is a Mason.
-Bob is a Tailor. Every Tailor is a Weaver. Every Weaver is a Smith.
-Is Ann a Hunter or Smith?
+Ann is a mother. Ann is an aunt.
+Every mother is a parent. Every aunt is a sister. Every aunt is a relative.
+Every sister is a sibling. Every parent is an ancestor.
+Bob is a groom. Every groom is a husband. Every husband is a spouse.
+Is Ann a sibling or spouse?
 """
 GALLERY = {
     "The example": ("four hops, three wide steps", View()),
@@ -42,6 +42,10 @@ GALLERY = {
     "A text model": (
         "English with names of several tokens: a small model trained from scratch",
         View(checkpoint="prosqa-text", source="generated", hops=(2, 2), nodes=(8, 8), seed=0),
+    ),
+    "Words against thoughts": (
+        "a chain of thought writes one node a step where Coconut holds the whole frontier",
+        View(checkpoint="prosqa-tiny", source="generated", hops=(2, 2), nodes=(8, 8), k=0, against="prosqa-tiny-cot"),
     ),
     "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY)),
 }
