@@ -72,6 +72,21 @@ def test_runs_of_the_project_are_listed_and_the_first_is_shown(no_runs: None, tm
     assert "## second:" in texts(page)
 
 
+def test_a_run_whose_thoughts_were_not_read_shows_its_answers(no_runs: None, tmp_path: Path) -> None:
+    """Questions without a graph, and methods without thoughts."""
+    folder = plant(tmp_path / "run", ended=True)
+    kept = json.loads((folder / "emergence.json").read_text())
+    kept["example"] = None
+    kept["points"] = [point | {"thoughts": [], "example": None} for point in kept["points"]]
+    (folder / "emergence.json").write_text(json.dumps(kept))
+    page = start(folder)
+    assert errors(page) == []
+    assert any("questions have no graph" in item.value for item in page.caption)
+    names = [series.get("name") for series in chart(page, "t_accuracy")["series"]]
+    assert any(str(name).startswith("k = ") for name in names)
+    assert "chance" not in names  # of answers in words
+
+
 def test_the_last_moment_is_shown_beside_its_controls(ended: AppTest) -> None:
     shown = texts(ended)
     assert "After 800 problems (stage 2), **thought 1**" in shown

@@ -140,6 +140,23 @@ def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: 
     st.markdown(said)
 
 
+def answers(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, at: int) -> None:
+    """What there is to see of a run whose thoughts were not read at nodes: the answers alone."""
+    st.caption(
+        "Thoughts were not read during this run: its questions have no graph, or it has no thoughts. What is known "
+        "over training are its answers."
+    )
+    chart = partial(_chart, run, "accuracy", _right(record), at=record.points[at].problems, other=other)
+    cards(2, 420, {"Answers after k thoughts": chart}.items())
+
+
+def _right(record: DynamicsRecord) -> str:
+    return (
+        f"Right answers in free generation after k thoughts, n = {record.n_problems} problems; band: 95 % Wilson "
+        "interval of the largest k. The first point is the untrained model: the control."
+    )
+
+
 def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, thought: int, at: int) -> None:
     """Charts of one thought over training, with a cursor at a moment, and the numbers of that moment."""
     point = record.points[at]
@@ -154,10 +171,7 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
         "not in the graph. The first point is the untrained model: the control."
     )
     logit = "Mean logit of frontier nodes minus that of nodes beyond, in nats; 0: no difference."
-    accuracy = (
-        f"Right answers in free generation after k thoughts, n = {record.n_problems} problems; band: 95 % Wilson "
-        "interval of the largest k. A coin between the two candidates gets .50; text without an answer is wrong."
-    )
+    accuracy = f"{_right(record)} A coin between the two candidates gets .50; text without an answer is wrong."
     chart = partial(_chart, run, at=point.problems, thought=thought, other=other)
     head = (
         f"Head to head with the counterfactual question's frontier at the same distance, n up to {record.n_problems}: "

@@ -91,8 +91,8 @@ def play(last: int) -> None:
         state.t_at = 0
 
 
-def chosen(record: DynamicsRecord) -> tuple[int, int]:
-    """The thought and the moment; at the newest moment the slider follows a run that is not over."""
+def chosen(record: DynamicsRecord) -> tuple[int | None, int]:
+    """The thought, None where none was read, and the moment; the newest where the run is not over."""
     state, last = st.session_state, len(record.points) - 1
     thoughts = [numbers.thought for numbers in record.points[0].thoughts]
     same = state.get("t_shown") == (record.name, record.method, record.seed)
@@ -117,12 +117,13 @@ def chosen(record: DynamicsRecord) -> tuple[int, int]:
         ):  # fmt: skip
             state.t_tick = False  # the moment begun with has not been seen yet
             st.rerun()
-        thought = st.segmented_control(
-            "Thought", **choice("t_thought", thoughts), required=True,
-            help="Thought t is the state after t - 1 thoughts; it should hold the nodes at distance t "
-            "(with c thoughts per step: t / c, rounded up).",
-        )  # fmt: skip
-        assert thought is not None
+        thought = None
+        if thoughts:
+            thought = st.segmented_control(
+                "Thought", **choice("t_thought", thoughts), required=True,
+                help="Thought t is the state after t - 1 thoughts; it should hold the nodes at distance t "
+                "(with c thoughts per step: t / c, rounded up).",
+            )  # fmt: skip
         if last:
             st.select_slider(
                 "Training step", range(last + 1), **kept("t_at"),

@@ -30,10 +30,13 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     if record is not None:
         thought, at = state.chosen(record)
         newest = at == len(record.points) - 1
-        course = course.model_copy(update={"thought": thought, "at": None if newest else at})
+        course = course.model_copy(update={"thought": thought or course.thought, "at": None if newest else at})
         problems = record.points[at].problems
-        panels.sentence(record, record.points[at], thought, None if other is None else other.record)
-        panels.dynamics(run, record, other, thought, at)
+        if thought is None:
+            panels.answers(run, record, other, at)
+        else:
+            panels.sentence(record, record.points[at], thought, None if other is None else other.record)
+            panels.dynamics(run, record, other, thought, at)
     else:
         st.info("No point of the training dynamics has been measured in this run.", icon=":material/info:")
     if run.steps:

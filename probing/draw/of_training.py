@@ -204,7 +204,8 @@ def _accuracy(record: DynamicsRecord, other: DynamicsRecord | None) -> Chart:
         last = _accuracies(other)[-1].bare
         dashed = {"name": f"{other.name}, {last.name}", "source": "untrained", "control": True, "tint": None}
         series.append(last.model_copy(update=dashed))
-    return _chart("accuracy", "Answers after k thoughts", "accuracy", series, level=COIN)
+    candidates = record.example is not None or bool(record.points[0].thoughts)  # answers in words have no coin
+    return _chart("accuracy", "Answers after k thoughts", "accuracy", series, level=COIN if candidates else None)
 
 
 def _losses(run: RunFolder) -> Chart:
