@@ -144,7 +144,7 @@ def _controls(names: str) -> tuple[str, ...]:
 def _print_summaries(summaries: list[EffectSummary]) -> None:
     width, strata = (max(len(getattr(one, name)) for one in summaries) for name in ("edit", "stratum"))
     head = f"{'edit':{width}} {'control':11} {'':{strata}} {'n':>6}"
-    print(f"{head}  {'answers the other candidate':28} {'neither':22} escape")
+    print(f"{head}  {'other candidate above target':28} {'neither':22} escape")
     for one in summaries:
         follows, neither = text(one.follows, "percent"), text(one.neither, "percent")
         start = f"{one.edit:{width}} {one.control:11} {one.stratum:{strata}} {one.n:6}"

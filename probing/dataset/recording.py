@@ -272,7 +272,7 @@ class Recording:
 
     @cached_property
     def logit(self) -> Floats:
-        """``M K+1 N``: inner product of h_k with the node's embedding; NaN on padding."""
+        """``M K+1 N``: logit, as in ``model.readout.NodeLogProbs``; NaN on padding."""
         return self._ragged("logit", self._n_nodes, self.n_thoughts + 1)
 
     @cached_property
@@ -287,7 +287,7 @@ class Recording:
 
     @cached_property
     def lens(self) -> Floats:
-        """``M L+1 K+1 N``: inner products by layer; layer L is ``logit``."""
+        """``M L+1 K+1 N``: logits by layer; layer L is ``logit``."""
         below = self._ragged("lens", self._n_nodes, self.n_layer, self.n_thoughts + 1)
         return np.concatenate([below, self.logit[:, None]], axis=1)
 

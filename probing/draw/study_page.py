@@ -11,7 +11,7 @@ from probing.edit.data_set import CLEAN, EffectSummary
 from probing.edit.kinds import CONTROLS
 from probing.edit.study import Study, directions_found
 
-COLUMNS = ("edit", "text form", "problems", "n", "accuracy", "answers the other candidate", "escape")
+COLUMNS = ("edit", "text form", "problems", "n", "accuracy", "other candidate above target", "escape")
 
 
 def study_rows(summaries: Sequence[EffectSummary]) -> list[tuple[str, ...]]:

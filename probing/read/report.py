@@ -202,7 +202,7 @@ def _problem(row: Problem) -> ProsQAProblem:
 VALUES: dict[str, str] = {
     "probability": "probability of each node as the next step",
     "normalised": "probability among the nodes alone",
-    "logit": "logit (inner product with the node's embedding)",
+    "logit": "logit (inner product with the embedding; log-probability where a name is several tokens)",
     "cosine": "cosine with the node's embedding",
 }
 """What a node can be coloured by."""

@@ -24,6 +24,11 @@ from probing.dataset.recording import Recording
 from probing.draw.values import Chart, Series
 
 SHUFFLED = "shuffled"
+READ = (
+    "its probability as the next step at h_(t-1) (in a model of words: the product over its name's tokens and what "
+    "ends the name, read where training has a name next, which may be behind 'Every' once thought t was fed)"
+)
+"""What the value of a node in thought t is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.stats import Floats
-from probing.dataset.analyses.common import Runs
+from probing.dataset.analyses.common import READ, Runs
 from probing.dataset.cells import Cells
 from probing.dataset.findings import Section
 from probing.draw.values import Chart, Series
@@ -67,7 +67,7 @@ def parallelism(runs: Runs) -> Section:
         (f"Thought {c.step}: {GAP} is {c.text()} (n = {c.n:,})." for c in cells.of(GAP, main.name, "raw")[:4]),
         title="Parallelism: how many nodes a thought holds",
         shows="The cumulative value of the best one, two and three nodes in each thought, problem by problem (sorted).",
-        definition="Value of a node in thought t: its probability as the next step at h_(t-1). "
+        definition=f"Value of a node in thought t: {READ}. "
         "Top-i: sum of the i highest values of any nodes of the graph, right or wrong. Wide gaps mean that several "
         "nodes are held. Raw and normalised among nodes; 'left over' is what raw values leave to non-nodes.",
         interval="Over problems, 95 %.",

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from probing.dataset.analyses.common import Runs
+from probing.dataset.analyses.common import READ, Runs
 from probing.dataset.cells import Cells
 from probing.dataset.findings import Section
 from probing.draw.values import Chart, Series
@@ -59,7 +59,7 @@ def tree(runs: Runs) -> Section:
         n=1,
         title=f"The search tree of one problem (number {main.numbers[row]})",
         shows="Each node the root can reach, at its distance, with its value in the thought of that distance.",
-        definition="Value of a node at distance t: its probability as the next step at h_(t-1), raw. The table has "
+        definition=f"Value of a node at distance t: {READ}; raw. The table has "
         "every node in every thought, raw and normalised, and what is left over for non-nodes.",
         interval="None: this is one problem under one prompt. Explore gives the interval over prompts.",
         control="Not for one problem; the frontier and height sections set the same values beside their controls.",
