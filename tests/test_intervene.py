@@ -316,7 +316,7 @@ def test_the_command_writes_rows_and_a_summary(data: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     done = run("intervene", "--data", str(data), "--edit", "swap:t=1", "--n", "3", "--out", str(out), "--seed", "1")
     assert done.returncode == 0, done.stderr
-    assert "answers the other candidate" in done.stdout
+    assert "other candidate above target" in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     assert {entry["control"] for entry in summary["summary"]} == {"", *CONTROLS}
     assert all(entry["n"] + entry["n_undefined"] == 3 for entry in summary["summary"])
