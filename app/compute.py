@@ -376,7 +376,7 @@ def example(name: str | None = None) -> ProsQAProblem:
         deepest = max(1, min(config.max_latent_stage, 3))
         most = max(min(codec.n_keys, 2 * deepest + 4), 4)
         return generated("balanced", (deepest, deepest), (max(most - 2, 4), most), 0)
-    return named(name, generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 1))
+    return named(name, generated("balanced", (hops[0], hops[1]), (nodes[2], nodes[2]), 0))
 
 
 def named(name: str, problem: ProsQAProblem) -> ProsQAProblem:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.cli import Data, Device, Pad, Precision, Samples, bars, make_app, progress, row_of, run, say
-from model.errors import InputError
+from model.errors import InputError, check_known
 from model.files import atomic_path, write_json, write_text
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ app = make_app("Make ProsQA problems, train Coconut GPT-2 models and evaluate th
 
 @app.command()
 def generate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="ProsQA JSON file to write.")],
     kind: Annotated[
         str,
@@ -49,9 +50,15 @@ def generate(
     """Generate ProsQA or ProntoQA problems."""
     from model.formats.graph import problem_parts
     from model.problems import prontoqa
+    from model.problems.generate import KINDS
     from model.problems.generate import generate as problems
 
+    check_known("kind", kind, (*KINDS, *prontoqa.KINDS))
     if kind in prontoqa.KINDS:
+        for option in ("nodes", "in_degree", "deep_share", "depth_gap"):
+            source = context.get_parameter_source(option)
+            if source is not None and source.name != "DEFAULT":
+                raise InputError(f"--{option.replace('_', '-')}: not of {kind}, whose graphs are as large as they are")
         few, most = _range(hops or "5", "hops")
         if few != most:
             raise InputError(f"--hops {hops}: ProntoQA's problems of a file have one number of hops")

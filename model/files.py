@@ -118,20 +118,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_over(path: str | Path, over: Collection[str]) -> None:
+    """Raise OutputError where a folder that is to be replaced holds anything but files of these names."""
+    path = Path(path)
+    try:
+        others = sorted({each.name for each in path.iterdir()} - {*over}) if path.exists() else []
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    if others:
+        raise OutputError(f"{path}: {others[0]} is in it and would be lost; name a new folder, or remove it first")
+
+
 @contextmanager
 def atomic_folder(
     path: str | Path, *, before: Path | None = None, over: Collection[str] | None = None
 ) -> Iterator[Path]:
     """As ``atomic_path``, for a folder; an existing folder of that name is replaced only once the new one is whole.
 
-    ``before``: where the existing one is kept, in place of what was kept there; else it is removed. ``over``: names of
-    what may be removed with it; where there is anything else, OutputError is raised and nothing done (None: may be).
+    ``before``: where the existing one is kept, in place of what was kept there; else it is removed. ``over``: as in
+    ``check_over``; None: whatever is in it may go.
     """
     path = Path(path)
     try:
-        others = [] if over is None or not path.exists() else sorted({each.name for each in path.iterdir()} - {*over})
-        if others:
-            raise OutputError(f"{path}: {others[0]} is in it and would be lost; name a new folder, or remove it first")
+        if over is not None:
+            check_over(path, over)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:

@@ -137,6 +137,17 @@ def test_other_texts_are_one_sentence(text: TextProblem, says: str) -> None:
         generate(KINDS[0], 1, hops=7)
 
 
+@pytest.mark.parametrize(("options", "says"), [
+    (("--kind", "foo"), "prontoqa-balanced"), (("--kind", "prontoqa", "--nodes", "5"), "--nodes"),
+    (("--kind", "prontoqa-balanced", "--depth-gap", "1"), "--depth-gap"),
+])  # fmt: skip
+def test_what_does_not_go_with_a_kind_is_said(tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(app, ["generate", *options, "--n", "3", "--out", str(tmp_path / "x.json")])
+    assert isinstance(done.exception, InputError)
+    assert says in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
 def test_lines_of_questions_say_that_no_graph_is_known_of_them() -> None:
     with pytest.raises(InputError, match=r"a file, row 0: no graph.*python -m probing texts"):
         read_problems("Tom has 3 pens. How many?||<<3=3>> #### 3\n", where="a file")

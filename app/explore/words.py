@@ -40,6 +40,7 @@ CSS = """\
 .strip [data-node]:hover, .strip .on { outline: 2px solid var(--st-primary-color) }
 .strip [data-node] { background: var(--st-secondary-background-color) }
 .strip [data-k] { border: 1.5px solid var(--st-primary-color); padding: 1px 6px; margin: 0 2px; white-space: nowrap }
+.strip [data-k].on ~ [data-k] { border-style: dashed }
 .strip [data-k].on { background: var(--st-primary-color); color: var(--st-background-color) }
 """
 
@@ -121,7 +122,8 @@ def strip(run: Strip, k: int, node: int | None) -> None:
     )
     st.caption(
         f"The first prompt sample (n = 1), {len(run.thoughts)} thoughts as boxes with their most probable token by the "
-        "logit lens, then what is written after the number of thoughts chosen. A name or a box can be clicked."
+        "logit lens, then what is written when the filled box and those after it, dashed, are not fed any more. A name "
+        "or a box can be clicked."
         + (f" Thoughts are {run.lengths[0]:.3g} long, embeddings {run.lengths[1]:.3g}." if run.lengths else "")
     )
 

@@ -169,19 +169,24 @@ def answer(result: Intervention, method: str, *, edited: bool) -> None:
         st.caption("A pause model is fed a token in place of each state; what is shown are the states it makes.")
     if not edited:
         st.markdown(f"**Before:** {was}. :gray[Nothing is edited yet.]")
+        _neither(before)
         return
     what = literal(result.plan.describe(display_name))
     st.markdown(f"**Before:** {was}. **After {what}:** {now}. {badge(before, after, problem)}")
     if controls:
         st.caption(literal(of_intervention.beside(result)))
-    for run in (before, after):
+    _neither(before, after)
+    for warning in result.warnings:
+        st.warning(literal(warning), icon=":material/warning:")
+
+
+def _neither(*shown: Run) -> None:
+    for run in shown:
         if run.neither:
             st.caption(
                 f"{run.label.capitalize()}: in {run.neither} of {run.n} prompt samples the most probable token is "
-                "neither candidate."
+                "neither candidate; percentages are between the two alone."
             )
-    for warning in result.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
 
 
 def badge(before: Run, after: Run, problem: ProsQAProblem) -> str:

@@ -11,7 +11,7 @@ import torch
 from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2, Edit, zero_thoughts
 from model.errors import OutputError, ProblemTooLargeError
-from model.files import atomic_folder, write_json
+from model.files import atomic_folder, check_over, write_json
 from model.flags import idle, norms, off_norm, unmixed
 from model.imports.families import Converted, convert
 from model.imports.source import Source, read
@@ -36,13 +36,14 @@ def import_checkpoint(
     """
     if Path(out).exists() and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out}: is what is to be imported; name another folder")
-    with atomic_folder(out, over=(*checkpoint.FILES, REPORT)) as folder:
-        found = read(source)
-        answers = told or Told()
-        if yaml is not None:
-            answers = answers.over(of_yaml(yaml, found.epoch))
-        made = convert(found, answers)
-        report = report_of(found, made, check=check)
+    check_over(out, over := (*checkpoint.FILES, REPORT))
+    found = read(source)
+    answers = told or Told()
+    if yaml is not None:
+        answers = answers.over(of_yaml(yaml, found.epoch))
+    made = convert(found, answers)
+    report = report_of(found, made, check=check)
+    with atomic_folder(out, over=over) as folder:
         checkpoint.write_files(made.model, folder, card=_card(report))
         write_json(folder / REPORT, report)
     return report
