@@ -50,11 +50,13 @@ def load_texts(path: str | Path) -> list[TextProblem]:
 def read_texts(text: str, *, where: str = "data") -> list[TextProblem]:
     """The problems in a text of any of these forms. Raises InputError naming ``where``."""
     if text.lstrip()[:1] not in ("[", "{"):
-        return [_gsm_line(line, f"{where}, line {i + 1}") for i, line in enumerate(text.splitlines()) if line.strip()]
-    rows = parse_json(text, where=where)
-    if isinstance(rows, dict) and "question" in rows:
-        rows = [rows]
-    found = list(_prontoqa(rows, where) if isinstance(rows, dict) else _rows(rows, where))
+        lines = enumerate(text.splitlines())
+        found = [_gsm_line(line, f"{where}, line {i + 1}") for i, line in lines if line.strip()]
+    else:
+        rows = parse_json(text, where=where)
+        if isinstance(rows, dict) and "question" in rows:
+            rows = [rows]
+        found = list(_prontoqa(rows, where) if isinstance(rows, dict) else _rows(rows, where))
     if not found:
         raise InputError(f"{where}: no problems")
     return found
