@@ -220,6 +220,8 @@ def _evaluate_texts(
     problems = load_texts(data)
     folder = checkpoint or checkpoints.DEFAULT_CHECKPOINT
     model = checkpoints.open(folder, device=device, precision=precision)
+    if thoughts is not None and thoughts.startswith("hops"):
+        raise InputError(f"--thoughts {thoughts}: questions without a graph have no hops; give a number or a range")
     first, last = (0, model.config.n_thoughts) if thoughts is None else _range(thoughts, "thoughts")
     with bars("question") as told:
         result = evaluate_texts(model, problems, n_thoughts=last, batch_size=batch_size, progress=told)

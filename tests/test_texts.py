@@ -171,6 +171,8 @@ def test_a_public_yaml_is_honoured_key_by_key(tmp_path: Path) -> None:
     cot = tmp_path / "cot.yaml"
     cot.write_text(PUBLIC.replace("coconut: True", "coconut: False").replace("cot: False", "cot: True", 1))
     assert load_upstream(cot).config.method == "cot"
+    cot.write_text(PUBLIC.replace("cot: False", "cot: True", 1))
+    assert "coconut: cot is true too, and goes before it" in load_upstream(cot).aside
     assert load_upstream(cot).config.codec_format == {"start": [], "end_marks": [], "added": []}
     for old, new, says in (
         ("only_eval: False", "only_eval: True", "only_eval"),
@@ -178,6 +180,9 @@ def test_a_public_yaml_is_honoured_key_by_key(tmp_path: Path) -> None:
         ("resume: 3", "resume: 25", "leaves none"),
         ("c_thought: 2", "c_thought: two", "c_thought is 'two'"),
         ("epochs_per_stage: 3\n", "", "not a YAML of the public"),
+        ("epochs_per_stage: 3", "epochs_per_stage: 0", "epochs_per_stage is 0, expected a finite number, 1 or more"),
+        ("c_thought: 2", "c_thought: .inf", "c_thought is inf"),
+        ("resume: 3", "resume: .nan", "resume is nan"),
     ):
         path.write_text(PUBLIC.replace(old, new))
         with pytest.raises(InputError, match=says):
@@ -388,6 +393,19 @@ def test_transplanted_thoughts_are_the_others(thinker: CoconutGPT2, tmp_path: Pa
     }  # fmt: skip
     with pytest.raises(InputError, match="at least two problems with different answers"):
         text_findings(thinker, problems[:1])
+    with pytest.raises(InputError, match="no problems"):
+        read_texts("\n")
+    hops = [
+        "evaluate",
+        "--data",
+        str(tmp_path / "g.txt"),
+        "--checkpoint",
+        str(tmp_path / "model"),
+        "--thoughts",
+        "hops",
+    ]
+    refused = CliRunner().invoke(app, [*hops, "--out", str(tmp_path / "e.json")])
+    assert "have no hops" in str(refused.exception)
     lens = ["lens", "--data", str(tmp_path / "g.txt"), "--checkpoint", str(tmp_path / "model"), "--out"]
     assert CliRunner().invoke(probing_app, [*lens, str(tmp_path / "grid.svg")]).exit_code == 0
 

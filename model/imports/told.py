@@ -98,9 +98,9 @@ def of_yaml(path: Path, epoch: int | None) -> Told:
             found = kind(values[name])
         except KeyError:
             raise InputError(f"{path}: {name} is missing") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: {name} is {values[name]!r:.80}, not a number") from None
-        if found < least:
+        if not isfinite(found) or found < least:
             raise InputError(f"{path}: {name} must be {least:g} or more, got {found}")
         return found
 

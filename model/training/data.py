@@ -87,7 +87,8 @@ def _check_graphs(config: TrainConfig, codec: Codec, n_positions: int, problems:
     room = np.array([codec.has_room(int(n), int(m)) for n, m in zip(n_nodes, n_parentless, strict=True)])
     for i in np.flatnonzero(~room | (needed > n_positions))[:1]:
         if n_nodes[i] > codec.n_keys:
-            raise InputError(f"{where}, row {i}: {n_nodes[i]} nodes need as many slots; raise n_slots")
+            remedy = "slots; raise n_slots" if codec.vocabulary is None else "names; give codec_format more"
+            raise InputError(f"{where}, row {i}: {n_nodes[i]} nodes need as many {remedy}")
         if not room[i]:
             raise InputError(
                 f"{where}, row {i}: {n_nodes[i]} nodes, {n_parentless[i]} of them without parents, are more than "

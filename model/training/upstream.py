@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,22 @@ def load_upstream(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     if values.get("only_eval"):
         raise InputError(f"{path}: only_eval is true, nothing is trained; use python -m model import and evaluate")
 
-    def given(key: str, default: Any, kind: type) -> Any:
+    def given(key: str, default: Any, kind: type, *, least: float | None = None) -> Any:
         value = values.get(key, default)
         try:
-            return kind(value)
-        except (TypeError, ValueError):
+            found = kind(value)
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: {key} is {value!r:.80}, expected {kind.__name__}") from None
+        if not isfinite(found) or (least is not None and found < least):
+            more = "" if least is None else f", {least:g} or more"
+            raise InputError(f"{path}: {key} is {value!r:.80}, expected a finite number{more}")
+        return found
 
     method = next((METHODS[key] for key in ("cot", "no_cot", "no_thoughts", "coconut") if values.get(key)), None)
     if method is None:
         raise InputError(f"{path}: none of {', '.join(METHODS)} is true; one of them must be")
-    most, per_stage = given("max_latent_stage", 0, int), given("epochs_per_stage", 1, float)
-    resume, epochs = given("resume", 0, float), given("num_epochs", 1, float)
+    most, per_stage = given("max_latent_stage", 0, int, least=0), given("epochs_per_stage", 1, float, least=1)
+    resume, epochs = given("resume", 0, float, least=0), given("num_epochs", 1, float)
     if resume >= epochs:
         raise InputError(f"{path}: resume {resume:g} leaves none of the {epochs:g} epochs")
     # Past the last stage of thoughts the public code drops every step that is left.
@@ -115,6 +120,10 @@ def load_upstream(path: str | Path, overrides: Mapping[str, Any] | None = None) 
     }
     aside = [f"{key}: {ASIDE[key]}" for key in values if key in ASIDE]
     aside += [f"{key}: unknown here" for key in values if key not in _HONOURED and key not in ASIDE]
+    chosen = next(key for key, name in METHODS.items() if name == method)
+    aside += [
+        f"{key}: {chosen} is true too, and goes before it" for key in METHODS if key != chosen and values.get(key)
+    ]
     if per_stage and resume % per_stage and stage < most + final:
         aside.append(f"resume: {resume % per_stage:g} epochs into stage {stage}; the stage is begun whole")
     config = parse_train_config(found | dict(overrides or {}), where=str(path))
