@@ -99,6 +99,8 @@ def answer(report: ProbeReport, *, both: bool = False) -> str:
     single = " (a single prompt sample)" if report.n_samples == 1 else ""
     chances = {target: last.p_target} | ({other: last.p_neg_target} if both else {})
     listed = ", ".join(f"P({name}) = {chance.text(bounds=(0, 1))}" for name, chance in chances.items())
+    if report.model.method == "cot":
+        listed += " if it must answer before it writes its steps"
     who = "" if both else f"After {thoughts_text(last.k, report.model.method)} the model "
     return capital(f"{who}{said} in {n} of {report.n_samples} prompt samples; {listed}{single}.")
 
