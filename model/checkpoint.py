@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.coconut import FEED_MAPS, FEEDS, METHODS, THOUGHTS_BY, CoconutConfig, CoconutGPT2, codec_for
-from model.config_file import MAX_CONFIG_BYTES, read_config
+from model.config_file import read_config
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_folder, parse_json, read_text, short_hash
+from model.files import MAX_SETTINGS_BYTES, atomic_folder, parse_json, read_text, short_hash
 from model.mimetic import begin_mimetic
 from model.precision import use
 from model.values import Wanted
@@ -107,7 +107,7 @@ def load_config(path: str | Path) -> CoconutConfig:
             "(python -m model import makes one from a file or Hub id of other code)"
         )
     try:
-        text = read_text(path / "config.json", max_bytes=MAX_CONFIG_BYTES)
+        text = read_text(path / "config.json", max_bytes=MAX_SETTINGS_BYTES)
         values = parse_json(text, where=f"{path}/config.json")
     except InputError as error:
         raise CheckpointError(str(error)) from None

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from model.errors import CheckpointError
 from model.values import first_fault
 
-MAX_CONFIG_BYTES = 256 * 1024
 MAX_PARAMETERS = 2_000_000_000
 """GPT-2 XL has 1.6 billion."""
 MAX_THOUGHTS = 64

@@ -15,12 +15,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from model.errors import InputError, OutputError
 
 MAX_UPLOAD_BYTES = 5 * 1024 * 1024
+MAX_SETTINGS_BYTES = 256 * 1024
+MAX_DEPTH = 20
+"""Of settings."""
 
 
 def short_hash(parts: Iterable[bytes]) -> str:
@@ -64,6 +68,32 @@ def parse_json(text: str, *, where: str) -> Any:
         raise InputError(f"{where}: JSON nested too deeply") from None
 
 
+def read_yaml(path: str | Path) -> Any:
+    """The YAML value in a settings file. Raises InputError, naming the line where it is malformed."""
+    return parse_yaml(read_text(path, max_bytes=MAX_SETTINGS_BYTES), where=str(path))
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """The YAML value in a text, of plain values only, nested at most MAX_DEPTH deep and without aliases, by which a
+    short text can mean an endless one. Raises InputError, naming the line where it is malformed."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise InputError(f"{where}: YAML nested too deeply (more than {MAX_DEPTH} levels)")
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"{where}: YAML with an alias (*{event.anchor:.40}); write the value out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InputError(f"{where}: not YAML{at} ({said:.160})") from None
+    except (ValueError, OverflowError) as error:  # a date that is none, a number of too many digits
+        raise InputError(f"{where}: YAML with a value that cannot be ({error})") from None
+
+
 SEAL = "checksums.json"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -97,10 +127,13 @@ def held(folder: str | Path, *, share: str = "") -> Iterator[None]:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; renamed to ``path`` on success, removed on any failure.
 
-    Raises OutputError if the folder cannot be written to or the disk is full.
+    Raises OutputError if the folder cannot be written to or the disk is full, or if a folder, a pipe or a device is
+    called so, whose place a file must not take.
     """
-    path = Path(path)
+    path = _place(path)
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: cannot be written ({'a folder' if path.is_dir() else 'no regular file'})")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -138,8 +171,10 @@ def atomic_folder(
     ``before``: where the existing one is kept, in place of what was kept there; else it is removed. ``over``: as in
     ``check_over``; None: whatever is in it may go.
     """
-    path = Path(path)
+    path = _place(path)
     try:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: cannot be written (there is a file of that name, a folder is meant)")
         if over is not None:
             check_over(path, over)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +230,7 @@ def recover_folder(path: str | Path) -> None:
     Replacing a folder takes two renames. Whoever is killed between them leaves the old one under a temporary name.
     Not for a folder that another process may be writing.
     """
-    path = Path(path)
+    path = _place(path)
     if not path.parent.is_dir():
         return
     scraps = [scrap for scrap in path.parent.glob(f".{path.name}.*") if scrap.is_dir()]
@@ -250,6 +285,12 @@ def write_csv_of(path: str | Path | None, rows: Sequence[Mapping[str, object]]) 
 def html(text: object) -> str:
     """Text as HTML that shows it exactly: the one escape, for elements and for quoted attributes alike."""
     return escape(str(text))
+
+
+def _place(path: str | Path) -> Path:
+    """Where a path leads: what is written by the name of a link is written where the link points."""
+    path = Path(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _to_disk(path: Path) -> None:

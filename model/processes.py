@@ -9,7 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from model.errors import ProcessError
+from model.errors import InputError, ProcessError
+
+PER_CORE = 8
+"""Most processes for each core of the machine."""
+
+
+def check_number(n: int) -> None:
+    """Raise InputError for a number of processes that is none, or that no machine of this size runs to any use."""
+    if not 1 <= n <= (most := PER_CORE * (os.cpu_count() or 1)):
+        raise InputError(f"processes {n}: expected 1 to {most}, as this machine has {os.cpu_count() or 1} cores")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ from typer.testing import CliRunner
 from model import checkpoint
 from model.config_file import MAX_THOUGHTS
 from model.errors import CheckpointError, InputError, OutputError
-from model.files import atomic_path, held, read_text, write_csv
+from model.files import atomic_folder, atomic_path, held, read_text, write_csv, write_text
 from model.formats.graph import Graph, read_graph, read_problems, write_graph
+from model.imports import source
+from model.imports.told import of_yaml
 from model.problems.generate import generate
-from model.training.config import load_train_config
+from model.training.config import load_train_config, parse_overrides
+from model.training.upstream import load_upstream
 from probing.__main__ import app as probing_app
 from probing.dataset import report_page
 from probing.dataset.findings import DatasetResult
@@ -146,10 +150,15 @@ def test_growth_is_capped_before_it_happens(tmp_path: Path) -> None:
     assert read_graph("\n".join(f"a{i} b{i}" for i in range(40_000))).roots == (), "more than is kept"
     for deep in ("[" * 5_000, "{a: " * 5_000, "&a [" + "*a, " * 3 + "]"):
         (tmp_path / "it.yaml").write_text(deep)
-        with pytest.raises(InputError):
-            load_train_config(tmp_path / "it.yaml")
+        for load in (load_train_config, load_upstream, partial(of_yaml, epoch=1)):
+            with pytest.raises(InputError, match=r"it\.yaml"):
+                load(tmp_path / "it.yaml")
+        with pytest.raises(InputError, match="--set"):
+            parse_overrides([f"seed={deep}"])
     with pytest.raises(InputError, match="nested too deeply"):
         read_problems("[" * 200_000)
+    with pytest.raises(InputError, match="processes 100000"):
+        next(generate("balanced", 1, 0, processes=100_000))
     assert time.process_time() - started < 5
 
 
@@ -338,6 +347,29 @@ def test_a_disk_that_is_full_under_tensors_is_one_sentence(tmp_path: Path) -> No
     with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "x.safetensors") as temporary:
         full(temporary)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_takes_no_place_but_a_files(tmp_path: Path) -> None:
+    pipe, link, real = tmp_path / "pipe", tmp_path / "link", tmp_path / "real"
+    os.mkfifo(pipe)
+    real.write_text("before")
+    link.symlink_to(real)
+    for taken, why in ((pipe, "no regular file"), (tmp_path, "a folder")):
+        with pytest.raises(OutputError, match=why):
+            write_text(taken, "x")
+    with pytest.raises(OutputError, match="a folder is meant"), atomic_folder(real):
+        pass
+    write_text(link, "after")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert real.read_text() == "after"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["org/repo:../../etc/passwd", "org/repo:/etc/passwd", "../x", "org/repo:a//b"])
+def test_a_name_of_the_hub_leads_nowhere_else(name: str) -> None:
+    with pytest.raises(CheckpointError, match="no such file or folder; expected"):
+        source.read(name)
 
 
 @pytest.mark.parametrize(("more", "says"), [(["--compare", "none"], "none"), (["--thoughts", "500"], "can take none")])

@@ -146,10 +146,11 @@ def test_a_training_step_leaves_nothing_behind(ids: torch.Tensor, mask: torch.Te
     def step() -> None:
         tokens, after = torch.tensor([[20, 5, 21]]).expand(3, -1), torch.tensor([2, 0, 1])
         logits = model.training_logits(PromptBatch(ids, mask), 2, tokens, after)
-        node, todo = logits.grad_fn, [logits.grad_fn]
+        node, todo, seen = logits.grad_fn, [logits.grad_fn], set()
         while todo:  # every node of the graph that is Python's own
             node = todo.pop()
-            todo += [before for before, _ in node.next_functions if before is not None]
+            new = {before for before, _ in node.next_functions if before is not None} - seen
+            todo, seen = [*todo, *new], seen | new
             if hasattr(node, "room") or hasattr(node, "uses"):
                 held.append(weakref.ref(node))
         logits.sum().backward()

@@ -25,7 +25,7 @@ ACCEPTED = (
 )
 _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
 _NESTS = ("state_dict", "model_state_dict", "model")
-HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<file>[\w./-]+))?")
+HUB = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<file>\w[\w.-]*(?:/\w[\w.-]*)*))?")
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
 _INDICES = (torch.bool, torch.int64)
 MAX_NAME = 300

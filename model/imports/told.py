@@ -8,10 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from model.errors import InputError
-from model.files import read_text
+from model.files import read_yaml
 
 TASKS = ("prosqa", "prontoqa", "gsm")
 PASSES = ("single", "multi")
@@ -86,10 +84,7 @@ def of_yaml(path: Path, epoch: int | None) -> Told:
     (``only_eval``); where it trains, the stage of epoch N is what N was trained at. Raises InputError if it is not
     such a YAML.
     """
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split()):.160})") from None
+    values = read_yaml(path)
     if not isinstance(values, dict) or "c_thought" not in values:
         raise InputError(f"{path}: not a YAML of the public Coconut code, which has c_thought, max_latent_stage, ...")
 

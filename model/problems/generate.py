@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from model.errors import InputError, check_known
 from model.problems.prosqa import ProsQAProblem
-from model.processes import pool
+from model.processes import check_number, pool
 
 Kind = Literal["balanced", "public", "hard"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -569,6 +569,7 @@ def _hops(parent: NDArray[np.bool_], start: NDArray[np.int64], *, forward: bool)
 
 
 def _check_run(n: int, seed: int, processes: int) -> None:
-    for what, value, least in (("n", n, 1), ("seed", seed, 0), ("processes", processes, 1)):
+    for what, value, least in (("n", n, 1), ("seed", seed, 0)):
         if value < least:
             raise InputError(f"{what} {value}: expected at least {least}")
+    check_number(processes)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from model.errors import InputError
-from model.files import read_text, write_text
+from model.files import parse_yaml, read_yaml, write_text
 from model.values import Value
 
 Method = Literal["coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought"]
@@ -26,9 +26,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Epochs = Annotated[float, Field(gt=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-MAX_CONFIG_BYTES = 256 * 1024
 
 ALL = 1_000
 """More steps than any problem has: none is left."""
@@ -247,14 +244,7 @@ def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainC
 
     Raises InputError naming the file and the key: not YAML, unknown (with the nearest known), wrong type or range.
     """
-    try:
-        values = yaml.safe_load(read_text(path, max_bytes=MAX_CONFIG_BYTES))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}: not YAML{where} ({getattr(error, 'problem', None) or error})") from None
-    except RecursionError:
-        raise InputError(f"{path}: YAML nested too deeply") from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings as 'key: value' lines, got {type(values).__name__}")
     values |= parse_overrides(overrides)
@@ -267,11 +257,8 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key.strip():
-            raise InputError(f"--set {override!r}: write it as key=value")
-        try:
-            values[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {override!r}: the value is not YAML") from None
+            raise InputError(f"--set {override!r:.80}: write it as key=value")
+        values[key.strip()] = parse_yaml(text, where=f"--set {override!r:.80}")
     return values
 
 

@@ -12,11 +12,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from model.errors import InputError
-from model.files import read_text
-from model.training.config import MAX_CONFIG_BYTES, TrainConfig, parse_train_config
+from model.files import read_yaml
+from model.training.config import TrainConfig, parse_train_config
 
 N_GPUS = 4
 """Processes that the public code's files are written for; its batch size is that of each."""
@@ -48,10 +46,7 @@ class Upstream:
 
 def load_upstream(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Upstream:
     """The settings of a public YAML, with ours over them. Raises InputError naming the file and the key."""
-    try:
-        values = yaml.safe_load(read_text(path, max_bytes=MAX_CONFIG_BYTES))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split()):.160})") from None
+    values = read_yaml(path)
     if not isinstance(values, dict) or "epochs_per_stage" not in values:
         raise InputError(f"{path}: not a YAML of the public Coconut code, which has epochs_per_stage, c_thought, ...")
     values = {str(key): None if value == "None" else value for key, value in values.items()}

@@ -16,7 +16,7 @@ from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
-from model.processes import pool
+from model.processes import check_number, pool
 from model.store import Chunks, RunStore
 from model.values import Cancelled, Progress, Wanted, silent
 from probing.dataset.findings import RunModel
@@ -100,8 +100,7 @@ def record_all(
     """
     if not problems:
         raise InputError("no problem to run")
-    if settings.processes < 1:
-        raise InputError(f"processes must be 1 or more, got {settings.processes}")
+    check_number(settings.processes)
     for source in sources:
         _check(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
