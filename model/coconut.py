@@ -15,13 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from model.codec import Codec, PromptBatch, Size
 from model.codec_slots import SlotCodec
 from model.codec_symbols import SymbolCodec
-from model.codec_text import TextCodec
+from model.codec_text import TextCodec, TextFormat
 from model.deferred import Deferred, DeferredMemory
 from model.errors import CheckpointError, InputError
 from model.problems.prosqa import ProsQAProblem
@@ -38,6 +39,7 @@ from model.transformer import (
     place,
     run,
 )
+from model.values import first_fault
 
 Edit = Callable[[int, Tensor], Tensor]
 """``edit(t, thought)``: what to feed in place of thought ``t`` (1, 2, ...). ``thought`` is ``batch n_embd``."""
@@ -57,6 +59,8 @@ Ended = Callable[[Tensor], Tensor]
 
 CODECS: dict[str, Callable[..., Codec]] = {"slots": SlotCodec, "symbols": SymbolCodec, "text": TextCodec}
 """Prompt formats by the kind and the number in their names: ``slots-40``; more arguments as in ``Codec.format``."""
+FORMATS: dict[str, TypeAdapter[Any]] = {"text": TypeAdapter(TextFormat)}
+"""What these may be of a kind; of others, nothing."""
 
 METHODS = ("coconut", "cot", "no_cot", "icot", "pause", "no_curriculum", "no_thought", "pause_as_thought")
 """How a checkpoint was trained; names as in Hao et al. 2024, table 1."""
@@ -157,7 +161,7 @@ class CoconutConfig(GPT2Config):
 
 @lru_cache(maxsize=32)
 def _codec(kind: str, size: int, text: str) -> Codec:
-    return CODECS[kind](size, **json.loads(text))
+    return CODECS[kind](size, **(FORMATS[kind].validate_json(text) if kind in FORMATS else json.loads(text)))
 
 
 def codec_named(name: str, told: Mapping[str, Any] | None = None) -> Codec:
@@ -169,6 +173,8 @@ def codec_named(name: str, told: Mapping[str, Any] | None = None) -> Codec:
         )
     try:
         return _codec(kind, int(size), json.dumps(dict(told or {}), sort_keys=True))
+    except ValidationError as error:
+        raise CheckpointError(f"the format of the codec {name!r}: {first_fault(error)}") from None
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the codec {name!r} cannot be made: {error}") from None
 

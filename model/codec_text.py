@@ -26,12 +26,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import ConfigDict, Field, with_config
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from model.codec import (
     EMPTY,
@@ -76,6 +78,26 @@ class TextSample:
     """The problem's own question, where its sentences are not those that are written here."""
 
 
+_Mark = Annotated[str, Field(min_length=1, max_length=40)]
+_Marks = Annotated[tuple[_Mark, ...], Field(max_length=1_000)]
+
+
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class TextFormat(TypedDict, total=False):
+    """What a config may say of a ``TextCodec``, whose fields these are."""
+
+    start: _Marks
+    end_marks: _Marks
+    added: _Marks
+    newline: bool
+    answer: _Mark
+    opened: bool
+    compact: bool
+    names: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(min_length=1, max_length=10_000)
+    ]
+
+
 @dataclass(frozen=True)
 class TextCodec(Codec):
     """English, as ``model.codec.Codec`` describes."""
@@ -102,8 +124,9 @@ class TextCodec(Codec):
     """The names that training gives to nodes; a node's key is the place of its name here."""
 
     def __post_init__(self) -> None:
-        for name in ("start", "end_marks", "added", "names"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("added", "names"):
+            if len(set(listed := getattr(self, name))) < len(listed):
+                raise ValueError(f"{name} has one twice")
         if not self.rows:
             object.__setattr__(self, "rows", self.vocabulary.size)
         unknown = [mark for mark in (*self.start, *self.end_marks) if len(self.vocabulary.ids(mark)) != 1]
