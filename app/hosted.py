@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -19,12 +20,13 @@ from secrets import token_hex
 import streamlit as st
 
 from model.checkpoint import CHECKPOINTS
-from model.errors import InputError
+from model.errors import InputError, OutputError
+from model.files import atomic_folder, is_running
 from model.values import Value
 
 ENVIRONMENT = "COCONUT_HOSTED"
 PREFIX = "coconut-"
-"""What the names of visitors' folders begin with."""
+"""What the names of visitors' folders begin with; the server's process follows."""
 REFUSED = "this server opens only the models that come with it and what you upload"
 
 
@@ -85,9 +87,12 @@ class Visit:
     _leaving: threading.Timer | None = None
 
     def root(self) -> Path:
-        """The visitor's folder, made when it is first needed."""
+        """The visitor's folder, made when it is first needed. Raises OutputError where that cannot be."""
         if self._root is None:
-            self._root = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+            try:
+                self._root = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
+            except OSError as error:
+                raise OutputError(f"nothing can be kept on this server ({error.strerror or error})") from None
         return Path(self._root.name).resolve()
 
     def arrive(self) -> None:
@@ -109,6 +114,14 @@ class Visit:
         if self._root is not None:
             self._root.cleanup()
         self._root, self.uploads, self.ends, self.n_bytes = None, [], [], 0
+
+
+def sweep() -> None:
+    """Remove what visitors had on a server that was killed; for the start, when this one has no visitor yet."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and (int(pid) == os.getpid() or not is_running(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def visit() -> Visit:
@@ -146,13 +159,14 @@ def name_of(path: Path) -> str:
 
 def path_of(name: str) -> Path:
     """The reverse of ``name_of``, for strangers. Raises InputError, in the same words whatever is there, for all that
-    is neither in the shipped checkpoints nor in the visitor's folder."""
+    is neither a shipped checkpoint nor in the visitor's folder."""
     given = PurePath(name)
     inside = given.parts and not given.is_absolute() and ".." not in given.parts
     if name.isprintable() and len(name.encode()) < 250 and inside:
-        for place in (CHECKPOINTS, visit().root()):
-            if (place / given).exists():
-                return place / given
+        if (CHECKPOINTS / given).is_dir():
+            return CHECKPOINTS / given
+        if (visit().root() / given).exists():
+            return visit().root() / given
     raise InputError(REFUSED)
 
 
@@ -161,12 +175,13 @@ def said(text: str) -> str:
     if not LIMITS.hosted:
         return text
     own = re.escape(str(Path(tempfile.gettempdir()).resolve() / PREFIX))
-    return re.sub(own + r"\w+/|" + re.escape(f"{CHECKPOINTS}/"), "", text)
+    return re.sub(own + r"\d+-\w+/|" + re.escape(f"{CHECKPOINTS}/"), "", text)
 
 
 def keep_model(files: Sequence[tuple[str, bytes]]) -> str:
     """Keep the files (name, content) of a model with the visit; its name, as ``path_of`` takes it. One file alone is
-    a checkpoint of another code. Raises InputError for odd names, and where a visit's uploads get too large."""
+    a checkpoint of another code. Raises InputError for odd names, and where a visit's uploads get too large or the
+    disk is full."""
     mine, n_bytes = visit(), sum(len(content) for _, content in files)
     if not files:
         raise InputError("choose the files of a model first")
@@ -175,9 +190,9 @@ def keep_model(files: Sequence[tuple[str, bytes]]) -> str:
     if mine.n_bytes + n_bytes > 2**20 * (most := st.get_option("server.maxUploadSize")):
         raise InputError(f"{n_bytes / 2**20:.0f} MB: a visitor's models may have {most} MB together on this server")
     folder = mine.root() / f"upload-{len(mine.uploads) + 1}"
-    folder.mkdir()
-    for name, content in files:
-        (folder / name).write_bytes(content)
+    with atomic_folder(folder) as temporary:
+        for name, content in files:
+            (temporary / name).write_bytes(content)
     found = folder.name if len(files) > 1 else f"{folder.name}/{files[0][0]}"
     mine.uploads.append(found)
     mine.n_bytes += n_bytes

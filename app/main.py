@@ -27,6 +27,10 @@ def warm_up() -> None:
     gc.disable()
     with suppress(InputError):  # limits in the environment that are none: the page says so
         import app.compute  # noqa: F401
+        from app import hosted
+
+        if hosted.LIMITS.hosted:
+            hosted.sweep()
     gc.freeze()
     gc.enable()
 

@@ -52,7 +52,10 @@ def run(app: typer.Typer) -> None:
         for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, _end)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if any(word == "--out=" or (word == "" and before == "--out") for before, word in pairwise(["", *sys.argv])):
+        if any(
+            word.rstrip() == "--out=" or (not word.strip() and before == "--out")
+            for before, word in pairwise(["", *sys.argv])
+        ):
             raise InputError("--out is empty; give the name of a file or folder")
         app()
     except InputError as error:

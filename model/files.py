@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape as escape_glob
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,8 @@ def parse_yaml(text: str, *, where: str) -> Any:
 
 
 SEAL = "checksums.json"
+WRITER = f"{short_hash([platform.node().encode()])[:4]}-"
+"""This machine, in the names of files that are being written."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -102,24 +106,26 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 def held(folder: str | Path, *, share: str = "") -> Iterator[None]:
     """Keeps an output folder for this process. Raises InputError at once if another writes there.
 
-    ``share`` tells apart processes that write one folder together. Locks lie in the system's temporary folder, so
-    nothing is left behind, and what is killed holds none.
+    ``share`` tells apart processes that write one folder together. The lock lies beside the folder, where whoever
+    writes there sees it, on other machines and in other containers too, and is removed in the end; what is killed
+    holds none.
     """
-    name = short_hash([str(Path(folder).resolve()).encode(), share.encode()])
-    place = Path(tempfile.gettempdir()) / f"coconut-locks-{os.getuid()}"
+    place = Path(os.path.realpath(folder))
+    file = place.with_name(f".{place.name}{share and f'.{share}'}.lock")
     try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        lock = FileLock(place / f"{name}.lock", timeout=0)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=0)
         lock.acquire()
     except Timeout:
         raise InputError(
             f"{folder}: another process is writing there; wait until it is done, or choose another folder"
         ) from None
     except OSError as error:
-        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from None
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
     try:
         yield
     finally:
+        file.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
         lock.release()
 
 
@@ -135,7 +141,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise OutputError(f"{path}: cannot be written ({'a folder' if path.is_dir() else 'no regular file'})")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.{WRITER}{os.getpid()}.", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
@@ -285,6 +294,26 @@ def write_csv_of(path: str | Path | None, rows: Sequence[Mapping[str, object]]) 
 def html(text: object) -> str:
     """Text as HTML that shows it exactly: the one escape, for elements and for quoted attributes alike."""
     return escape(str(text))
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a process of this machine that was killed left of its writing to ``path``."""
+    begins = f".{path.name}.{WRITER}"
+    for scrap in path.parent.glob(f"{escape_glob(begins)}*"):
+        pid = scrap.name.removeprefix(begins).partition(".")[0]
+        if pid.isdecimal() and not is_running(int(pid)):
+            scrap.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that number is there."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 def _place(path: str | Path) -> Path:

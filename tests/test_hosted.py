@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -197,6 +200,42 @@ def test_a_visitors_models_have_a_size_together(visitor: Visit) -> None:
     assert hosted.keep_model([("a.pt", b"0" * 3 * 2**20)]) == "upload-1/a.pt"
     with pytest.raises(InputError, match="5 MB together"):
         hosted.keep_model([("b.pt", b"0" * 3 * 2**20)])
+
+
+def test_an_upload_that_cannot_be_kept_leaves_room_for_the_next(
+    visitor: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as there:
+        there.setattr(Path, "write_bytes", full)
+        with pytest.raises(InputError, match="No space left"):
+            hosted.keep_model([("a.pt", b"0")])
+    with pytest.raises(InputError, match="File name too long"):
+        hosted.keep_model([("中" * 95, b"0")])
+    assert hosted.keep_model([("a.pt", b"0")]) == "upload-1/a.pt"
+    assert [path.name for path in visitor.root().iterdir()] == ["upload-1"]
+
+
+def test_what_visitors_of_a_server_that_was_killed_had_is_removed_at_the_next_start(
+    visitor: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f"coconut-{dead.pid}-abc", f"coconut-{os.getppid()}-abc", "coconut-mine", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_bytes(b"0")
+    hosted.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {f"coconut-{os.getppid()}-abc", "coconut-mine", "other"}
+    assert visitor.root().name.startswith(f"coconut-{os.getpid()}-")
+
+
+def test_only_folders_of_what_is_shipped_have_names(visitor: Visit) -> None:
+    assert hosted.path_of("prosqa-tiny") == TINY
+    with pytest.raises(InputError, match="this server opens only"):
+        hosted.path_of("prosqa-tiny/README.md")
 
 
 def test_files_that_grow_when_opened_are_refused(tmp_path: Path) -> None:

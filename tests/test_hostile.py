@@ -109,7 +109,8 @@ from model.files import held
 with held({str(tmp_path)!r}):
     print("held", flush=True); sys.stdin.readline()
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+    elsewhere = os.environ | {"TMPDIR": str(tmp_path.parent)}  # as each job of a cluster has
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, env=elsewhere) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -364,6 +365,24 @@ def test_a_file_takes_no_place_but_a_files(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert real.read_text() == "after"
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_a_killed_writer_left_is_swept_when_the_file_is_written_again(tmp_path: Path) -> None:
+    writes = (
+        "import sys, time; sys.path.insert(0, {root!r}); from model.files import atomic_path\n"
+        "with atomic_path({path!r}) as temporary: print(temporary, flush=True); time.sleep(60)"
+    ).format(root=str(ROOT), path=str(tmp_path / "a [1].json"))
+    with subprocess.Popen([sys.executable, "-c", writes], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        scrap = Path(process.stdout.readline().strip())
+        write_text(tmp_path / "a [1].json", "of one who lives")
+        assert scrap.exists(), "another process writes to it"
+        process.kill()
+    assert scrap.exists()
+    write_text(tmp_path / "b.json", "another file")
+    assert scrap.exists()
+    write_text(tmp_path / "a [1].json", "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"a [1].json", "b.json"}
 
 
 @pytest.mark.parametrize("name", ["org/repo:../../etc/passwd", "org/repo:/etc/passwd", "../x", "org/repo:a//b"])
