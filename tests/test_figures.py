@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -27,7 +28,7 @@ from probing.draw.of_report import (
     question,
 )
 from probing.draw.plotly import NODE_TRACE, escape, figure
-from probing.draw.values import display_name
+from probing.draw.values import Chart, display_name
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
@@ -277,3 +278,20 @@ def test_page_and_file_say_the_same_of_an_answer(report) -> None:
     found, said = told(1 / 6, 1 / 6)
     assert found == ("no answer", 4)
     assert "neither candidate in 4 of 6 prompt samples; t is true" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "says"),
+    [
+        ("lines", {"y": (0.5,)}, "2 x for 1 y"),
+        ("lines", {"low": (0.1,)}, "1 low for 2 y"),
+        ("lines", {"x": ("a", "b")}, "no number"),
+        ("stacked", {"x": ("a", "a")}, "a part of every bar"),
+    ],
+)
+def test_a_chart_of_a_file_that_cannot_be_drawn_is_refused(kind: str, change: dict[str, Any], says: str) -> None:
+    series = {"name": "s", "x": (0, 1), "y": (0.5, 0.5)}
+    text = {"name": "c", "title": "t", "kind": kind, "x_label": "x", "y_label": "y"}
+    Chart.model_validate({**text, "series": (series,)})
+    with pytest.raises(ValueError, match=says):
+        Chart.model_validate({**text, "series": (series | change,)})

@@ -10,7 +10,9 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from model.stats import Estimate
 from model.values import Number, Value
@@ -262,6 +264,13 @@ class Series(Value):
     tint: Number | None = None
     """A place on the colour scale, 0 to 1, for series that have an order."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("x", "low", "high", "labels", "n"):
+            if (beside := getattr(self, name)) is not None and len(beside) != len(self.y):
+                raise ValueError(f"series {self.name!r:.40} has {len(beside)} {name} for {len(self.y)} y")
+        return self
+
     @classmethod
     def of(cls, name: str, x: Iterable[float | str], found: Iterable[Estimate | None], **rest: object) -> Series:
         """A series of estimates."""
@@ -333,6 +342,24 @@ class Chart(Value):
     labelled: bool = False
     """heatmap: its labels are written on the cells in place of the values."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = self.names()
+        for series in self.series:
+            x = [str(each) for each in series.x]
+            if self.categories and (unknown := {*x} - {*names}):
+                raise ValueError(f"{min(unknown)!r:.40} is none of the chart's categories")
+            if self.kind == "stacked" and x != [*names]:
+                raise ValueError(f"series {series.name!r:.40} does not have a part of every bar")
+            if not self._named and not all(isinstance(each, int | float) for each in series.x):
+                raise ValueError(f"series {series.name!r:.40} has an x that is no number")
+        return self
+
+    @property
+    def _named(self) -> bool:
+        """Whether x is a place among names."""
+        return bool(self.categories) or self.kind not in ("lines", "points", "histogram", "tree")
+
     def names(self) -> tuple[str, ...]:
         """The categories in order; of first appearance where they are not given."""
         return self.categories or tuple(dict.fromkeys(str(x) for series in self.series for x in series.x))
@@ -344,7 +371,7 @@ class Chart(Value):
 
     def across(self, series: Series) -> list[float]:
         """The x of a series: numbers, or places among the categories."""
-        if not self.categories and self.kind in ("lines", "points", "histogram", "tree"):
+        if not self._named:
             return [float(x) for x in series.x]
         place = {name: float(i) for i, name in enumerate(self.names())}
         return [place[str(x)] for x in series.x]
