@@ -29,8 +29,6 @@ from probing.dataset.run import run_dataset
 from probing.draw.of_report import question
 from probing.read.categories import CATEGORIES
 
-_one = threading.Lock()
-"""Two runs at once would only be slower."""
 ASIDE = 5
 """Seconds that a run lets pages go before each of its chunks, at most."""
 
@@ -79,6 +77,12 @@ class Job:
     def is_over(self) -> bool:
         return bool(self.outcome)
 
+    @property
+    def before(self) -> int:
+        """How many runs are to end before it begins."""
+        with _line_moves:
+            return _line.index(self) if self in _line else 0
+
     def end(self) -> None:
         """Stop it, and wait until it has."""
         self.stop.set()
@@ -88,6 +92,9 @@ class Job:
 
 _jobs: dict[Path, Job] = {}
 """The job that is running, or waiting, for each folder."""
+_line: list[Job] = []
+"""Those that run or wait, in the order they came: one at a time, since two at once would only be slower."""
+_line_moves = threading.Condition()
 
 
 def start(order: Order) -> Job:
@@ -104,6 +111,8 @@ def start(order: Order) -> Job:
         return found
     hosted.count_run(len(order.problems), job.end)
     _jobs[job.out] = job
+    with _line_moves:
+        _line.append(job)
     job.thread = threading.Thread(target=_work, args=(job,), daemon=True)
     job.thread.start()
     return job
@@ -113,6 +122,9 @@ def _work(job: Job) -> None:
     try:
         job.outcome = _outcome(job)
     finally:
+        with _line_moves:
+            _line.remove(job)
+            _line_moves.notify_all()
         job.outcome = job.outcome or "failed"
         if _jobs.get(job.out) is job:
             del _jobs[job.out]
@@ -129,9 +141,11 @@ def _outcome(job: Job) -> str:
         compute.queue.quiet(ASIDE)
         return job.stop.is_set() or time.monotonic() > ends
 
-    while not _one.acquire(timeout=0.5):
-        if job.stop.is_set():
-            return "cancelled"
+    with _line_moves:
+        while not job.stop.is_set() and _line[0] is not job:
+            _line_moves.wait(0.5)
+    if job.stop.is_set():
+        return "cancelled"
     try:
         order, ends = job.order, time.monotonic() + 60 * hosted.LIMITS.minutes
         main, *compare = job.models
@@ -143,8 +157,6 @@ def _outcome(job: Job) -> str:
     except InputError as error:
         job.error = str(error)
         return "failed"
-    finally:
-        _one.release()
 
 
 # --- problems and saved results ---------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -316,9 +318,35 @@ def test_two_checkpoints_side_by_side(runs, tiny_folder) -> None:
     assert "prosqa-symbol-2l" in texts(page)
 
 
+@contextmanager
+def another_runs(order: Order) -> Iterator[None]:
+    """A run that came before goes on for the block."""
+    first = Job(order, order.folder(), ())
+    dataset_jobs._line.append(first)
+    try:
+        yield
+    finally:
+        dataset_jobs._line.remove(first)
+
+
+def test_runs_begin_in_the_order_they_came(runs, tiny_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = list[str]()
+    monkeypatch.setattr(dataset_jobs, "run_dataset", lambda *args, data, **rest: began.append(data))
+    orders = [Order(PROBLEMS[:n], str(n), str(tiny_folder), (), ("kswitch",)) for n in (1, 2, 3, 4)]
+    with another_runs(orders[0]):
+        waiting = [dataset_jobs.start(order) for order in orders[1:]]
+        assert [job.before for job in waiting] == [1, 2, 3]
+        waiting[1].end()
+        assert [job.before for job in waiting] == [1, 0, 2]
+    for job in waiting:
+        wait(job)
+    assert began == ["2", "4"]
+    assert not dataset_jobs._line
+
+
 def test_a_waiting_run_is_cancelled_and_a_cancelled_one_is_resumed(runs, tiny_folder) -> None:
     order = Order(PROBLEMS[:2], "two", str(tiny_folder), (), ("kswitch",))
-    with dataset_jobs._one:
+    with another_runs(order):
         job = dataset_jobs.start(order)
         assert not job.is_over
         job.stop.set()
@@ -332,11 +360,11 @@ def test_a_waiting_run_is_cancelled_and_a_cancelled_one_is_resumed(runs, tiny_fo
 
 def test_progress_and_cancel_are_on_the_page(runs, tiny_folder) -> None:
     page = new_run()
-    with dataset_jobs._one:
-        page.session_state["d_job"] = job = dataset_jobs.start(
-            Order(PROBLEMS[:2], "two", str(tiny_folder), (), ("kswitch",))
-        )
+    order = Order(PROBLEMS[:2], "two", str(tiny_folder), (), ("kswitch",))
+    with another_runs(order):
+        page.session_state["d_job"] = job = dataset_jobs.start(order)
         page.run()
+        assert "runs before it: 1" in next(item.proto.text for item in page.get("progress"))
         assert "Running on 2 problems" in texts(page)
         assert not [button for button in page.button if button.label == "Run"]
         page.button(key="d_cancel").click().run()

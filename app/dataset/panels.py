@@ -58,7 +58,8 @@ def running(job: Job) -> None:
             job.stop.set()
             st.rerun()
         if not job.progress:
-            st.progress(0.0, "waiting for another run, or loading the model")
+            before = job.before
+            st.progress(0.0, f"waiting; runs before it: {before}" if before else "loading the model")
         for name, (done, total) in list(job.progress.items()):
             st.progress(done / total if total else 1.0, f"{literal(name)}: {done:,} of {total:,}")
 
