@@ -29,6 +29,7 @@ both kinds. (In the public file every edge goes from a lower to a higher number 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import Future
@@ -48,6 +49,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FEWEST_HARD_HOPS = 5
 MAX_NODES = 100
+MAX_PROBLEMS = 10_000_000
 GRAPHS_PER_BLOCK = 512
 MAX_BARREN_GRAPHS = 200_000
 """Graphs tried without finding one more problem before the request is given up."""
@@ -234,13 +236,13 @@ def generate(
     Raises InputError at once for what cannot be, and where the search for one more problem is given up.
     """
     recipe = Recipe(kind, hops, nodes, in_degree, deep_share, depth_gap)
-    _check_run(n, seed, processes)
+    check_run(n, seed, processes)
     return _named(recipe, n, seed, processes)
 
 
 def generate_arrays(recipe: Recipe, n: int, seed: int, *, processes: int = 1) -> ProblemArrays:
     """The problems ``generate`` makes, as arrays and without names; what training at speed reads. Raises as it does."""
-    _check_run(n, seed, processes)
+    check_run(n, seed, processes)
     return ProblemArrays.concatenate(list(generate_blocks(recipe, n, seed, processes=processes)))
 
 
@@ -292,7 +294,7 @@ def _people(n: int) -> list[str]:
 
 def generate_blocks(recipe: Recipe, n: int, seed: int, *, processes: int = 1) -> Iterator[ProblemArrays]:
     """As ``generate_arrays``, some hundred problems at a time (a block may be empty): for progress and streaming."""
-    _check_run(n, seed, processes)
+    check_run(n, seed, processes)
     found = barren = 0
     for i, block in enumerate(_made(recipe, seed, processes)):
         yield block[: n - found]
@@ -568,8 +570,9 @@ def _hops(parent: NDArray[np.bool_], start: NDArray[np.int64], *, forward: bool)
     return hops
 
 
-def _check_run(n: int, seed: int, processes: int) -> None:
-    for what, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if value < least:
-            raise InputError(f"{what} {value}: expected at least {least}")
+def check_run(n: int, seed: int, processes: int = 1) -> None:
+    """Raise InputError for a number of problems, a seed or a number of processes that cannot be."""
+    for what, value, least, most in (("n", n, 1, MAX_PROBLEMS), ("seed", seed, 0, sys.maxsize)):
+        if not least <= value <= most:
+            raise InputError(f"{what} {value}: expected at least {least}" + f" and at most {most:,}" * (value > most))
     check_number(processes)

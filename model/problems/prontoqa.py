@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.errors import InputError, check_known
-from model.problems.generate import CONCEPTS
+from model.problems.generate import CONCEPTS, check_run
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TRUE_OR_FALSE, TextProblem
 
@@ -56,9 +56,11 @@ def generate(kind: str, n: int, seed: int = 0, *, hops: int = 5) -> Iterator[Pro
     """``n`` problems; a longer run begins with those of a shorter one. ``hops``: rules that are applied after the fact
     about the entity, so the property is ``hops`` + 1 edges from it.
 
-    Raises InputError at once for a kind that is unknown or hops that need more names than there are.
+    Raises InputError at once as ``check_run`` does, for a kind that is unknown, and for hops that need more names than
+    there are.
     """
     check_known("kind", kind, KINDS)
+    check_run(n, seed)
     if not 2 <= hops <= MOST_HOPS:
         raise InputError(f"hops {hops}: ProntoQA has 2 to {MOST_HOPS}, or names run out")
     make = _public if kind == "prontoqa" else _balanced
