@@ -26,7 +26,7 @@ from streamlit.testing.v1 import AppTest
 from torch import Tensor
 from typer.testing import CliRunner
 
-from app import hosted
+from app import compute, hosted
 from app.dataset.state import Reading
 from app.explore.state import View
 from app.hosted import OWN, Limits
@@ -171,13 +171,18 @@ def links(rng: random.Random, place: Path) -> Try:
 
 def checkpoints(rng: random.Random, place: Path) -> Try:
     folder = place / "model"
-    shutil.copytree(TINY, folder)
+    shutil.copytree(rng.choice((TINY, TINY.with_name("prosqa-text"))), folder)
     file = folder / "config.json"
     if rng.random() < 0.6:
         file.write_text(json.dumps(changed(rng, json.loads(file.read_text()))))
     else:
         damaged(rng, rng.choice([file, folder / "model.safetensors"]))
-    return lambda: checkpoint.load(folder)
+
+    def load_and_ask() -> None:
+        model = checkpoint.load(folder)
+        model.codec.prompts(compute.example(str(folder)), 2, seed=0)
+
+    return load_and_ask
 
 
 @cache

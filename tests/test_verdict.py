@@ -11,7 +11,7 @@ import torch
 from planted import Planted
 
 from model import checkpoint
-from model.coconut import CoconutConfig, CoconutGPT2, ThoughtTrace
+from model.coconut import CoconutGPT2, ThoughtTrace
 from model.codec import Prompt
 from model.errors import InputError
 from model.problems.generate import generate
@@ -124,21 +124,21 @@ class MeanFed(CoconutGPT2):
 
 
 @pytest.mark.parametrize("refitted", [False, True])
-def test_thoughts_that_hold_nothing_are_never_said_to_do_anything(
-    trained: CoconutGPT2, tmp_path: Path, refitted: bool
-) -> None:
+def test_thoughts_that_hold_nothing_are_never_said_to_do_anything(tmp_path: Path, refitted: bool) -> None:
     """The channel can steer the answer; that says nothing of what the model puts there."""
-    shipped = d.load(checkpoint.DEFAULT_CHECKPOINT / d.FILE_NAME)
-    config = CoconutConfig.from_dict(trained.config.to_dict() | {"trained_stage": 2})
-    model = MeanFed(config)
+    folder = checkpoint.CHECKPOINTS / "prosqa-tiny"
+    trained, fitted = checkpoint.load(folder), d.load(folder / d.FILE_NAME)
+    model = MeanFed(trained.config)
     model.load_state_dict(trained.state_dict())
-    model.means = shipped.mean
-    many = list(generate("balanced", 360, 5))
+    model.means = fitted.mean
+    many = list(generate("balanced", 480, 5, nodes=(6, 8), hops=(2, 2)))
     if refitted:
-        samples = (d.collect(model, part, seed=seed) for seed, part in enumerate((many[130:335], many[335:])))
-        shipped = d.fit(model, *samples, seed=0)
-    sheet = make_sheet(model.eval(), many[:130], tmp_path, directions=shipped, name="mean fed", source="balanced")
+        samples = (d.collect(model, part, seed=seed) for seed, part in enumerate((many[230:430], many[430:])))
+        fitted = d.fit(model, *samples, seed=0)
+    sheet = make_sheet(model.eval(), many[:230], tmp_path, directions=fitted, name="mean fed", source="balanced")
     assert sheet.accuracy.value < 0.65
+    if not refitted:
+        assert sheet.finding("used", 2).value.value > 0.9  # type: ignore[union-attr]
     for claim in ("used", "necessary", "sufficient", "parallel"):
         assert set(sheet.outcomes(claim)) <= {"not shown", "not tested"}, claim
     assert sheet.outcomes("used") == ("not tested",) * 2
