@@ -19,6 +19,8 @@ from probing.draw.values import display_name
 T = TypeVar("T")
 
 
+SIDEBAR = "the sidebar (» at the top left opens it where it is closed)"
+"""Where it is said to be on every screen: on a phone it is not beside the page, but behind a button."""
 STYLE = """\
 [data-testid=stMainBlockContainer] { padding-inline: clamp(1rem, 2.5vw, 3rem); }
 [data-testid=stSidebarContent] { padding-inline: 1rem; }

@@ -268,13 +268,30 @@ def test_explore_takes_a_run_folder(tiny, tmp_path: Path) -> None:
     assert len(page.get("echarts_chart")) == 7
 
 
-def test_the_main_model_is_in_the_list_and_says_that_it_has_no_record(no_runs: None, tmp_path: Path) -> None:
-    plant(tmp_path / "runs" / "a")
-    page = start()
-    page.selectbox(key="t_run").select(str(DEFAULT_CHECKPOINT)).run()
+@pytest.mark.parametrize("chosen", ["", DEFAULT_CHECKPOINT.name])
+def test_shipped_runs_open_on_the_picture_of_one_problem(chosen: str, monkeypatch, tmp_path: Path) -> None:
+    """Where there is no run of one's own, the page opens on graph and staircase; the main model's two ends follow."""
+    monkeypatch.setattr(compute, "RUNS", tmp_path / "runs")
+    page = start(chosen)
     assert errors(page) == []
-    assert "prosqa-symbol-2l: emergence during training" in texts(page)
-    assert any("before dynamics were recorded" in item.value for item in page.info)
+    assert page.selectbox(key="t_run").options[:2] == ["prosqa-tiny-rerun", DEFAULT_CHECKPOINT.name]
+    assert f"## {chosen or 'prosqa-tiny-rerun'}: emergence during training" in texts(page)
+    assert [button.label for button in page.button if button.label == "Play"]
+    for key in ("t_graph", "t_stairs", "t_auroc"):
+        assert chart(page, key)
+    said = [item.value for item in page.caption if "No moment between was recorded" in item.value]
+    assert len(said) == bool(chosen)
+    assert any("one prompt sample (n = 1; Explore prints means over several" in item.value for item in page.caption)
+
+
+def test_the_slider_of_the_main_model_has_its_two_ends() -> None:
+    page = start(DEFAULT_CHECKPOINT.name)
+    after = chart(page, "t_graph")
+    assert "After 3,700,000 problems (stage 6), **thought 1**" in texts(page)
+    page.select_slider(key="t_at").set_value(0).run()
+    assert "After 0 problems (stage 0), **thought 1**" in texts(page)
+    assert chart(page, "t_graph") != after
+    assert not [series for series in chart(page, "t_auroc")["series"] if series.get("markArea", {}).get("data")]
 
 
 def test_training_plays_and_the_address_is_the_view(no_runs: None, tmp_path: Path) -> None:

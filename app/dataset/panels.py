@@ -17,7 +17,7 @@ from app.dataset.state import begin
 from app.explore.state import View, open_in_explore
 from app.figures import cards, figure, files
 from app.jobs import Job, Order
-from app.words import attempt, capital, choice, files_stem, header, literal, theme
+from app.words import SIDEBAR, attempt, capital, choice, files_stem, header, literal, theme
 from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
@@ -32,8 +32,8 @@ def new_run(order: Callable[[], Order] | None) -> None:
     """What a new run does, and the button that begins it."""
     st.markdown("## Dataset analysis")
     st.markdown(
-        "Describe the run on the left: problems, a model, and what is measured. Its untrained control always runs "
-        "beside it. A run continues while you look at other pages, and one that was stopped resumes where it was."
+        f"Describe the run in {SIDEBAR}: problems, a model, and what is measured. Its untrained control always "
+        "runs beside it. A run continues while you look at other pages, and one that was stopped resumes where it was."
     )
     if st.button("Run", type="primary", icon=":material/play_arrow:", disabled=order is None, key="d_run"):
         assert order is not None

@@ -6,25 +6,24 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import compute, hosted
+from app import compute
 from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
 from app.training.state import is_live, show_one_problem
-from app.words import files_stem, header, literal
-from model.checkpoint import CHECKPOINTS
+from app.words import SIDEBAR, files_stem, header, literal
+from model import checkpoint
 from model.files import write_csv_of
 from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
-from probing.draw import of_report, of_training
+from probing.draw import of_training
 
 HEIGHT = 300
 
@@ -35,39 +34,15 @@ def nothing() -> None:
     st.code("make train-tiny", language="bash")
     st.markdown(
         "It writes to `runs/tiny`, and this page shows it while it learns. Any other run is shown too: choose "
-        f"*{picker.OTHER_FOLDER}* on the left and give the path of what `python -m model train … --out FOLDER` wrote, "
+        f"*{picker.OTHER_FOLDER}* in {SIDEBAR} and give the path of what `python -m model train … --out FOLDER` wrote, "
         "or of a checkpoint folder with an `emergence.json`."
     )
-
-
-def no_record(path: Path) -> DeltaGenerator:
-    """What there is to see of a checkpoint that came without a record of its training; gives the place of the link."""
-    with header(f"{literal(path.name)}: emergence during training"):
-        share = st.popover("Share", icon=":material/link:")
-        if st.button("Open in Explore", icon=":material/account_tree:"):
-            open_in_explore(with_checkpoint(path))
-    st.info(
-        "This checkpoint was trained before dynamics were recorded, so of its training only the two ends are known. "
-        "**prosqa-gap**, of the same size and task, has the record; so has every run of `python -m model train`.",
-        icon=":material/history_toggle_off:",
-    )
-    name = hosted.name_of(path)
-    loaded = compute.load(name)
-    problem = compute.example(name)
-    ends = {"Before: an untrained model of its config": compute.untrained(loaded), "After training": loaded}
-    for column, (when, model) in zip(st.columns(2), ends.items(), strict=True):
-        report = compute.report(model, problem, samples=4, seed=0, pad=True)
-        with column:
-            st.markdown(f"##### {when}")
-            caption = "The search of one problem, node by node; orange: the frontier that each thought should hold."
-            figure(of_report.heatmap(report), f"t_end_{model.name}", name=f"coconut-{model.name}", caption=caption)
-    return share
 
 
 def headline(run: RunFolder) -> DeltaGenerator:
     """What was trained, how far it is, and where it ended; gives the place of the link."""
     record, last = run.record, run.steps[-1] if run.steps else None
-    name = run.path.name if record is None or run.path.parent == CHECKPOINTS else record.name
+    name = run.path.name if record is None or run.path.parent == checkpoint.CHECKPOINTS else record.name
     with header(f"{literal(name)}: emergence during training"):
         share = st.popover("Share", icon=":material/link:")
         weights = compute.has_weights(run.path)
@@ -81,7 +56,7 @@ def headline(run: RunFolder) -> DeltaGenerator:
                 downloads(run, record)
     facts = (
         [f"config **{literal(record.name)}**", f"method {literal(record.method)}", f"seed {record.seed}"]
-        if record
+        if record and not run.only_ends
         else []
     )
     now = last or (record.points[-1] if record else None)
@@ -89,6 +64,11 @@ def headline(run: RunFolder) -> DeltaGenerator:
     ended = [f"stage {span.stage}: {span.why}" for span in run.stages if span.why]
     facts += [f"ended: {', '.join(ended)}"] if ended else []
     st.markdown(f"{_badge(run)} {' · '.join(facts)}")
+    if run.only_ends:
+        st.caption(
+            "No moment between was recorded when this model was trained, so the slider has the two ends: an untrained "
+            "model of its config, and the model as it is; a line between them joins two points and is not measured."
+        )
     if run.result is None and last is not None:
         done, rate = run.share_done or 0.0, f"{last.problems_per_second:,.0f} problems/s"
         st.progress(done, f"{100 * done:.0f} % of {last.n_steps:,} steps, {rate}")
@@ -183,7 +163,8 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
     if one is not None:
         graph, heatmap = one
         about = (
-            "One problem, always the same, in one prompt sample. Orange: the frontier that this thought should hold."
+            "One problem, always the same, in one prompt sample (n = 1; Explore prints means over several, so other "
+            "numbers). Orange: the frontier that this thought should hold."
         )
         stairs = "The same problem, all thoughts: a ghost at first, the staircase at the end."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import streamlit as st
@@ -12,13 +13,15 @@ from app import compute, hosted
 from app.links import Folder, Link, opened, whole
 from app.problem_picker import folder_or, put_folder
 from app.words import choice, kept
-from model.checkpoint import DEFAULT_CHECKPOINT
+from model import checkpoint
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
 NONE = "none"
 ONE_PROBLEM = "prosqa-tiny-rerun"
 """A checkpoint that comes with the picture of one problem all through its training."""
+FIRST = (ONE_PROBLEM, checkpoint.DEFAULT_CHECKPOINT.name)
+"""The shipped records that are listed first: the one that shows most, and the main model's."""
 LIVE_SECONDS = 300
 """A run without a result that wrote this recently is looked at again every few seconds."""
 
@@ -35,28 +38,37 @@ class Course(Link):
     """The moment, counted from the one before training; None for the newest."""
 
 
+def runs() -> list[str]:
+    """The runs that can be chosen: the visitor's own, then shipped ones, FIRST of these first."""
+    shipped = {checkpoint.CHECKPOINTS / name: place for place, name in enumerate(FIRST, start=1)}
+
+    def place(path: Path) -> int:
+        return shipped.get(path, len(FIRST) + 1) if path.parent == checkpoint.CHECKPOINTS else 0
+
+    return [hosted.name_of(path) for path in sorted(compute.run_folders(), key=place)]
+
+
 def open_link() -> None:
     """Once a session: choose what the link asks for; and let a run that was asked for begin to play."""
     if st.session_state.pop("t_begin", False):
         st.session_state.update(t_asked=0, t_playing=True, t_tick=False)
     course = opened(Course, "t")
     if course is not None:
-        runs = [hosted.name_of(path) for path in compute.run_folders()]
-        listed = [*runs, hosted.name_of(DEFAULT_CHECKPOINT)]
+        listed = runs()
         run, beside = compute.long_path(course.run, listed), compute.long_path(course.beside, listed)
-        put_folder("t_run", "t_folder", run or next(iter(runs), ""), listed)
+        put_folder("t_run", "t_folder", run or next(iter(listed), ""), listed)
         put_folder("t_beside_run", "t_beside_folder", beside or NONE, [NONE, *listed])
         st.session_state.update(t_thought=course.thought, t_asked=course.at, t_shown=None, t_playing=False)
 
 
 def show_one_problem() -> None:
     """Play a run whose record holds the picture of one problem."""
-    st.session_state.update(t_run=hosted.name_of(DEFAULT_CHECKPOINT.parent / ONE_PROBLEM), t_begin=True)
+    st.session_state.update(t_run=hosted.name_of(checkpoint.CHECKPOINTS / ONE_PROBLEM), t_begin=True)
 
 
 def sidebar() -> tuple[str, str]:
     """The folder to show and the one to set beside it; empty for none."""
-    listed = [hosted.name_of(path) for path in (*compute.run_folders(), DEFAULT_CHECKPOINT)]
+    listed = runs()
     where = "a run folder, or a checkpoint folder"
     with st.sidebar:
         st.markdown("#### Run")
@@ -67,7 +79,7 @@ def sidebar() -> tuple[str, str]:
             "Compare with",
             "t_beside_run",
             "t_beside_folder",
-            [NONE, *(path for path in listed[:-1] if path != folder)],
+            [NONE, *(path for path in listed if path != folder)],
             placeholder=where,
             show=compute.short_path,
             models=False,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import compute, hosted
+from app import compute
 from app.links import share as share_link
 from app.links import write
 from app.training import panels, state
 from app.words import attempt
-from model.checkpoint import DEFAULT_CHECKPOINT
 from model.errors import InputError
-from model.training.folder import is_run_folder
 
 
 def page(folder: str, beside: str, *, live: bool) -> None:
@@ -22,7 +20,7 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     run, other = runs[0], runs[1] if beside else None
     if live and not state.is_live(run):
         st.rerun()  # it has ended: the page without its clock
-    first = next(map(hosted.name_of, compute.run_folders()), "")
+    first = next(iter(state.runs()), "")
     short, short_beside = compute.short_path(folder), compute.short_path(beside)
     course = state.Course(run="" if folder == first else short, beside=short_beside)
     share = panels.headline(run)
@@ -44,18 +42,14 @@ def page(folder: str, beside: str, *, live: bool) -> None:
     if not st.session_state.get("t_playing"):  # or Back would go through every moment
         write(course, "t")
     with share:
-        share_link(course, "This link, as the address bar, restores the run, the comparison, thought and moment.")
+        named = course.model_copy(update={"run": short})  # whoever opens the link may have another first run
+        share_link(named, "This link, as the address bar, restores the run, the comparison, thought and moment.")
 
 
 state.open_link()
 folder, beside = state.sidebar()
 if not folder:
     panels.nothing()
-elif folder == hosted.name_of(DEFAULT_CHECKPOINT) and not is_run_folder(DEFAULT_CHECKPOINT):
-    course = state.Course(run=compute.short_path(folder))
-    write(course, "t")
-    with panels.no_record(DEFAULT_CHECKPOINT):
-        share_link(course, "This link, as the address bar, restores the run.")
 else:
     try:
         live = state.is_live(compute.run_folder(compute.typed_path(folder)))

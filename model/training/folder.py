@@ -78,8 +78,15 @@ class RunFolder:
         return self.steps[-1].step / self.steps[-1].n_steps if self.steps else None
 
     @property
+    def only_ends(self) -> bool:
+        """Whether nothing is known between the moment before training and the last."""
+        return not self.steps and self.record is not None and len(self.record.points) == 2
+
+    @property
     def stages(self) -> tuple[StageSpan, ...]:
-        """Stages in order: from the losses, else from the points of the record."""
+        """Stages in order: from the losses, else from the points of the record; none where only its ends are known."""
+        if self.only_ends:
+            return ()
         if self.steps:
             seen = [(step.stage, step.problems, step.stage_ended) for step in self.steps]
         else:

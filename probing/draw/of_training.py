@@ -140,6 +140,7 @@ def example(record: DynamicsRecord, at: int, thought: int) -> tuple[Graph, Heatm
     words = Words(
         title=of_report.question(problem), answer="",
         caption=f"{record.name} ({record.method}) after {point.problems:,} problems; one problem, one prompt sample.",
+        alt=f"What the thoughts of {record.name} hold of one problem after {point.problems:,} problems of training",
     )  # fmt: skip
     now, distance = values[thought - 1], distances[thought - 1]
     held = float(mass(np.array(point.example[thought - 1]), problem_groups(problem, distance)["frontier"][-1]))
