@@ -46,6 +46,8 @@ STYLE = """\
 [class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
 [class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
+[class*=st-key-d_thumb] :is(div:has([data-testid=stEChartsChart]), [data-testid=stEChartsChart]) {
+  height: 100%; min-height: 0; }
 [data-testid=stMenuButtonBody] { max-width: 100vw; }
 [data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
@@ -67,7 +69,8 @@ STYLE = """\
 }
 """
 """Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, nodes that show when they are
-reached by Tab, room for two lines, and on a small screen small buttons, some of them without their word."""
+reached by Tab, room for two lines, thumbnails that fill what their sentence leaves of a card, and on a small screen
+small buttons, some of them without their word."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
 PRESENTING = """\

@@ -163,7 +163,7 @@ def test_every_analysis_is_shown_with_n_control_and_all_its_figures(made, runs) 
     assert "n = **7** problems" in texts(page)
     assert "untrained (control) on 7" in texts(page)
     for section in result.sections:
-        page.radio(key="d_section").set_value(section.name).run()
+        page.selectbox(key="d_section").set_value(section.name).run()
         shown = texts(page)
         assert errors(page) == []
         assert f"n = {section.n:,}. Control: {section.control}" in " ".join(shown.split()), section.name
@@ -181,7 +181,7 @@ def test_problems_the_model_cannot_take_are_listed(made, runs) -> None:
 def test_the_problems_table_is_the_recording(made, runs) -> None:
     folder, result = made
     page = start(folder)
-    page.radio(key="d_section").set_value("problems").run()
+    page.selectbox(key="d_section").set_value("problems").run()
     table = page.dataframe[0].value
     assert errors(page) == []
     assert table["problem"].tolist() == list(range(7))
@@ -200,7 +200,7 @@ def test_a_problem_opens_in_explore_as_it_is(made, runs, monkeypatch: pytest.Mon
     switched = []
     monkeypatch.setattr(st, "switch_page", switched.append)
     page = start(made[0])
-    page.radio(key="d_section").set_value("geometry").run()
+    page.selectbox(key="d_section").set_value("geometry").run()
     page.session_state["d_chart_geometry_pca_by_thought_problem"] = 3
     page.run()
     page.button(key="d_chart_geometry_pca_by_thought_open").click().run()
@@ -218,7 +218,7 @@ def test_a_problem_opens_in_explore_as_it_is(made, runs, monkeypatch: pytest.Mon
 
 def test_figures_and_tables_are_offered(made, runs) -> None:
     page = start(made[0])
-    page.radio(key="d_section").set_value("kswitch").run()
+    page.selectbox(key="d_section").set_value("kswitch").run()
     labels = [item.proto.label for item in page.get("download_button")]
     assert labels[:3] == ["Report, HTML", "All numbers, CSV", "Everything, JSON"]
     assert labels[3:] == ["SVG", "PNG", "CSV", "JSON"] * len(made[1].section("kswitch").charts)
@@ -244,8 +244,8 @@ def test_folders_that_are_none_are_one_sentence(runs, path: str) -> None:
 def test_without_its_recording_a_result_still_shows(made, runs, tmp_path: Path) -> None:
     made[1].save(tmp_path / "result.json")
     page = start(tmp_path)
-    assert "Problem by problem" not in page.radio(key="d_section").options
-    page.radio(key="d_section").set_value("kswitch").run()
+    assert "Problem by problem" not in page.selectbox(key="d_section").options
+    page.selectbox(key="d_section").set_value("kswitch").run()
     assert errors(page) == []
 
 
@@ -269,11 +269,45 @@ def test_opens_on_the_finished_run_that_is_shipped_as_a_gallery(runs) -> None:
     assert not list(SHIPPED.glob("**/*.parquet"))
     assert len(page.get("echarts_chart")) == 14
     page.button(key="d_open_height").click().run()
-    assert page.radio(key="d_section").value == "height"
+    assert page.selectbox(key="d_section").value == "height"
     assert page.query_params["section"] == "height"
     page.segmented_control(key="d_mode").set_value("Run").run()
     assert any("python -m probing dataset" in item.value for item in page.code)
-    assert "k-switch" in page.multiselect(key="d_analyses").options  # by name, not kswitch
+    names = page.multiselect(key="d_analyses").options  # by name, not kswitch
+    assert {"Accuracy by number of thoughts", "Frontier decoding"} <= set(names)
+
+
+def test_cards_are_thumbnails_with_one_plain_sentence(runs) -> None:
+    page = start()
+    for item in page.get("echarts_chart"):
+        drawn = json.loads(item.proto.spec)
+        assert drawn["legend"] == {"show": False}
+        axes = [
+            axis
+            for part in ("xAxis", "yAxis")
+            for axis in ([drawn[part]] if isinstance(drawn[part], dict) else drawn[part])
+        ]
+        assert not any(axis.get("name") for axis in axes)
+        assert not any(series["label"]["show"] for series in drawn["series"])
+    said = [item.value.replace("\\", "") for item in page.caption]
+    assert "prosqa-symbol-2l: +100.0 points [97.5, 100.0] against untrained (q < .001; n = 300)." in said
+    assert any(item.startswith("Thought 1: AUROC of the frontier 1 [.99, 1] against") for item in said)
+    assert not re.search(r"\d\.\d{3}|q = \de-", "\n".join(said))
+
+
+def test_an_analysis_begins_with_its_name_and_no_bold_headline(runs) -> None:
+    page = AppTest.from_file(str(APP / "dataset" / "dataset.py"), default_timeout=60)
+    page.query_params["section"] = "kswitch"
+    shown = texts(page.run())
+    assert "### Accuracy by number of thoughts (k-switch)" in shown
+    assert "**In free generation" not in shown
+    assert "In free generation after 6 thoughts" in shown
+
+
+def test_where_to_describe_a_run_is_said_for_every_screen(runs) -> None:
+    shown = texts(new_run())
+    assert "on the left" not in shown
+    assert "in the sidebar (» at the top left opens it where it is closed)" in shown
 
 
 def test_a_run_of_generated_problems_is_begun_shown_and_found_again(runs, tiny_folder) -> None:
@@ -313,7 +347,7 @@ def test_two_checkpoints_side_by_side(runs, tiny_folder) -> None:
     result = DatasetResult.load(job.out / "result.json")
     assert [model.info.name for model in result.models] == ["tiny", "untrained", "prosqa-symbol-2l"]
     page = start(job.out)
-    page.radio(key="d_section").set_value("compare").run()
+    page.selectbox(key="d_section").set_value("compare").run()
     assert errors(page) == []
     assert "prosqa-symbol-2l" in texts(page)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -259,6 +260,22 @@ def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) ->
     settled(page)
     page.go_back()
     page.locator(".st-key-t_graph svg text").first.wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1366, 4), (390, 1)])
+def test_the_gallery_of_dataset_is_of_small_cards_equally_high(browser, address, width, columns) -> None:
+    page = new_page(browser, width, 768)
+    page.goto(f"{address}/dataset")
+    page.locator("[class*=st-key-d_thumb] svg path").first.wait_for()
+    settled(page)
+    charts, cards = (
+        [item.bounding_box() for item in page.locator(f"[class*=st-key-{key}]").all()] for key in ("d_thumb", "d_open")
+    )
+    assert len({round(card["x"]) for card in cards}) == columns
+    rows = sorted({round(card["y"]) for card in cards})
+    assert len({round(below - above) for above, below in pairwise(rows)}) == 1
+    assert all(card["height"] <= 200 for card in charts)
     page.close()
 
 

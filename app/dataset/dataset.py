@@ -20,16 +20,13 @@ def show(path: str) -> None:
     shipped = typed_path(path) == state.SHIPPED
     short = "" if shipped else short_path(path)
     write(state.Reading(result=short, section=st.session_state.get("d_section", "summary")), "d")
-    left, right = st.columns([1, 4], gap="medium")
-    with left:
-        chosen = panels.contents(result, path)
-    with right:
-        if chosen == "summary":
-            panels.summary(result)
-        elif chosen == "problems":
-            panels.browse(result, path)
-        else:
-            panels.analysis(result, result.section(chosen), path)
+    chosen = panels.contents(result, path)
+    if chosen == "summary":
+        panels.summary(result)
+    elif chosen == "problems":
+        panels.browse(result, path)
+    else:
+        panels.analysis(result, result.section(chosen), path)
 
 
 state.open_link()

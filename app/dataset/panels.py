@@ -22,9 +22,11 @@ from model.formats.graph import write_problems
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.findings import DatasetResult, Section
 from probing.dataset.report_page import file_name, table_csv, to_html
-from probing.draw import echarts
+from probing.draw.thumbnail import thumbnail
 from probing.draw.values import Chart
 
+CARD = (225, 300)
+"""Pixels of a card in the summary: least width, height."""
 FILES = {"html": "Report, HTML", "csv": "All numbers, CSV", "json": "Everything, JSON"}
 
 
@@ -94,19 +96,20 @@ def heading(result: DatasetResult, path: str) -> None:
 
 
 def contents(result: DatasetResult, path: str) -> str:
-    """The analysis chosen by name; ``summary`` and ``problems`` are those of all."""
+    """The analysis chosen by name; ``summary`` and ``problems`` are of all of them."""
     titles = {"summary": "Summary"}
     titles |= {section.name: literal(section.short_title) for section in result.sections}
     if (typed_path(path) / result.models[0].folder / "rows.parquet").is_file():
         titles |= {"problems": "Problem by problem"}
-    return st.radio(
-        "Analysis", **choice("d_section", titles), label_visibility="collapsed", format_func=titles.__getitem__
-    )
+    return st.selectbox(
+        "Analysis", **choice("d_section", titles), label_visibility="collapsed", width=340,
+        format_func=titles.__getitem__,
+    )  # fmt: skip
 
 
 def summary(result: DatasetResult) -> None:
-    """Every analysis as its first figure and its first sentence; one click opens it."""
-    with st.grid(3, min_column_width=300, gap="small", border=True) as grid:
+    """Every analysis as a thumbnail of its first figure and its first sentence; one click opens it."""
+    with st.grid(4, min_column_width=CARD[0], row_height=CARD[1], gap="small", border=True) as grid:
         for section in result.sections:
             with grid.cell():
                 st.button(section.short_title, key=f"d_open_{section.name}", type="tertiary",
@@ -115,8 +118,7 @@ def summary(result: DatasetResult) -> None:
                 if section.charts:
                     drawn = section.charts[0]
                     st.echarts_chart(
-                        echarts.option(drawn, theme()), key=f"d_thumb_{section.name}",
-                        height=max(220, echarts.height(drawn)) if drawn.kind == "tree" else 220, renderer="svg",
+                        thumbnail(drawn, theme()), key=f"d_thumb_{section.name}", height="stretch", renderer="svg",
                         alt=drawn.about().alt,
                     )  # fmt: skip
                 st.caption(literal(section.says[0]) if section.says else "")
@@ -129,8 +131,7 @@ def summary(result: DatasetResult) -> None:
 def analysis(result: DatasetResult, section: Section, path: str) -> None:
     """One analysis with all that is needed to judge it."""
     st.markdown(f"### {literal(section.title)}")
-    first, *rest = section.says or ("",)
-    st.markdown("  \n".join([f"**{literal(first)}**", *map(literal, rest)]))
+    st.markdown("  \n".join(map(literal, section.says)))
     st.markdown(f"{literal(section.shows)} :gray[n = {section.n:,}. Control: {literal(section.control)}]")
     with st.expander("Definition, interval, and what it does not show", icon=":material/help:"):
         for title, text in (

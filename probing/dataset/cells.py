@@ -38,7 +38,7 @@ class Cell(Value):
     """Graphs behind the value."""
     unit: str = ""
 
-    def text(self, style: Style = "plain") -> str:
+    def text(self, style: Style = "short") -> str:
         """The value with its interval, as ``Estimate.text``; "undefined" where there is none."""
         if self.value is None:
             return "undefined"

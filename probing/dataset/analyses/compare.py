@@ -20,6 +20,11 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int, float]:
     return b, c, 1.0 if b + c == 0 else float(binomtest(b, b + c).pvalue)
 
 
+def _said(q: float) -> str:
+    """A corrected p in words, no smaller than anyone needs."""
+    return "q < .001" if q < 0.001 else f"q = {q:.3f}".replace("0.", ".", 1)
+
+
 def compare(runs: Runs) -> Section:
     """The main model against each other model on the same problems."""
     cells, main = Cells("compare"), runs.main
@@ -37,7 +42,7 @@ def compare(runs: Runs) -> Section:
             what = {"source": main.name, "group": f"minus {other.name}, {label}"}
             change = cells.mean(a.astype(float) - b, metric="accuracy difference", unit="share", **what)
             if k == -1:
-                final[f"minus {other.name}"] = change
+                final[other.name] = change
             only_a, only_b, p = mcnemar(a, b)
             for metric, value in (("only this model right", only_a), ("only the other right", only_b)):
                 cells.add(value, n=len(a), metric=metric, unit="problems", **what)
@@ -46,7 +51,8 @@ def compare(runs: Runs) -> Section:
     adjusted = false_discovery_control([p for _, p in tests.values()])
     for (group, (n, p)), q in zip(tests.items(), adjusted, strict=True):
         cells.add(p, n=n, metric="McNemar p", source=main.name, group=group)
-        q_of[group] = cells.add(float(q), n=n, metric="McNemar q", source=main.name, group=group).value
+        cells.add(float(q), n=n, metric="McNemar q", source=main.name, group=group)
+        q_of[group] = float(q)
     chart = Chart(
         name="compare", title="Difference in accuracy after all thoughts", kind="bars", x_label="against",
         y_label="difference in accuracy", series=(line(list(final.values()), main.name, x=list(final)),),
@@ -55,10 +61,10 @@ def compare(runs: Runs) -> Section:
         cells,
         [chart],
         (
-            f"{c.source} {against}: {c.text('points')}, q = {q_of[c.group]:.2g} (n = {c.n:,})."
-            for against, c in final.items()
+            f"{c.source}: {c.text('points')} against {other} ({_said(q_of[c.group])}; n = {c.n:,})."
+            for other, c in final.items()
         ),
-        title="Models side by side on the same problems",
+        title="Models side by side: accuracy on the same problems",
         shows=f"How much more often {main.name} is right than each other model, on the same problems.",
         definition="Difference in accuracy, paired by problem. McNemar's exact test on the problems where exactly one "
         "of the two is right; q: p corrected over all these tests (Benjamini-Hochberg).",

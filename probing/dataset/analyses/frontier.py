@@ -87,11 +87,11 @@ def frontier(runs: Runs) -> Section:
         cells,
         charts,
         (
-            f"Thought {head.step}: AUROC of the frontier against the other root's {head.text()} (n = {head.n:,}; who "
-            f"does not know the root has .5); against all nodes beyond {ours.text()}, the depth reader {depth.text()}."
+            f"Thought {head.step}: AUROC of the frontier {head.text()} against the other root's (.5 without knowing "
+            f"the root; n = {head.n:,}), {ours.text()} against nodes beyond (the depth reader {depth.text()})."
             for head, ours, depth in list(zip(heads, beyond, depths, strict=True))[:3]
         ),
-        title="Is each thought the search frontier?",
+        title="Frontier decoding: how the search frontier stands out in each thought",
         shows="How well the nodes at distance t stand out in thought t, from its logits alone: nothing is fitted.",
         definition="; ".join(f"{METRICS[m].label}: {METRICS[m].definition}" for m in FRONTIER_METRICS)
         + ". Strict breadth-first layers; a metric is undefined where a group it needs is empty.",

@@ -52,7 +52,7 @@ def kswitch(runs: Runs) -> Section:
         cells,
         _charts(runs, cells),
         says,
-        title="k-switch: answers and paths after each number of thoughts",
+        title="Accuracy by number of thoughts (k-switch)",
         shows="The model is stopped after k = 0, 1, ... thoughts and goes into free generation in language: the "
         "rest of its path, then its answer. Each continuation falls in exactly one of six categories.",
         definition="Accuracy: the first answer written is the target; no answer counts as wrong. Categories: "
