@@ -30,7 +30,7 @@ from model.coconut import CoconutConfig, CoconutGPT2, codec_for
 from model.codec import Codec
 from model.errors import CheckpointError, InputError
 from model.files import MAX_UPLOAD_BYTES, short_hash
-from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_problems, write_graph
+from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_file, write_graph
 from model.imports import source
 from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError
@@ -389,17 +389,19 @@ def named(name: str, problem: ProsQAProblem) -> ProsQAProblem:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the file …")
-def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...]:
-    """The problems of an uploaded file. Raises InputError for anything but ProsQA JSON within the limits."""
+def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...] | Graph:
+    """The problems of an uploaded file, or its one graph. Raises InputError for what is neither, or beyond the
+    limits."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise InputError(f"{name}: {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are accepted")
     if not data.strip():
-        raise InputError(f"{name}: the file is empty; expected ProsQA JSON, one row or a list of rows")
+        raise InputError(f"{name}: the file is empty; expected a graph, or ProsQA JSON")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 text (byte {error.start})") from None
-    return tuple(read_problems(text, where=name, max_rows=MAX_UPLOAD_ROWS))
+    found = read_file(text, name, max_rows=MAX_UPLOAD_ROWS)
+    return found if isinstance(found, Graph) else tuple(found)
 
 
 @st.cache_data(max_entries=256, show_spinner=False, hash_funcs=KEYS)

@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import compute, hosted
 from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
-from app.words import attempt, bold, choice, kept, literal, wrong
+from app.words import attempt, bold, capital, choice, kept, literal, wrong
 from model.errors import InputError
 from model.files import MAX_UPLOAD_BYTES
 from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_graph, try_graph, write_graph
@@ -20,6 +20,13 @@ from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
 
 NAMES: dict[Source, str] = {"example": "Example", "generated": "Generated", "file": "File", "custom": "Custom"}
+FORMS = (
+    "sentences (Tom is a terpus. Cats are animals. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, "
+    "Tom -> terpus, Tom,terpus), node-link JSON or GraphML"
+)
+"""What a graph can be written in."""
+MOST_LISTED = 1000
+"""Nodes of a graph whose names are offered to be chosen."""
 OTHER_FOLDER, UPLOAD = "another folder …", "upload a model …"
 START = """\
 Tom is a terpus. Tom is a gorpus.
@@ -80,8 +87,8 @@ def sidebar(samples: str = "x_samples") -> Choice:
         state.x_problem = problem
     held = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
     asked: dict[str, Any] = {"text": state.x_text or ""}
-    if source == "custom" and problem is not None:
-        text = state.x_table_text if state.x_mode == "Table" else state.x_text
+    if source in ("custom", "file") and problem is not None and state.get("x_first"):
+        text = state.x_table_text if source == "custom" and state.x_mode == "Table" else state.x_text
         asked = {"text": text, "root": state.x_root, "candidates": (state.x_first, state.x_second)}
     state.x_setup = Setup(source=source, checkpoint=checkpoint, **held, **asked)
     setup = state.x_setup.model_copy(update={"samples": state[samples]})
@@ -139,18 +146,20 @@ def ranges(page: str) -> None:
 
 def _file() -> ProsQAProblem | None:
     found = upload("x_upload")
-    if found is None:
-        return None
+    if found is None:  # whoever has not chosen a file yet has done nothing wrong
+        return None if st.session_state.get("x_upload_held") else st.session_state.get("x_problem")
     _, problems = found
+    if isinstance(problems, Graph):
+        return _question(problems)
     st.session_state.setdefault("x_row", 0)
     st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
     row = st.number_input(f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, **kept("x_row"))
     return problems[row]
 
 
-def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...]] | None:
-    """The name and the problems of an uploaded file, kept while other pages are visited; None where there is none, or
-    where it is wrong, which is said."""
+def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...] | Graph] | None:
+    """The name of an uploaded file and its problems or its graph, kept while other pages are visited; None where there
+    is none, or where it is wrong, which is said."""
     state, held = st.session_state, f"{key}_held"
 
     def changed() -> None:
@@ -159,11 +168,12 @@ def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...
 
     limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
     file = st.file_uploader(
-        "ProsQA JSON", key=key, on_change=changed, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
-        help=f"One row or a list of rows with idx_to_symbol, edges, root, target, neg_target; {limit}.",
+        "A graph, or ProsQA JSON", key=key, on_change=changed, max_upload_size=MAX_UPLOAD_BYTES // 2**20,
+        help=f"A graph: {FORMS}. Problems: one row or a list of rows with idx_to_symbol, edges, root, target, "
+        f"neg_target; {limit}.",
     )  # fmt: skip
     if not state.get(held):
-        st.caption(f"Upload ProsQA JSON: one row or a list of rows, {limit}{larger}.")
+        st.caption(f"Edge list, CSV, English, node-link JSON, GraphML or ProsQA JSON; {limit}{larger}.")
         return None
     name, data = state[held]
     if file is None:
@@ -182,30 +192,37 @@ def _custom() -> ProsQAProblem | None:
         label_visibility="collapsed",
     )  # fmt: skip
     found = _table() if state.x_mode == "Table" else _text()
-    if isinstance(found, InputError):
-        wrong(found)
-    broken = isinstance(found, InputError)
-    graph = state.get("x_graph") if isinstance(found, InputError) else found
-    if graph is None:
-        return None
-    most = compute.slots(_checkpoint())
-    if most is not None and len(graph.names) > most:
+    if not isinstance(found, InputError):
+        return _question(found)
+    wrong(found)
+    # While the text cannot be read, the question of the last graph stands where it was.
+    last = state.get("x_graph")
+    return None if last is None else _question(last, broken=True)
+
+
+def _question(graph: Graph, *, broken: bool = False) -> ProsQAProblem | None:
+    """The question that root and candidates ask of a graph; None where they ask none, the graph is too large for the
+    model, or it is ``broken``: not the one that is entered."""
+    state, most = st.session_state, compute.slots(_checkpoint())
+    if graph.remark and not broken:
+        st.caption(f"{literal(capital(graph.remark))}.")
+    too_large = most is not None and len(graph.names) > most
+    if too_large and not broken:
         wrong(
-            f"This graph has {len(graph.names)} nodes; {_checkpoint()} has {most} node slots. Keep the facts between "
+            f"This graph has {len(graph.names):,} nodes; {_checkpoint()} has {most} node slots. Keep the facts between "
             "the root and the candidates, or choose a model with more slots."
         )
+    if len(graph.names) > MOST_LISTED:
         return None
     _suggest(graph)
-    names = list(graph.names)
-    # While the text cannot be read, the question of the last graph stands where it was.
     options: dict[str, Any] = {
-        "options": names, "persist_state": "session", "filter_mode": "contains", "disabled": broken,
+        "options": list(graph.names), "persist_state": "session", "filter_mode": "contains", "disabled": broken,
     }  # fmt: skip
     st.selectbox("Root: the queried entity", key="x_root", on_change=_root_changed, args=(graph,), **options)
     left, right = st.columns(2)
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
-    if broken:
+    if broken or too_large:
         return None
     try:
         return graph.ask(state.x_root, (state.x_first, state.x_second))
@@ -241,8 +258,7 @@ def _mode_changed() -> None:
 def _text() -> Graph | InputError:
     st.text_area(
         "Facts", **kept("x_text"), height=150,
-        help="Sentences (Tom is a terpus. Is Tom a lempus or scrompus?), one edge per line (Tom terpus, Tom -> terpus),"
-        " ProsQA JSON, node-link JSON or GraphML. Ctrl+Enter to check.",
+        help=f"A graph: {FORMS}; or a row of ProsQA JSON. Ctrl+Enter to check.",
     )  # fmt: skip
     return try_graph(st.session_state.x_text or "", where="facts")
 

@@ -274,6 +274,8 @@ def convert(
         if row is None
         else Graph.of(row_of(load_problems(source), row, source))
     )
+    if graph.remark:
+        say(f"{source}: {graph.remark}")
     asked = root is not None or candidates is not None or (graph.root is not None and graph.candidates is not None)
     text = write_graph(graph.ask(root, candidates) if asked else graph, to, where=str(source))  # type: ignore[arg-type]
     write_text(target, text)

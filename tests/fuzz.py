@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -36,7 +36,7 @@ from app.training.state import Course
 from model import checkpoint
 from model.__main__ import app as model_app
 from model.errors import InputError
-from model.formats.graph import read_graph, read_problems, write_problems
+from model.formats.graph import read_file, read_graph, read_problems, write_problems
 from model.imports.run import import_checkpoint
 from model.imports.told import FAMILIES, Told
 from model.problems.generate import generate
@@ -55,10 +55,12 @@ LEAST = 20
 
 READERS: dict[str, Callable[[str], object]] = {
     "graph": read_graph, "problems": read_problems, "edit": EditPlan.parse, "graph in a link": unpack,
+    "file": partial(read_file, name="x.csv"),
 }  # fmt: skip
 UNITS = (
     "/**/", "/* a */\n", "# a\n", "// \n", "{", "[",
-    '{"a":', "((", '"', "a -> b\n", "a b\n", "is a is a ", "Every a is a b. ",
+    '{"a":', "((", '"', "a -> b\n", "a b\n", "is a is a ", "Every a is a b. ", "As are bs. ",
+    " are ", " or ", "Are as bs or cs?",
     "<a>", "<!-- ", "&amp;", "strict graph ", "name:a+", "swap:t=1&", "t=1,", "\\", " \t", "->", "\n\n", "aaaaaaaaa ",
 )  # fmt: skip
 """Pieces of what readers read."""

@@ -22,7 +22,7 @@ from model import checkpoint
 from model.coconut import CoconutConfig
 from model.codec_text import TextCodec
 from model.errors import InputError
-from model.formats.graph import read_graph, write_problems
+from model.formats.graph import read_graph, write_graph, write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning
@@ -224,6 +224,36 @@ def test_an_uploaded_file_is_still_there_after_a_visit_to_another_page() -> None
     assert f"Is **{problems[2].idx_to_symbol[problems[2].root]}** a" in texts(page)
 
 
+@pytest.mark.parametrize(
+    "name", ["graph.csv", "graph.txt", "graph.graphml", "graph.json", "english.txt", "prosqa.json"]
+)
+def test_a_file_takes_every_format_that_can_be_typed(name: str) -> None:
+    graph = read_graph("Tom -> red cat\nred cat -> b\nAda -> e\ne -> f")
+    english = "Tom is a red cat. Every red cat is a b. Ada is a e. Every e is a f."
+    made = {
+        "graph.csv": "child,parent\nTom,red cat\nred cat,b\nAda,e\ne,f\ne,f\n", "english.txt": english,
+        "graph.graphml": write_graph(graph, "graphml"), "graph.json": write_graph(graph, "node-link"),
+        "prosqa.json": write_graph(graph.ask("Tom", ("b", "f")), "prosqa"), "graph.txt": write_graph(graph, "edges"),
+    }  # fmt: skip
+    page = upload(name, made[name].encode())
+    assert errors(page) == ""
+    assert "Is **Tom** a **b** or a **f**?" in texts(page) or "Is **Tom** a **f** or a **b**?" in texts(page)
+    assert any(item.value.startswith("Given twice, read once") for item in page.caption) == (name == "graph.csv")
+    if name != "prosqa.json":
+        page.selectbox(key="x_root").select("Ada").run()
+        assert "Is **Ada** a" in texts(page)
+        page.switch_page("training/training.py").run()
+        page.switch_page("explore/explore.py").run()
+        assert page.selectbox(key="x_root").value == "Ada"
+
+
+def test_a_file_that_is_not_chosen_yet_is_no_mistake() -> None:
+    page = start(**FEW)
+    page.segmented_control(key="x_source").set_value("file").run()
+    assert errors(page) == ""
+    assert not [item for item in page.info if "previous problem" in item.value]
+
+
 # --- custom graphs
 
 EIGHT = "Tom a\na b\nb c\nTom d\nd b\nAda e\ne f"
@@ -261,7 +291,7 @@ def test_every_format_can_be_typed_and_gets_a_question(text: str) -> None:
     [
         ("", "empty"),
         ("a b\nb c\nc a", "a -> b -> c -> a"),
-        ("a b\na b", "line 2"),
+        ("a b\na b c", "line 2"),
         ("a a", "itself"),
         ("one two three", "line 1"),
         ('{"nodes": [', "line 1"),
@@ -341,7 +371,8 @@ def test_names_are_shown_character_by_character() -> None:
 def test_a_graph_too_large_for_the_model_is_said() -> None:
     lines = [f"n{i} n{i + 1}" for i in range(45)]
     page = start(**custom("\n".join([*lines, "p q"]), root="n0", candidates=("n45", "q")))
-    assert "40 node slots" in errors(page)
+    assert "48 nodes; prosqa-symbol-2l has 40 node slots" in errors(page)
+    assert [page.selectbox(key=f"x_{of}").value for of in ("root", "first", "second")] == ["n0", "n45", "q"]
     assert page.segmented_control(key="x_source").value == "custom"
 
 

@@ -15,6 +15,7 @@ from app.links import MAX_SEED, Folder, Link, Setup, opened
 from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
 from app.words import attempt, kept, wrong
 from model import checkpoint
+from model.formats.graph import Graph
 from model.problems.generate import KINDS
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.run import ANALYSES
@@ -138,7 +139,10 @@ def _problems() -> tuple[tuple[ProsQAProblem, ...] | None, str]:
     found = upload("d_upload", larger="" if hosted.LIMITS.hosted else larger)
     if found is None:
         return None, ""
-    name, problems = found
+    name, read = found
+    problems = attempt(lambda: (read.ask(),)) if isinstance(read, Graph) else read
+    if problems is None:
+        return None, ""
     most = min(len(problems), hosted.LIMITS.problems)
     state.setdefault("d_first", most)
     state.d_first = min(max(state.d_first, 1), most)

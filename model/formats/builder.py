@@ -12,6 +12,8 @@ class Builder:
         self.where = where
         self.number: dict[str, int] = {}
         self.edges: dict[tuple[int, int], str] = {}
+        self.again: list[str] = []
+        """Edges that were given before, in words; each is read once."""
         self.root: int | None = None
         self.candidates: tuple[int, int] | None = None
 
@@ -23,9 +25,8 @@ class Builder:
         if source == target:
             raise GraphError(f"{self.where}, {place}: {source!r:.80} has an edge to itself")
         if pair in self.edges:
-            raise GraphError(
-                f"{self.where}, {place}: the edge {source:.80} -> {target:.80} was given before, at {self.edges[pair]}"
-            )
+            self.again.append(f"{place}: {source:.80} -> {target:.80}, given before at {self.edges[pair]}")
+            return
         self.edges[pair] = place
 
     def asking(self, root: str | None = None, candidates: tuple[str, str] | None = None, *, place: str = "") -> Builder:

@@ -13,6 +13,8 @@ from model.formats.sentences import is_question, with_question
 
 MAX_LINE_LENGTH = 10_000
 ARROWS = ("->", "=>", "→")
+HEADERS = (("source", "target"), ("from", "to"), ("child", "parent"))
+"""First lines of tables, which name their columns and no nodes; between these two stands a comma or a tab."""
 
 
 def read(text: str, where: str) -> Builder:
@@ -29,6 +31,8 @@ def read(text: str, where: str) -> Builder:
             continue
         place = f"line {number}"
         names = _edge_names(line, f"{where}, {place}")
+        if not builder.number and ("," in line or "\t" in line) and tuple(map(str.casefold, names)) in HEADERS:
+            continue
         for name in names[:1]:
             builder.node(name)
         for source, target in pairwise(names):

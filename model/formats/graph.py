@@ -5,6 +5,7 @@ format     looks like                                                           
 ========== ============================================================================ ==== =====
 prosqa     ProsQA JSON: one row, or a list of rows                                       yes  yes
 sentences  ``Tom is a terpus. Every terpus is a lempus. Is Tom a lempus or scrompus?``   yes  no
+           or ``Cats are animals. Are cats animals or pets?``, words taken as they stand
 edges      one edge per line: ``Tom terpus``, ``Tom -> terpus``, ``Tom,terpus`` or a tab yes  yes
 node-link  networkx node-link JSON; edges under ``edges`` or ``links``                   yes  yes
 graphml    GraphML, directed                                                             yes  yes
@@ -21,7 +22,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
@@ -40,6 +41,8 @@ from model.problems.texts import TextProblem, read_texts
 Format = Literal["prosqa", "sentences", "edges", "node-link", "graphml"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+BY_ENDING: dict[str, Format] = {".csv": "edges", ".tsv": "edges", ".graphml": "graphml"}
+"""Formats that a file's name tells; of other names the content is asked."""
 MAX_UPLOAD_ROWS = 10_000
 PRONTOQA_KEYS = {"test_example", "steps", "answer"}
 """Keys of rows that say their graph in sentences alone."""
@@ -59,9 +62,17 @@ class Graph:
     """(source, target) pairs: "every source is a target"."""
     root: int | None = None
     candidates: tuple[int, int] | None = None
+    again: tuple[str, ...] = field(default=(), compare=False)
+    """Edges that the text gave more than once, in words: where, which, and where before. Each is read once."""
 
     def __post_init__(self) -> None:
         check_graph(self.names, self.edges)
+
+    @property
+    def remark(self) -> str:
+        """A word on what was given more than once; empty where nothing was."""
+        more = f", and {len(self.again) - 1:,} more" if len(self.again) > 1 else ""
+        return f"given twice, read once: {self.again[0]}{more}" if self.again else ""
 
     @classmethod
     def of(cls, problem: ProsQAProblem) -> Graph:
@@ -198,6 +209,16 @@ def load_problems(
     return read_problems(read_text(path, max_bytes=max_bytes), where=str(path), max_rows=max_rows)
 
 
+def read_file(text: str, name: str, *, max_rows: int | None = None) -> list[ProsQAProblem] | Graph:
+    """What a file holds: problems, as ``read_problems``, or else one graph, in the format that the file's name or its
+    content tells. Raises InputError naming the file and the place."""
+    rows = "prosqa" if "||" in text else detect_format(text, where=name)
+    format = BY_ENDING.get(Path(name).suffix.lower(), rows)
+    if format == "prosqa":
+        return read_problems(text, where=name, max_rows=max_rows)
+    return read_graph(text, format, where=name)
+
+
 def detect_format(text: str, *, where: str = "graph") -> Format:
     """The format a text looks like; ``edges`` when it looks like nothing else. Raises InputError for Graphviz DOT."""
     head = text.lstrip("\ufeff \t\r\n")
@@ -230,7 +251,7 @@ _READERS = {"sentences": sentences.read, "edges": edges.read, "node-link": node_
 
 def _built(found: Builder) -> Graph:
     try:
-        return Graph(tuple(found.number), tuple(found.edges), found.root, found.candidates)
+        return Graph(tuple(found.number), tuple(found.edges), found.root, found.candidates, tuple(found.again))
     except GraphError as error:
         raise GraphError(f"{found.where}: {error}") from None
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model import checkpoint
-from model.cli import Device, Pad, Precision, Samples, row_of
+from model.cli import Device, Pad, Precision, Samples, row_of, say
 from model.errors import InputError
 from model.formats.graph import load_graph, load_problems
 from model.stats import text
@@ -40,7 +40,10 @@ def report(
         problem = row_of(load_problems(data), row, data)
     else:
         assert graph is not None
-        problem = load_graph(graph).ask(root, candidates)
+        found = load_graph(graph)
+        if found.remark:
+            say(f"{graph}: {found.remark}")
+        problem = found.ask(root, candidates)
     model = checkpoint.open(checkpoint_folder, device=device, precision=precision)
     control = None
     if untrained:
