@@ -90,9 +90,9 @@ def test_a_run_whose_thoughts_were_not_read_shows_its_answers(no_runs: None, tmp
 def test_the_last_moment_is_shown_beside_its_controls(ended: AppTest) -> None:
     shown = texts(ended)
     assert "After 800 problems (stage 2), **thought 1**" in shown
-    assert "AUROC **0.980 [0.960, 1.000]**" in shown
+    assert "AUROC **.98 [.96, 1]**" in shown
     assert "**90.0 %** of its probability on the frontier" in shown
-    assert "another problem's thought 0.508; before training 0.500 and 10.0 %; n = 99 problems" in shown
+    assert "another problem's thought .51; before training .50 and 10.0 %; n = 99 problems" in shown
     assert "ended: stage 0: settled, stage 1: limit" in shown
     assert f"**100.0 % [96.3, 100.0]** after 2 thoughts (n = {N})" in shown
 
@@ -122,13 +122,13 @@ def test_the_moment_and_the_thought_are_chosen(ended: AppTest) -> None:
     ended.select_slider(key="t_at").set_value(2).run()
     ended.segmented_control(key="t_thought").set_value(2).run()
     assert "After 200 problems (stage 0), **thought 2**" in texts(ended)
-    assert "AUROC **0.600 [0.580, 0.620]**" in texts(ended)
+    assert "AUROC **.60 [.58, .62]**" in texts(ended)
     here = [series["markLine"]["data"] for series in chart(ended, "t_auroc")["series"] if "markLine" in series]
     assert here[0][0]["xAxis"] == 200
     assert line(ended, "t_auroc", "thought 2")[-1] == [800, pytest.approx(0.9)]
     table = ended.dataframe[0].value
-    assert table["AUROC beyond [95 %]"].tolist() == ["0.620 [0.600, 0.640]", "0.600 [0.580, 0.620]"]
-    assert table["untrained"].tolist() == ["0.500", "0.500"]
+    assert table["AUROC beyond [95 %]"].tolist() == [".62 [.60, .64]", ".60 [.58, .62]"]
+    assert table["untrained"].tolist() == [".50", ".50"]
     assert table["n"].tolist() == [99, 98]
 
 
@@ -189,7 +189,7 @@ def test_another_run_stands_beside(no_runs: None, tmp_path: Path) -> None:
     page.selectbox(key="t_beside_run").select(str(tmp_path / "runs" / "b")).run()
     expected = [[p.problems, pytest.approx(p.thoughts[0].auroc_beyond)] for p in record(n_points=7).points]
     assert line(page, "t_auroc", "control") == expected
-    assert "control (pause_as_thought) after 600 problems: AUROC 0.860 [0.840, 0.880] and 70.0 %" in texts(page)
+    assert "control (pause_as_thought) after 600 problems: AUROC .86 [.84, .88] and 70.0 %" in texts(page)
     assert line(page, "t_accuracy", "control, k = 2")[-1] == [600, pytest.approx(0.6)]
 
 
@@ -279,6 +279,8 @@ def test_shipped_runs_open_on_the_picture_of_one_problem(chosen: str, monkeypatc
     assert [button.label for button in page.button if button.label == "Play"]
     for key in ("t_graph", "t_stairs", "t_auroc"):
         assert chart(page, key)
+    (stairs,) = (c.proto for c in page.get("echarts_chart") if c.proto.id.endswith("-t_stairs"))
+    assert stairs.alt.startswith("What the thoughts of")
     said = [item.value for item in page.caption if "No moment between was recorded" in item.value]
     assert len(said) == bool(chosen)
     assert any("one prompt sample (n = 1; Explore prints means over several" in item.value for item in page.caption)

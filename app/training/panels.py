@@ -26,6 +26,8 @@ from model.training.folder import RunFolder
 from probing.draw import of_training
 
 HEIGHT = 300
+FEW = 10
+"""Nodes that a graph of that height can hold."""
 
 
 def nothing() -> None:
@@ -162,6 +164,7 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
     drawn: dict[str, Callable[[], None]] = {}
     if one is not None:
         graph, heatmap = one
+        height = HEIGHT if len(graph.nodes) <= FEW else None
         about = (
             "One problem, always the same, in one prompt sample (n = 1; Explore prints means over several, so other "
             "numbers). Orange: the frontier that this thought should hold."
@@ -173,9 +176,9 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
                 st.session_state.t_thought = state + 1
 
         drawn = {
-            f"One problem, thought {thought}": lambda: figure(graph, "t_graph", height=HEIGHT, caption=about),
+            f"One problem, thought {thought}": lambda: figure(graph, "t_graph", height=height, caption=about),
             "One problem, every thought": lambda: figure(
-                heatmap, "t_stairs", height=HEIGHT, caption=stairs, on_hit=to_thought
+                heatmap, "t_stairs", height=height, caption=stairs, on_hit=to_thought
             ),
         }
     else:
@@ -225,7 +228,7 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
                 "passed": number(now.mass["passed"]),
                 "beyond": number(now.mass["beyond"]),
                 "logit gap": number(now.logit_gap),
-                "accuracy after it [95 %]": text(None if right is None else share(right * n, n)),
+                "accuracy after it [95 %]": text(None if right is None else share(right * n, n), "short"),
             }
         )
     return pd.DataFrame(rows)
@@ -235,11 +238,11 @@ def auroc(value: ThoughtNumbers) -> str:
     """An AUROC with its interval; where all problems give the same there is none."""
     if value.auroc_se == 0:
         return number(value.auroc_beyond)
-    return text(value.estimate, bounds=(0, 1))
+    return text(value.estimate, "short", bounds=(0, 1))
 
 
 def number(value: float | None) -> str:
-    return text(None if value is None else Estimate(value=value, n=1))
+    return text(None if value is None else Estimate(value=value, n=1), "short")
 
 
 def losses(run: RunFolder, at: int | None) -> None:

@@ -28,7 +28,7 @@ def _quiet(axis: Any) -> Any:
     if isinstance(axis, list):
         return [_quiet(one) for one in axis]
     labels = NOTHING if axis["type"] == "category" else axis.get("axisLabel", {}) | {"fontSize": 10}
-    return axis | {"name": "", "axisLabel": labels, "splitNumber": 3}
+    return axis | {"name": "", "axisLabel": labels}
 
 
 def _bare(series: Option) -> Option:
