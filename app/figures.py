@@ -13,7 +13,7 @@ import streamlit as st
 from app.words import explained, literal, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
-from probing.draw.marks import printed
+from probing.draw.marks import ROLE_WORDS, printed
 from probing.draw.values import Chart, Graph, Heatmap, display_name
 
 FORMATS = ("svg", "png", "csv", "json")
@@ -69,7 +69,7 @@ def _by_keyboard(value: Graph, key: str, on_hit: Callable[[int, int], None]) -> 
     with st.container(horizontal=True, key=f"{key}-tab_nodes"):
         for node in sorted(value.nodes, key=lambda node: (node.distance is None, node.distance or 0, node.id)):
             said = printed(node.value, value.scale) or "0"
-            said += "" if node.role == "node" else f" ({node.role})"
+            said += "" if node.role == "node" else f" ({ROLE_WORDS[node.role]})"
             st.button(
                 f"{literal(display_name(node.name, 20))} {said}", key=f"{key}_tab_{node.id}", type="tertiary",
                 on_click=on_hit, args=(value.state, node.id),

@@ -82,7 +82,7 @@ def sidebar(samples: str = "x_samples") -> Choice:
         if not compute.graphless(checkpoint):  # a question in words is written in one way
             with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
                 _prompts(samples)
-    stale = problem is None
+    stale = problem is None and not (source == "file" and not state.get("x_upload_held"))  # nothing is wrong yet
     if problem is not None:
         state.x_problem = problem
     held = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
@@ -151,10 +151,14 @@ def _file() -> ProsQAProblem | None:
     _, problems = found
     if isinstance(problems, Graph):
         return _question(problems)
-    st.session_state.setdefault("x_row", 0)
-    st.session_state.x_row = min(st.session_state.x_row, len(problems) - 1)
-    row = st.number_input(f"Row, 0 to {len(problems) - 1:,}", 0, len(problems) - 1, step=1, **kept("x_row"))
-    return problems[row]
+    state, last = st.session_state, len(problems) - 1
+
+    def within() -> None:
+        state.x_row = min(state.get("x_row", 0), last)
+
+    within()
+    # Without an upper bound of its own: beyond one, a browser keeps what was typed and tells nobody.
+    return problems[st.number_input(f"Row, 0 to {last:,}", 0, step=1, on_change=within, **kept("x_row"))]
 
 
 def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...] | Graph] | None:

@@ -31,8 +31,11 @@ STYLE = """\
 .st-key-x_source button p { font-size: 13px; }
 .st-key-x_pair > div { min-width: min(440px, 100%); }
 .st-key-i_first > div { min-width: min(410px, 100%); }
-.st-key-x_minds > div { min-width: min(440px, 100%); }
-.st-key-x_minds > div:last-child { min-width: min(200px, 100%); max-width: 440px; }
+.st-key-x_minds > div { min-width: min(320px, 100%); }
+.st-key-x_minds_wide > div, .st-key-x_both > div { min-width: min(440px, 100%); }
+.st-key-x_both { align-items: stretch; }
+.st-key-x_both > div > [data-testid=stVerticalBlock] { height: 100%; }
+:is(.st-key-x_both .st-key-x_dag, .st-key-x_rival_dag) { margin-top: auto; }
 .st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
@@ -48,13 +51,12 @@ STYLE = """\
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
 [class*=st-key-d_thumb] :is(div:has([data-testid=stEChartsChart]), [data-testid=stEChartsChart]) {
   height: 100%; min-height: 0; }
-[data-testid=stMenuButtonBody] { max-width: 100vw; }
+[data-testid=stMenuButtonBody] { max-width: calc(100vw - 1rem); }
 [data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
   padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
 @media (max-width: 1500px) { .st-key-i_presets span:has(> [data-testid=stIconMaterial]) { display: none; } }
 @media (max-width: 1200px) {
-  .st-key-x_minds > div:not(:last-child) { min-width: min(330px, 100%); }
   .st-key-head > div:first-child { min-width: 100%; }
 }
 @media (max-width: 640px) {
@@ -154,7 +156,7 @@ def capital(text: str) -> str:
 
 
 def previous() -> None:
-    """Say that the problem drawn is the one from before, whose charts are paler for it (STYLE)."""
+    """Say that what is drawn is from before, and its charts paler for it (STYLE)."""
     with st.container(key="previous"):
         st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -146,7 +147,7 @@ def test_problems_beyond_training_run_with_a_warning() -> None:
     [
         ((1, 0), "answers **T** :green-badge[:material/check: correct] in 4 of 4 prompt samples"),
         ((0, 1), "answers **N** :red-badge[:material/close: incorrect] in 4 of 4 prompt samples"),
-        ((0.75, 0.25), "answers **T** :orange-badge[at chance] in 3 of 4 prompt samples"),
+        ((0.75, 0.25), "is :orange-badge[at chance]: P(**T**) = .02, P(**N**) = .02; **T** in 3 and **N** in 1"),
         ((0.25, 0.0), "names neither candidate :orange-badge[no answer] in 3 of 4 prompt samples"),
     ],
 )
@@ -190,7 +191,15 @@ def test_a_row_of_an_uploaded_file() -> None:
     assert f"Is **{problems[0].idx_to_symbol[problems[0].root]}** a" in texts(page)
     page.number_input(key="x_row").set_value(2).run()
     assert f"Is **{problems[2].idx_to_symbol[problems[2].root]}** a" in texts(page)
+    page.number_input(key="x_row").set_value(999_999).run()
+    assert page.number_input(key="x_row").value == 2  # the last
     assert errors(page) == ""
+
+
+def test_nothing_is_wrong_while_no_file_is_chosen(opened: AppTest) -> None:
+    opened.segmented_control(key="x_source").set_value("file").run()
+    assert not opened.info
+    assert len(opened.get("echarts_chart")) == 7
 
 
 @pytest.mark.parametrize(
@@ -396,6 +405,18 @@ def test_a_checkpoint_that_is_none_is_said(path: str) -> None:
     assert len(page.get("echarts_chart")) == 7
 
 
+def test_a_wrong_path_leaves_the_picture_of_before(opened: AppTest) -> None:
+    opened.selectbox(key="x_checkpoint").select("prosqa-tiny").run()
+    asked = next(text for text in texts(opened).splitlines() if "Is **" in text)
+    opened.selectbox(key="x_checkpoint").select_index(-1).run()
+    opened.text_input(key="x_folder").set_value("/no/such/folder").run()
+    assert "config.json" in errors(opened)
+    assert len(opened.error) == 1
+    assert any("previous problem" in item.value for item in opened.info)
+    assert asked in texts(opened)
+    assert len(opened.get("echarts_chart")) == 7
+
+
 def test_another_folder_waits_for_its_path(opened: AppTest) -> None:
     opened.selectbox(key="x_checkpoint").select_index(-1).run()
     assert errors(opened) == ""
@@ -525,11 +546,92 @@ def test_words_beside_thoughts_on_one_problem() -> None:
     page = start(draws="4", k="1", against="words")
     assert not errors(page)
     assert "Word 2" in texts(page)
-    assert "Writes " in " ".join(caption.value for caption in page.caption)
+    assert "Word 2: writes " in texts(page)
     held, written = (
         [node for node in charts(page)[key]["series"][0]["data"] if node["name"]] for key in ("x_dag", "x_rival_dag")
     )
     assert len(held) > len(written) >= 1
+
+
+# --- a second model, and a mind that is changed
+
+
+def infos(page: AppTest) -> str:
+    return "\n".join(item.value for item in page.info).replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "against", "unfit"),
+    [("prosqa-symbol-2l", "prosqa-text", "prosqa-text"), ("prosqa-text", "prosqa-tiny", ""),
+     ("prosqa-text", "prosqa-symbol-2l", ""), ("prosqa-tiny", "prosqa-text", "")],
+)  # fmt: skip
+def test_text_and_slots_are_compared_on_a_problem_that_both_can_take(checkpoint: str, against: str, unfit: str) -> None:
+    page = start(checkpoint=checkpoint, against=against, **FEW)
+    assert errors(page) == ""
+    assert {"x_dag", "x_rival_dag"} <= set(charts(page))
+    said = f"{unfit} cannot take this problem, so both are shown on the example of prosqa-text." if unfit else ""
+    assert infos(page) == said
+    names = {item["name"] for key in ("x_dag", "x_rival_dag") for item in charts(page)[key]["series"][1]["data"]}
+    (n,) = {len(charts(page)[key]["series"][0]["data"]) for key in ("x_dag", "x_rival_dag")}
+    assert len(names) == n  # both call nodes the same
+
+
+@pytest.mark.parametrize("against", ["/no/such/folder", "prosqa-text"])
+def test_a_second_model_that_cannot_be_shown_leaves_the_first(against: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "example", lambda name=None: example())  # too large for the text model
+    page = start(against=against, **FEW)
+    assert errors(page) == ""
+    assert "The second model is not shown: " in infos(page)
+    assert len(page.get("echarts_chart")) == 7
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"checkpoint": "prosqa-tiny-cot"}, "has no thoughts to edit"),
+        ({"checkpoint": "prosqa-tiny-no-thought"}, "has no thoughts to edit"),
+        (custom("Tom a\na b\nc d", root="Tom", candidates=("b", "c")), "no counterfactual question"),
+        ({"thoughts": "2"}, "as many thoughts as in training, 6; here it is given 2"),
+        ({"thoughts": "0"}, "as many thoughts as in training, 6; here it is given 0"),
+        ({"thoughts": "hops"}, "as many thoughts as in training, 6; here it is given 4"),
+    ],
+)
+def test_a_mind_that_cannot_be_changed_is_said_with_the_way_out(params: dict[str, str], said: str) -> None:
+    page = start(mind="1", k="9", **(FEW | params))
+    assert errors(page) == ""
+    assert said in infos(page)
+    assert "x_dag" in charts(page)
+    assert "answer" in texts(page)
+    page.button(key="x_change").click().run()
+    assert errors(page) == ""
+    assert infos(page) == ""
+    assert not page.session_state.x_mind
+
+
+def test_a_mind_changed_says_of_how_many_prompt_samples_and_what_is_put_aside() -> None:
+    page = start(mind="1", k="6", against="untrained")
+    assert errors(page) == ""
+    assert "answer flips] from **lempus** to **rempus**, > 99.9 % (4 of 4 prompt samples)" in texts(page)
+    said = "\n".join(item.value for item in page.caption)
+    assert "means of 4 prompt samples, those of one search of 16" in said
+    assert "untrained is put aside" in said
+    page.selectbox(key="x_checkpoint").select("prosqa-tiny-cot").run()
+    assert "has no thoughts to edit" in infos(page)
+    page = start(mind="1", draws="2")
+    assert "means of 2 prompt samples. " in "\n".join(item.value for item in page.caption)
+
+
+def test_at_chance_no_candidate_is_named_on_any_page() -> None:
+    chances = r"at chance\]?: P\(\*?\*?lempus\*?\*?\) = \.\d\d[^,]*(, .\d+\])?, P\(\*?\*?rempus\*?\*?\) = \.\d\d"
+    explore = start(checkpoint="prosqa-gap-pause", k="6")
+    assert re.search(chances, texts(explore))
+    assert "answers **" not in texts(explore)
+    mind = start(checkpoint="prosqa-gap-pause", k="6", mind="1")
+    assert re.search(f"Still {chances}", texts(mind))
+    assert "to at chance" not in texts(mind)
+    mind.switch_page("intervene/intervene.py").run()
+    assert errors(mind) == ""
+    assert re.search(rf"\*\*Before:\*\* {chances}", texts(mind))
 
 
 def test_every_term_of_a_caption_is_explained_behind_it() -> None:
@@ -566,6 +668,8 @@ def test_the_gallery_keeps_what_it_promises() -> None:
         return compute.report(loaded, problem, samples=view.samples, seed=view.sample_seed, pad=view.pad)
 
     wrong, shortcut = of("A wrong answer"), of("The shortcut fails")
+    assert {GALLERY[name][1].k for name in ("A wrong answer", "The shortcut fails", "The smallest")} == {6}
+    assert wrong.n_thoughts == shortcut.n_thoughts == 6  # these open on the answer
     assert leaning(round(wrong.answers[-1].written_neg_target * wrong.n_samples), wrong.n_samples) > 0
     assert shortcut.shortcut_baseline == "neg_target"
     assert shortcut.answers[-1].written_target == 1

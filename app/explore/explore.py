@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -16,15 +16,36 @@ from app.explore.tour import offer, tour
 from app.links import share as share_link
 from app.links import write
 from model.errors import InputError
-from probing.draw import echarts, of_report
+from model.problems.prosqa import ProsQAProblem
+from probing.draw import of_report
 from probing.read.report import ProbeReport
 
 
-def picture(
-    choice: picker.Choice, loaded: compute.Loaded, report: ProbeReport, rival: ProbeReport | None, against: str
-) -> None:
+@dataclass(frozen=True)
+class Beside:
+    """The second model on the same problem: its report, or why there is none."""
+
+    name: str = ""
+    """As links have it; empty for none."""
+    report: ProbeReport | None = None
+    said: str = ""
+    """Which problem both are shown on, or why the second is not shown; empty where there is nothing to say."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All that the picture is drawn from."""
+
+    choice: picker.Choice
+    loaded: compute.Loaded
+    report: ProbeReport
+    beside: Beside
+
+
+def picture(drawn: Drawn) -> None:
     """All that depends on the thought, the value and the node; moving the slider runs this alone."""
-    session, (node, playing) = st.session_state, settle(report)
+    choice, loaded, report, beside = drawn.choice, drawn.loaded, drawn.report, drawn.beside
+    session, (node, playing), rival = st.session_state, settle(report), beside.report
     if session.pop("x_stopped", False):
         st.rerun()  # the sidebar is not of this part of the page
     with words.header(words.asked(report.problem)):
@@ -39,17 +60,24 @@ def picture(
         share = st.popover("Share", icon=":material/link:")
         download = st.popover("Download", icon=":material/download:")
     tour()
+    if beside.said:
+        st.info(words.literal(beside.said), icon=":material/compare_arrows:")
     said = st.container()
-    k, value = panels.steps(report, mind.why_not(choice.problem, loaded), playing=playing), session.x_value
-    result = mind.changed(choice, loaded) if session.x_mind else None
+    blocked = mind.why_not(choice.problem, loaded, report.n_thoughts)
+    k, value = panels.steps(report, blocked, playing=playing), session.x_value
     with said:
-        if result is not None and k == report.n_thoughts:
-            mind.outcome(result)
-        elif result is not None or rival is None:
+        result = None
+        if session.x_mind and blocked:
+            st.info(words.literal(f"Its mind cannot be changed here. {blocked}"), icon=":material/psychology_alt:")
+        elif session.x_mind:
+            result = words.attempt(lambda: mind.changed(choice, loaded))
+        if result is not None:
+            mind.told(choice, result, report, k, beside.name)
+        elif rival is None:
             panels.verdict(report)
     chosen = None if node == report.problem.target else node
     view = choice.setup.on(
-        View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=against, mind=session.x_mind,
+        View, k=k, value=value, node=chosen, thoughts=session.x_thoughts, against=beside.name, mind=session.x_mind,
         present=session.x_present,
     ).of(choice.problem)  # fmt: skip
     if not playing:  # or Back would go through every frame
@@ -59,7 +87,7 @@ def picture(
     with download:
         panels.downloads(report, choice.problem, value, k)
     if result is not None:
-        mind.replay(choice, result, k, playing=playing)
+        mind.replay(result, k, playing=playing)
         return
     graph = of_report.graph(report, k, value=value)
     heatmap = of_report.heatmap(report, value=value, state=k)
@@ -70,49 +98,74 @@ def picture(
             else:  # what they answer is said of each
                 panels.verdict(report, answered=False)
         panels.colours()
+    panels.legend()
     if rival is not None:
         panels.side_by_side(report, rival, graph, k, value, playing=playing)
-    beside = graph.width <= 7 and rival is None  # narrow enough to stand beside the heatmap
-    with st.container(horizontal=beside, gap="medium", key="x_pair" if rival is None else "x_below"):
+    narrow = graph.width <= 7 and rival is None  # enough to stand beside the heatmap
+    with st.container(horizontal=narrow, gap="medium", key="x_pair" if rival is None else "x_below"):
         if rival is None:
             with st.container(width="stretch"):
-                panels.graph(graph, echarts.height(heatmap), node, playing=playing)
-        with st.container(width=420 if beside else "stretch"):
+                panels.graph(graph, node, playing=playing)
+        with st.container(width=420 if narrow else "stretch"):
             panels.staircase(heatmap, node)
     panels.below(report, graph, value, node)
     in_words.words(loaded, choice.problem, report, k, node)
 
 
-def reports(
-    choice: picker.Choice, loaded: compute.Loaded, against: str
-) -> tuple[picker.Choice, ProbeReport, ProbeReport | None]:
-    """The report of the model chosen and of the one it is compared with, on a problem that both can take."""
-    rival, problem = None, choice.problem
-    if against:
-        own = {compute.UNTRAINED: compute.untrained(loaded), compute.WORDS: loaded}
-        rival = own.get(against) or compute.load(against)
-        rooms = {
-            name: most
-            for name, one in ((choice.setup.checkpoint, loaded), (against, rival))
-            if (most := compute.room(one.model.codec)) is not None
-        }
-        least = min(rooms, key=rooms.__getitem__, default=None)
-        if least is not None and problem.n_nodes > rooms[least]:
-            problem = compute.example(least if least not in own else choice.setup.checkpoint)
-            st.info(
-                f"{words.literal(least)} takes at most {rooms[least]} nodes, so both are shown on its own example.",
-                icon=":material/compare_arrows:",
-            )
-    choice, setup = replace(choice, problem=problem), choice.setup
+def read(choice: picker.Choice, against: str) -> Drawn:
+    """The reports of the model chosen, and of the one it is compared with on a problem that both can take. Raises
+    InputError where the first cannot be opened or takes no such problem."""
+    loaded, setup = compute.load(choice.setup.checkpoint), choice.setup
 
-    def of(one: compute.Loaded, n_thoughts: int | None) -> ProbeReport:
+    def of(one: compute.Loaded, problem: ProsQAProblem, n_thoughts: int | None) -> ProbeReport:
         return compute.report(
             one, problem, samples=setup.samples, seed=setup.sample_seed, pad=setup.pad, n_thoughts=n_thoughts
         )
 
-    n = thoughts_for(problem)
-    beside = None if rival is None else of(rival, 0 if against == compute.WORDS else n)
-    return choice, of(loaded, n), beside
+    beside, problem = Beside(against), choice.problem
+    if against:
+        try:
+            own = {compute.UNTRAINED: compute.untrained(loaded), compute.WORDS: loaded}
+            compute.need_graphs(*({against} - set(own)))
+            rival = own.get(against) or compute.load(against)
+            other = setup.checkpoint if against in own else against
+            shared, said = in_common(problem, {setup.checkpoint: loaded, other: rival})
+            n = 0 if against == compute.WORDS else thoughts_for(shared)
+            beside, problem = Beside(against, of(rival, shared, n), said), shared
+        except InputError as error:
+            beside = Beside(against, said=f"The second model is not shown: {error}.")
+    return Drawn(replace(choice, problem=problem), loaded, of(loaded, problem, thoughts_for(problem)), beside)
+
+
+def in_common(problem: ProsQAProblem, models: dict[str, compute.Loaded]) -> tuple[ProsQAProblem, str]:
+    """The problem, where all these models (by the names of their checkpoints) can take it, else the first of their own
+    examples that all can; and which, in a sentence. Raises InputError where there is none."""
+
+    def takes(name: str, problem: ProsQAProblem) -> InputError | None:
+        try:
+            models[name].model.config.check_fits(problem, thoughts_for(problem))
+        except InputError as error:
+            return error
+        return None
+
+    unfit = {name: error for name in models if (error := takes(name, problem))}
+    if not unfit:
+        return problem, ""
+    for whose in reversed(models):  # what the second was made for is most often the smaller
+        own = compute.example(whose)
+        for name in models:
+            own = compute.named(name, own)
+        if not any(takes(name, own) for name in models):
+            return own, f"{' and '.join(unfit)} cannot take this problem, so both are shown on the example of {whose}."
+    name, error = next(iter(unfit.items()))
+    raise InputError(f"no problem is known that both {' and '.join(models)} can take; {name}: {error}")
+
+
+def question(choice: picker.Choice) -> None:
+    """The page of a model of questions in words. Raises InputError where the model cannot be opened."""
+    in_words.question(compute.load(choice.setup.checkpoint))
+    asked = st.session_state.x_question
+    write(choice.setup.on(View, k=st.session_state.x_k, question="" if asked == QUESTION else asked), "x")
 
 
 def page() -> None:
@@ -124,21 +177,23 @@ def page() -> None:
         panels.hero()
     if choice.stale:
         words.previous()
-    try:
-        loaded = compute.load(choice.setup.checkpoint)
-        if graphless:
-            in_words.question(loaded)
-            asked = "" if session.x_question == QUESTION else session.x_question
-            write(choice.setup.on(View, k=session.x_k, question=asked), "x")
-            return
-        choice, report, rival = reports(choice, loaded, against)
-    except InputError as error:
-        words.wrong(error)
+    if graphless:
+        session.x_sound = None
+        words.attempt(lambda: question(choice))
+        return
+    drawn = words.attempt(lambda: read(choice, against))
+    if drawn is not None:
+        session.x_sound = drawn.choice, against
+    elif sound := session.get("x_sound"):
+        if not choice.stale:
+            words.previous()
+        drawn = words.attempt(lambda: read(*sound))
+    if drawn is None:
         return
     panels.autoplay()
     pace = 0.7 if session.x_mind else 1.3
     clock = pace if session.get("x_playing") else None
-    st.fragment(picture, run_every=clock)(choice, loaded, report, rival, against)
+    st.fragment(picture, run_every=clock)(drawn)
 
 
 state.open_link()

@@ -1,4 +1,7 @@
-"""The gallery: named problems to begin with, each a view, so each is one click and one link."""
+"""The gallery: named problems to begin with, each a view, so each is one click and one link.
+
+Where the point is the answer, the view is of the answer.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,19 @@ GALLERY = {
     ),
     "A wrong answer": (
         "eight hops, but six thoughts",
-        View(source="generated", kind="hard", hops=(6, 8), nodes=(30, 36), seed=3),
+        View(source="generated", kind="hard", hops=(6, 8), nodes=(30, 36), seed=3, k=6),
     ),
     "The shortcut fails": (
         "the shortcut baseline picks the wrong candidate, the model does not",
-        View(source="generated", hops=(1, 2), nodes=(14, 20), seed=0),
+        View(source="generated", hops=(1, 2), nodes=(14, 20), seed=0, k=6),
     ),
     "Deeper than trained": (
         "eight hops, with as many thoughts; training ended at six",
-        View(source="generated", hops=(8, 8), nodes=(28, 34), seed=1, thoughts="hops"),
+        View(source="generated", hops=(8, 8), nodes=(28, 34), seed=1, thoughts="hops", k=8),
     ),
     "The smallest": (
         "four nodes, padded with distractor facts; the model guesses",
-        View(source="custom", text="Ann Baker\nBob Carter", root="Ann", candidates=("Baker", "Carter")),
+        View(source="custom", text="Ann Baker\nBob Carter", root="Ann", candidates=("Baker", "Carter"), k=6),
     ),
     "A text model": (
         "English with names of several tokens: a small model trained from scratch",
@@ -47,7 +50,7 @@ GALLERY = {
         "a chain of thought writes one node a step where Coconut holds the whole frontier",
         View(checkpoint="prosqa-tiny", source="generated", hops=(2, 2), nodes=(8, 8), k=0, against="prosqa-tiny-cot"),
     ),
-    "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY)),
+    "A family in own words": ("names the model has never seen", View(source="custom", text=FAMILY, k=6)),
 }
 """Name -> (what is to be seen, view)."""
 

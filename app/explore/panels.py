@@ -11,7 +11,7 @@ import streamlit as st
 from app import compute
 from app.figures import cards, figure, files
 from app.problem_picker import folder_or
-from app.words import candidates, capital, explained, kept, literal, theme
+from app.words import bold, candidates, capital, explained, kept, literal, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
@@ -86,28 +86,37 @@ def verdict(report: ProbeReport, *, answered: bool = True) -> None:
 
 def answer(report: ProbeReport, *, both: bool = False) -> str:
     """What the model answers after all its thoughts, in how many prompt samples, and whether that is correct; the
-    target's probability, or briefly ``both`` candidates'."""
+    target's probability, or briefly ``both`` candidates', as always where it is at chance: then neither is named as
+    the answer."""
     problem, last = report.problem, report.answers[-1]
     target, other = candidates(problem)
     found, n = of_report.outcome(report)
+    who = "" if both else f"After {thoughts_text(last.k, report.model.method)} the model "
+    single = " (a single prompt sample)" if report.n_samples == 1 else ""
+    early, written = "", ""
+    if report.model.method == "cot":
+        early, written = " if it must answer before it writes its steps", " after it has written its steps"
+    if found == "at chance":
+        listed = of_report.chances(problem, last.p_target, last.p_neg_target, bold)
+        wrong = round(last.written_neg_target * report.n_samples)
+        return (
+            f"{who and f'{who}is '}:orange-badge[at chance]: {listed}{early}; {target} in {n} and {other} in {wrong} "
+            f"of {report.n_samples} prompt samples{written}{single}."
+        )
     said = {
         "correct": f"answers {target} :green-badge[:material/check: correct]",
         "incorrect": f"answers {other} :red-badge[:material/close: incorrect]",
-        "at chance": f"answers {target} :orange-badge[at chance]",
         "no answer": "names neither candidate :orange-badge[no answer]",
     }[found]
-    single = " (a single prompt sample)" if report.n_samples == 1 else ""
     chances = {target: last.p_target} | ({other: last.p_neg_target} if both else {})
     listed = ", ".join(f"P({name}) = {chance.text(bounds=(0, 1))}" for name, chance in chances.items())
-    if report.model.method == "cot":
-        listed += " if it must answer before it writes its steps"
-    who = "" if both else f"After {thoughts_text(last.k, report.model.method)} the model "
-    return capital(f"{who}{said} in {n} of {report.n_samples} prompt samples; {listed}{single}.")
+    return capital(f"{who}{said} in {n} of {report.n_samples} prompt samples{written}; {listed}{early}{single}.")
 
 
 def sentence(report: ProbeReport, drawn: Graph) -> None:
-    """What the state drawn holds, beside the controls."""
-    first, *rest = map(literal, drawn.subtitle)
+    """What the state drawn holds, beside the controls; what is answered is said by ``verdict``."""
+    lines = drawn.subtitle[1:] if drawn.scale == of_report.ANSWER else drawn.subtitle
+    first, *rest = map(literal, lines)
     name = "Answer" if drawn.thought is None else f"Thought {drawn.thought}"
     if drawn.thought is not None and not report.problem.frontier(drawn.thought):
         name += ", the search finished"
@@ -138,8 +147,19 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         state.x_tick = False  # the frame begun with has not been seen yet
         st.rerun()
 
+    def mind() -> None:
+        label = "Back to one search" if state.x_mind else "Change its mind"
+        help_text = blocked or "Swap the branches in thought 1, and replay both searches side by side."
+        if st.button(
+            label, icon=":material/psychology_alt:", on_click=change, key="x_change", help=help_text,
+            disabled=bool(blocked) and not state.x_mind,
+        ):  # fmt: skip
+            again()
+
     if last == 0:
         st.caption("This model has no thoughts: what follows is its state after the prompt.")
+        if state.x_mind:
+            mind()
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="x_steps"):
         icon = ":material/pause:" if playing else ":material/play_arrow:"
@@ -157,13 +177,7 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
             "Step", icon=":material/chevron_right:", on_click=go, args=(state.x_k + 1,), key="x_step",
             disabled=state.x_k == last,
         )  # fmt: skip
-        label = "Back to one search" if state.x_mind else "Change its mind"
-        help_text = blocked or "Swap the branches in thought 1, and replay both searches side by side."
-        if st.button(
-            label, icon=":material/psychology_alt:", on_click=change, key="x_change", help=help_text,
-            disabled=bool(blocked) and not state.x_mind,
-        ):  # fmt: skip
-            again()
+        mind()
     with st.container(horizontal=True, key="x_keys"):
         keys = [(str(k + 1), k) for k in range(min(last, 9))] + [("0", last)]
         keys += [("Left", state.x_k - 1), ("Right", state.x_k + 1)]
@@ -181,29 +195,36 @@ def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, 
     in words, drawn in their place."""
     wordy = rival.n_thoughts == 0 and rival.chains
     other = of_report.chain(rival, k + 1) if wordy else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
-    with st.container(horizontal=True, gap="medium", key="x_pair"):
+    with st.container(horizontal=True, gap="medium", key="x_both"):
         for one, graph in ((report, drawn), (rival, other)):
             with st.container(width="stretch"):
-                written = wordy and one is rival
-                holds = literal(graph.heading if written else f"{graph.heading}: {graph.subtitle[0]}")
-                st.markdown(f"**{literal(one.model.name)}** :gray[· {holds}]  \n{answer(one, both=True)}")
+                lines = () if graph.scale == of_report.ANSWER else graph.subtitle[: 2 if wordy and one is rival else 1]
+                holds = graph.heading + ": " * bool(lines) + ". ".join((*lines[:1], *map(capital, lines[1:])))
+                st.markdown(f"**{literal(one.model.name)}** :gray[· {literal(holds)}]  \n{answer(one, both=True)}")
                 side = "x_dag" if one is report else "x_rival_dag"
-                said = ". ".join(capital(literal(line)) for line in graph.subtitle) if written else LEGEND
                 figure(
-                    graph,
-                    side,
-                    name=f"coconut-{side}-h{graph.state}",
-                    caption=said,
-                    height=370,
-                    moving=playing,
-                    small=True,
+                    graph, side, name=f"coconut-{side}-h{graph.state}", height=height(graph), moving=playing, small=True
                 )
+
+
+LOW = 380
+"""Pixels of a graph of at most eight rows: both candidates on the first screen of a small laptop."""
+
+
+def height(drawn: Graph) -> int:
+    """Pixels in which a graph of small nodes can be read."""
+    return max(LOW, round(40 + 36 * (drawn.height + 1.6)))
 
 
 LEGEND = (
     "⌂ root · ◻ target · ◇ distractor · **orange**: the true frontier, which this thought should hold · colour: its "
     "value · thick: shortest path · thick ring: the answer"
 )
+
+
+def legend() -> None:
+    """What shapes, colours and lines mean: above the graphs, so that it is on the screen when they are."""
+    st.caption(LEGEND, help=explained(LEGEND))
 
 
 def colours() -> None:
@@ -214,15 +235,15 @@ def colours() -> None:
     )  # fmt: skip
 
 
-def graph(drawn: Graph, height: int, node: int, *, playing: bool) -> None:
+def graph(drawn: Graph, node: int, *, playing: bool) -> None:
     """The DAG; a click chooses the node whose trajectory is shown."""
 
     def clicked(_: int, node: int) -> None:
         st.session_state.x_node = node
 
-    name, caption = f"coconut-graph-h{drawn.state}", f"{LEGEND}. Click a node to follow it below."
     figure(
-        drawn, "x_dag", name=name, height=height, selected=node, caption=caption, on_hit=clicked, moving=playing
+        drawn, "x_dag", name=f"coconut-graph-h{drawn.state}", height=height(drawn), selected=node,
+        caption="Click a node to follow it below.", on_hit=clicked, moving=playing, small=drawn.height > 5,
     )  # fmt: skip
 
 

@@ -20,7 +20,16 @@ from model.stats import Estimate, Floats, leaning, mean, percent, sure
 from probing.draw import export as draw
 from probing.draw import html, of_report
 from probing.draw.marks import theme_of
-from probing.draw.of_report import answer_line, answer_values, answered, by_state, graph_of, heatmap_of, question
+from probing.draw.of_report import (
+    answer_line,
+    answer_values,
+    answered,
+    by_state,
+    chances,
+    graph_of,
+    heatmap_of,
+    question,
+)
 from probing.draw.values import Chart, Graph, HeatColumn, Heatmap, Reference, Scale, Series, Words, display_name, unique
 from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, Side
@@ -62,6 +71,11 @@ class Run:
     def n(self) -> int:
         return len(self.samples)
 
+    @property
+    def p_target(self) -> Estimate:
+        """Probability of the target, of the two."""
+        return sure(mean([1 - p for p in self.samples]))
+
 
 def run_of(side: Side, name: str, label: str) -> Run:
     p_other = 1 - side.p_target[:, -1]
@@ -91,12 +105,15 @@ def said(run: Run, problem: ProsQAProblem) -> tuple[str | None, float]:
 
 
 def answer(run: Run, problem: ProsQAProblem, show: Callable[[str], str] = display_name) -> str:
-    """``rempus, 97.5 % (4 of 4 prompt samples)``; ``show`` is how a name is written."""
+    """``rempus, 97.5 % (4 of 4 prompt samples)``, or ``at chance: P(lempus) = .49, P(rempus) = .51 (rempus in 1 of 4
+    prompt samples)``; ``show`` is how a name is written."""
     name, p = said(run, problem)
     other = problem.idx_to_symbol[problem.neg_target]
-    what = f"{show('at chance')}, {show(other)}" if name is None else show(name)
-    count = run.follows if name in (None, other) else run.n - run.follows
-    return f"{what}, {percent(p)} ({count} of {run.n} prompt samples)"
+    if name is None:
+        both = chances(problem, run.p_target, run.p_other, show)
+        return f"at chance: {both} ({show(other)} in {run.follows} of {run.n} prompt samples)"
+    count = run.follows if name == other else run.n - run.follows
+    return f"{show(name)}, {percent(p)} ({count} of {run.n} prompt samples)"
 
 
 def beside(result: Intervention) -> str:
@@ -178,7 +195,7 @@ def pair(
             ran = run_of(side, run, run)
             written = {problem.target: 1 - ran.follows / ran.n, problem.neg_target: ran.follows / ran.n}
             answers[run] = answered(written, ran.n)
-            found[run] = list(answer_values(problem, sure(mean(side.p_target[:, -1])), ran.p_other))
+            found[run] = list(answer_values(problem, ran.p_target, ran.p_other))
     elif value == "weight":
         # Wide enough for any direction written or subtracted as fitted; wider only where an edit goes beyond.
         means = [e.value for estimates in found.values() for e in estimates]

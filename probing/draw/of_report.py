@@ -141,8 +141,21 @@ def answer_values(problem: ProsQAProblem, target: Estimate, other: Estimate) -> 
 def answer_line(problem: ProsQAProblem, node: int | None, found: Sequence[Estimate]) -> str:
     """Which candidate is answered with, and its probability."""
     if node is None:
-        return "at chance between the candidates"
+        return f"at chance: {chances(problem, found[problem.target], found[problem.neg_target])}"
     return f"answers {display_name(problem.idx_to_symbol[node])}, {percent(found[node].value)}"
+
+
+def chances(
+    problem: ProsQAProblem, target: Estimate, other: Estimate, show: Callable[[str], str] = display_name
+) -> str:
+    """Both candidates' probabilities: what is said of an answer at chance, in which none is named before the other.
+
+    ``show`` is how a name is written.
+    """
+    found = {problem.target: target, problem.neg_target: other}
+    return ", ".join(
+        f"P({show(problem.idx_to_symbol[node])}) = {p.text('short', bounds=(0, 1))}" for node, p in found.items()
+    )
 
 
 def graphs(
