@@ -41,6 +41,7 @@ from model.problems.texts import TextProblem
 from model.rows import WritesWords
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder, find_run_folders, read_run_folder
+from model.transformer import Precision
 from model.values import Wanted, validated
 from probing.draw import of_training
 from probing.edit import directions as directions_file
@@ -191,13 +192,21 @@ def load(name: str) -> Loaded:
 def _load(path: Path, name: str) -> Loaded:
     device = checkpoint.pick_device()
     wanted = validated(Wanted, os.environ.get(PRECISION, "auto"), where=PRECISION)
-    model = checkpoint.open(path, device=str(device), precision=wanted)
+    model = checkpoint.open(path, device=str(device))
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
-    use(control, model.precision)
+    for one in (model, control):
+        use(one, _precision(path, wanted, model))
     # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
     gc.freeze()
     return Loaded(name, str(path), fingerprint(model), model.requires_grad_(False), control)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+def _precision(path: Path, wanted: Wanted, _model: CoconutGPT2) -> Precision:
+    """What passes of a checkpoint multiply in. Where that is measured it is so once: numbers of a model that is opened
+    again are those of before."""
+    return use(_model, wanted).precision
 
 
 @contextmanager

@@ -33,6 +33,7 @@ STYLE = """\
 .st-key-i_first > div { min-width: min(410px, 100%); }
 .st-key-x_minds > div { min-width: min(320px, 100%); }
 .st-key-x_minds_wide > div, .st-key-x_both > div { min-width: min(440px, 100%); }
+.st-key-x_told > div:first-child { min-width: min(22rem, 100%); }
 .st-key-x_both { align-items: stretch; }
 .st-key-x_both > div > [data-testid=stVerticalBlock] { height: 100%; }
 :is(.st-key-x_both .st-key-x_dag, .st-key-x_rival_dag) { margin-top: auto; }
@@ -60,6 +61,7 @@ STYLE = """\
   .st-key-head > div:first-child { min-width: 100%; }
 }
 @media (max-width: 640px) {
+  [data-testid=stLayoutWrapper]:has(> .st-key-x_legend) { order: 1; }
   .st-key-i_show button { padding-inline: 0.5rem; }
   .st-key-head { gap: 0.2rem; }
   .st-key-head button { padding: 0.1rem 0.35rem; min-height: 2.1rem; }

@@ -282,7 +282,7 @@ def test_the_gallery_of_dataset_is_of_small_cards_equally_high(browser, address,
 def test_two_models_stand_on_the_first_screen_with_both_candidates(browser, address) -> None:
     page, problem = new_page(browser, 1366, 768), example()
     target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
-    page.goto(View(k=6, samples=2, against="untrained").url(address))
+    page.goto(View(k=6, samples=16, against="prosqa-gap-pause").url(address))
     page.locator(".st-key-x_rival_dag svg text").first.wait_for()
     settled(page)
     for key in ("x_dag", "x_rival_dag"):
@@ -439,6 +439,10 @@ def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:
     assert "seed=47" in page.evaluate("location.search")
     page.reload()
     page.get_by_role("heading", level=2, name="Gabriel").wait_for()
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.get_by_role("button", name="Gallery").click()
+    listed = place(page, page.get_by_test_id("stMenuButtonBody"))
+    assert 0 <= listed["x"] <= listed["x"] + listed["width"] <= 360
 
 
 def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
@@ -491,8 +495,12 @@ def test_the_first_minute(browser, address) -> None:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)
     target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
-    page.get_by_text(f"Answer: answers {target}").wait_for()  # nobody pressed Play
+    page.get_by_text("Answer: done").wait_for()  # nobody pressed Play
     page.get_by_role("button", name="Play", exact=True).wait_for()
+    settled(page)
+    drawn = page.locator(".st-key-x_dag svg text")
+    shown = [drawn.get_by_text(name, exact=True) for name in (target, other)] + [page.locator(".st-key-x_legend")]
+    assert all(place(page, one)["y"] < 740 for one in shown)  # the answer, what else it might be, and what rings mean
     back(page, "", "2")  # what played is one step of the browser's, not one a frame
     page.go_forward()
     stands(page, "answer")
@@ -502,9 +510,10 @@ def test_the_first_minute(browser, address) -> None:
     page.get_by_text("answer flips").wait_for()
     flipped = place(page, page.locator(".st-key-x_mind_1 svg text").get_by_text(other, exact=True))
     assert flipped["y"] < 768  # on the first screen
-    pair = [page.locator(f".st-key-x_mind_{i} [data-testid=stEChartsChart]").bounding_box() for i in (0, 1)]
-    assert all(box["width"] >= 440 for box in pair)
-    assert pair[0]["y"] == pair[1]["y"]
+    # Both searches and the control side by side, and the way to Intervene, on the first screen.
+    three = [page.locator(f".st-key-x_mind_{i} [data-testid=stEChartsChart]").bounding_box() for i in range(3)]
+    assert all(box["width"] >= 320 and box["y"] == three[0]["y"] and box["y"] + 350 < 768 for box in three)
+    assert page.get_by_role("button", name="Open in Intervene").bounding_box()["y"] < three[0]["y"]
     page.set_viewport_size({"width": 768, "height": 1024})
     first, second = (place(page, page.locator(f".st-key-x_mind_{i}")) for i in (0, 1))
     assert first["y"] == second["y"]  # side by side

@@ -98,8 +98,8 @@ def picture(drawn: Drawn) -> None:
             else:  # what they answer is said of each
                 panels.verdict(report, answered=False)
         panels.colours()
-    panels.legend()
     if rival is not None:
+        panels.legend()
         panels.side_by_side(report, rival, graph, k, value, playing=playing)
     narrow = graph.width <= 7 and rival is None  # enough to stand beside the heatmap
     with st.container(horizontal=narrow, gap="medium", key="x_pair" if rival is None else "x_below"):

@@ -75,16 +75,19 @@ def told(choice: Choice, result: Intervention, report: ProbeReport, k: int, riva
     ``rival`` is a second model that is put aside meanwhile.
     """
     n, many = result.n_samples, choice.setup.samples
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="x_told"):
         with st.container(width="stretch", gap="xxsmall"):
             if k == report.n_thoughts:
                 outcome(result)
             else:
-                panels.verdict(report)
-            means = f"The replays are means of {n} prompt sample{'s' * (n > 1)}"
-            fewer = f", those of one search of {many}, as each edit runs with all its controls" if n < many else ""
-            aside = f" Meanwhile {literal(rival)} is put aside." if rival else ""
-            st.caption(f"{means}{fewer}. − taken out of thought 1, + put in; ringed: the answer.{aside}")
+                st.markdown(panels.answer(report))
+            means = f"Replays are means of {n} prompt sample{'s' * (n > 1)}"
+            fewer = f", one search of {many}" if n < many else ""
+            aside = f" The comparison with {literal(panels.RIVALS.get(rival, rival))} is put aside." if rival else ""
+            st.caption(
+                f"{means}{fewer}. − taken out of thought 1, + put in; ringed: the answer.{aside}",
+                help="An edit runs together with all its controls, hence with fewer samples.",
+            )
         onward(choice, result)
 
 

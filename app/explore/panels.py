@@ -223,8 +223,10 @@ LEGEND = (
 
 
 def legend() -> None:
-    """What shapes, colours and lines mean: above the graphs, so that it is on the screen when they are."""
-    st.caption(LEGEND, help=explained(LEGEND))
+    """What shapes, colours and lines mean: above the graphs, so that it is on the screen when they are; on a phone
+    below (STYLE)."""
+    with st.container(key="x_legend"):
+        st.caption(LEGEND, help=explained(LEGEND))
 
 
 def colours() -> None:
@@ -241,6 +243,7 @@ def graph(drawn: Graph, node: int, *, playing: bool) -> None:
     def clicked(_: int, node: int) -> None:
         st.session_state.x_node = node
 
+    legend()
     figure(
         drawn, "x_dag", name=f"coconut-graph-h{drawn.state}", height=height(drawn), selected=node,
         caption="Click a node to follow it below.", on_hit=clicked, moving=playing, small=drawn.height > 5,
