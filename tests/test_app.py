@@ -27,6 +27,7 @@ from model.formats.graph import read_graph, write_graph, write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
 from model.stats import leaning
+from probing.draw.export import export_report
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
@@ -94,6 +95,13 @@ def test_moving_the_slider_recolours_and_moves_nothing(opened: AppTest) -> None:
     assert opened.select_slider(key="x_k").value == 4
     opened.button(key="x_back").click().run()
     assert opened.select_slider(key="x_k").value == 3
+
+
+def test_the_wrong_candidate_has_one_name(opened: AppTest) -> None:
+    said = [button.label for button in opened.button if (button.key or "").startswith("x_dag_tab_")]
+    said += [json.dumps(graph(opened), ensure_ascii=False), *texts(opened).splitlines()]
+    assert any("distractor" in one for one in said)
+    assert not any("other candidate" in one for one in said)
 
 
 def test_states_after_the_search_read_as_finished(opened: AppTest) -> None:
@@ -693,6 +701,9 @@ def test_a_chain_of_thought_writes_its_steps_beside_thoughts() -> None:
     assert writes.n_thoughts == 0
     assert writes.chains
     assert thinks.answers[-1].written_target == writes.answers[-1].written_target == 1
+    said = texts(start(**view.encode()))
+    assert "in 16 of 16 prompt samples after it has written its steps; P(" in said
+    assert "if it must answer before it writes its steps" in said
 
 
 def test_a_model_of_questions_without_a_graph_shows_what_there_is(tmp_path: Path) -> None:
@@ -739,6 +750,8 @@ def test_the_page_says_what_passes_are_in_and_the_environment_decides_it(monkeyp
         assert f"Passes in {wanted}." in "\n".join(item.value for item in page.caption)
         loaded = compute.load("prosqa-symbol-2l")
         assert loaded.model.precision == loaded.control.precision == wanted
+        report = compute.report(loaded, example(), samples=1, seed=0, pad=True)
+        assert f"passes in {wanted}".encode() in export_report(report, "dag", "html")  # as the page's files
     # Auto is settled once: a model opened again gives the same numbers, however busy the processor is now.
     monkeypatch.setenv(compute.PRECISION, "auto")
     compute._precision.clear()

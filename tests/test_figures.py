@@ -277,6 +277,9 @@ def test_page_and_file_say_the_same_of_an_answer(report) -> None:
     assert told(3 / 6, 2 / 6)[0] == ("at chance", 3)
     found, said = told(1 / 6, 1 / 6)
     assert found == ("no answer", 4)
+    last = report.answers[-1].model_copy(update={"written_target": 1 / 6, "written_neg_target": 1 / 6})
+    silent = report.model_copy(update={"answers": (*report.answers[:-1], last)})
+    assert graph(silent, silent.n_thoughts).subtitle[0] == "answers neither candidate"
     assert "neither candidate in 4 of 6 prompt samples; t is true" in said
 
 

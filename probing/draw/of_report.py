@@ -94,7 +94,8 @@ def graph(report: ProbeReport, state: int, *, value: str = "probability") -> Gra
         if scale.high == 1 and value != "logit":
             scale, found = ANSWER, answer_values(problem, last.p_target, last.p_neg_target)
             tips.append(tuple(("P(answer)", e.text(bounds=(0, 1))) for e in found))
-            subtitle = (answer_line(problem, node, found), *subtitle)
+            none = outcome(report)[0] == "no answer"
+            subtitle = ("answers neither candidate" if none else answer_line(problem, node, found), *subtitle)
     return graph_of(
         problem, found, state=state, thought=thought, scale=scale, heading=heading, subtitle=subtitle,
         words=_words(report, value), tips=list(zip(*tips, strict=True)), answer=node,

@@ -89,7 +89,7 @@ class Node(Value):
         said = {
             "root": "root: the queried entity",
             "target": "target: the right answer",
-            "other candidate": "the other candidate: wrong",
+            "other candidate": "distractor: the wrong answer",
             "node": "reachable from the root" if self.reachable else "not reachable from the root",
         }[self.role]
         path = ", on a shortest path" if self.optimal else ""
