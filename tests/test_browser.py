@@ -487,6 +487,25 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     page.wait_for_function("getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
 
 
+def test_a_click_while_the_example_plays_does_what_it_says(browser, address) -> None:
+    page, complaints = new_page(browser, 1366, 768), list[str]()
+    page.on("console", lambda told: complaints.append(told.text) if "fragment" in told.text else None)
+    page.goto(address)
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("button", name="Change its mind").click()
+    page.locator(".st-key-x_mind_1 svg text").first.wait_for()
+    page.get_by_text("answer flips").wait_for()  # the replay plays to its end
+    page.close()
+    page = new_page(browser, 1366, 768)
+    page.goto(address)
+    page.get_by_role("button", name="Pause").wait_for()
+    page.mouse.click(700, 130)
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    assert page.locator("input[aria-label=Thought][aria-valuetext=answer]").count() == 0
+    page.close()
+    assert not complaints
+
+
 def test_the_first_minute(browser, address) -> None:
     """The example plays by itself and ends on its answer; one click changes the model's mind; keys step, the address
     is the view, and a click more is Intervene with the same edit."""

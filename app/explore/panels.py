@@ -34,7 +34,8 @@ def hero() -> None:
 
 AUTOPLAY = """\
 export default function ({ data, setTriggerValue }) {
-  const stop = (event) => { if (event.isTrusted) { off(); setTriggerValue('stop', true) } }
+  const told = () => setTriggerValue('stop', true)
+  const stop = (event) => { if (event.isTrusted) { off(); setTimeout(told, 200) } }
   const off = () => ['pointerdown', 'keydown'].forEach((kind) => removeEventListener(kind, stop, true))
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches
   if (data.greeting && !still) setTriggerValue('play', true)
@@ -42,7 +43,8 @@ export default function ({ data, setTriggerValue }) {
   return off
 }
 """
-"""Tells whether the reader likes motion, and of the first key or click while the picture plays."""
+"""Tells whether the reader likes motion, and of the first key or click while the picture plays: after what that key or
+click does, which is of another part of the page."""
 
 
 def autoplay() -> None:
