@@ -82,7 +82,7 @@ def sidebar(samples: str = "x_samples") -> Choice:
         if not compute.graphless(checkpoint):  # a question in words is written in one way
             with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
                 _prompts(samples)
-    stale = problem is None and not (source == "file" and not state.get("x_upload_held"))  # nothing is wrong yet
+    stale = problem is None and not (source == "file" and not state.get("x_upload_held"))  # nothing was chosen
     if problem is not None:
         state.x_problem = problem
     held = {name: state[f"x_{name}"] for name in ("kind", "hops", "nodes", "seed", "pad", "samples", "sample_seed")}
@@ -146,8 +146,8 @@ def ranges(page: str) -> None:
 
 def _file() -> ProsQAProblem | None:
     found = upload("x_upload")
-    if found is None:  # whoever has not chosen a file yet has done nothing wrong
-        return None if st.session_state.get("x_upload_held") else st.session_state.get("x_problem")
+    if found is None:
+        return None
     _, problems = found
     if isinstance(problems, Graph):
         return _question(problems)
