@@ -27,6 +27,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
 )
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import hosted
 from app.compute import UNTRAINED, WORDS
@@ -80,16 +81,43 @@ L = TypeVar("L", bound=Link)
 T = TypeVar("T", bound=int)
 
 
+STEPS = """\
+export default function () {
+  if (history.acted !== undefined) return
+  history.acted = false
+  const act = (event) => { if (event.isTrusted) history.acted = true }
+  ;['pointerdown', 'click', 'keydown'].forEach((kind) => addEventListener(kind, act, true))
+  const push = history.pushState.bind(history)
+  history.pushState = (...entry) => {
+    history.acted ? push(...entry) : history.replaceState(...entry)
+    history.acted = false
+  }
+}
+"""
+"""What the browser's Back goes to is what the reader did. Streamlit makes an entry of every address: of a page's bare
+one when it is gone to, then of what the page writes there."""
+
+
+def steps() -> None:
+    """On every page: an address that is written without a click or a key takes the place of the one before."""
+    st.components.v2.component("coconut_steps", js=STEPS)(key="steps", height=1)
+
+
 def opened(kind: type[L], page: str) -> L | None:
-    """What the link asks for: once a session, and whenever the address is another than the page wrote, as after Back.
-    Where it is damaged, the page as it opens, with a sentence why. None else."""
-    state, asked = st.session_state, None
+    """What the link asks for: once a session, and whenever the address is another than the page wrote, or the problem
+    is another since, as after Back. Where it is damaged, the page as it opens, with a sentence why. None else: the page
+    shows what is chosen now, as one does that the bar on top leads to."""
+    state, found, asked = st.session_state, st.query_params.to_dict(), None
+    entered, first = "link_page" not in state, f"{page}_opened" not in state
     here, state.link_page = state.get("link_page") == page, page
-    turned = here and st.query_params.to_dict() != state.get(f"{page}_written", st.query_params.to_dict())
-    if f"{page}_opened" not in state or turned:
+    turned = found != state.get(f"{page}_written", found)
+    if not here:
+        turned = _went_back() and (turned or state.get(f"{page}_setup") != state.get("x_setup"))
+    state[f"{page}_read"] = entered or turned
+    if first or turned:
         state.update({f"{page}_opened": True, f"{page}_link_error": None})
         try:
-            asked = kind.decode(st.query_params.to_dict())
+            asked = kind.decode(found)
         except InputError as error:
             asked = kind()
             state[f"{page}_link_error"] = f"{capital(str(error))}. Showing the example instead."
@@ -98,19 +126,28 @@ def opened(kind: type[L], page: str) -> L | None:
     return asked
 
 
+def _went_back() -> bool:
+    """Whether the page is shown because the reader went back, or forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
 def write(shown: Link, page: str) -> None:
-    """Keep the address bar at what the page shows; as it was where no link can hold that. Parameters of other names
-    stay."""
+    """Keep the address bar at what the page shows; as it was where no link can hold that, and as long as the page
+    shows what it was read as, however that was put. Parameters of other names stay."""
     try:
         wanted = shown.encode()
     except InputError:
         return
     fields = {field.alias or name for name, field in type(shown).model_fields.items()} | {"graph"}
-    found = st.query_params.to_dict()
+    state, found = st.session_state, st.query_params.to_dict()
     wanted |= {name: value for name, value in found.items() if name not in fields}
-    if wanted != found:
-        st.query_params.from_dict(wanted)
-    st.session_state[f"{page}_written"] = wanted
+    was = state.get(f"{page}_shown"), state.get(f"{page}_written")
+    if not state.pop(f"{page}_read", False) and was != (wanted, found):
+        if wanted != found:
+            st.query_params.from_dict(wanted)
+        found = wanted
+    state.update({f"{page}_shown": wanted, f"{page}_written": found, f"{page}_setup": state.get("x_setup")})
 
 
 def share(shown: Link, caption: str) -> None:

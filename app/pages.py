@@ -21,10 +21,12 @@ PAGES = [
 
 page = st.navigation(PAGES, position="top")
 from app import hosted  # noqa: E402
+from app.links import steps  # noqa: E402
 from app.words import style  # noqa: E402
 
 if hosted.LIMITS.hosted:
     hosted.visit()
 
 style()
+steps()
 page.run()

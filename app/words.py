@@ -37,7 +37,7 @@ STYLE = """\
 .st-key-x_both { align-items: stretch; }
 .st-key-x_both > div > [data-testid=stVerticalBlock] { height: 100%; }
 :is(.st-key-x_both .st-key-x_dag, .st-key-x_rival_dag) { margin-top: auto; }
-.st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame {
+.st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame, .st-key-steps {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
 [data-testid=stLayoutWrapper]:has(> .st-key-x_keys, > [class*=-tab_nodes]:not(:focus-within)) { position: absolute; }

@@ -520,7 +520,11 @@ def test_the_first_minute(browser, address) -> None:
     drawn = page.locator(".st-key-x_dag svg text")
     shown = [drawn.get_by_text(name, exact=True) for name in (target, other)] + [page.locator(".st-key-x_legend")]
     assert all(place(page, one)["y"] < 740 for one in shown)  # the answer, what else it might be, and what rings mean
-    back(page, "", "2")  # what played is one step of the browser's, not one a frame
+    page.keyboard.press("1")
+    stands(page, "1")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function("location.search === '?k=6'")
+    back(page, "?k=0", "1")  # what played is one step of the browser's, not one a frame
     page.go_forward()
     stands(page, "answer")
     page.get_by_role("button", name="Change its mind").click()
@@ -563,3 +567,98 @@ def test_the_first_minute(browser, address) -> None:
     assert still.get_by_role("slider", name="Thought").get_attribute("aria-valuetext") == "2"
     still.close()
     assert not complaints
+
+
+def arrived(page, path: str, query: str = "") -> None:
+    """Until a page of the app is drawn, with its address."""
+    page.wait_for_function("([path, query]) => location.pathname === path && location.search === query",
+                           arg=[path, query])  # fmt: skip
+    page.locator("[data-testid=stEChartsChart] svg").first.wait_for()
+    settled(page)
+    assert page.evaluate("location.pathname + location.search") == path + query
+
+
+def asks(page) -> str:
+    return page.get_by_role("heading", level=2).inner_text()
+
+
+def prompt_samples(page) -> str:
+    page.get_by_role("button", name="Prompt samples").click()
+    n = page.get_by_role("spinbutton", name="R", exact=True).input_value()
+    page.keyboard.press("Escape")
+    settled(page)
+    return n
+
+
+def test_back_returns_to_the_page_and_the_problem_one_left(browser, address) -> None:
+    page = new_page(browser, 1366, 768)
+    page.goto("about:blank")
+    asked = "?source=generated&hops=1-2&nodes=14-20"
+    page.goto(f"{address}/{asked}")
+    arrived(page, "/", asked)
+    question, n = asks(page), prompt_samples(page)
+    page.get_by_role("link", name="Intervene").click()
+    arrived(page, "/intervene", asked)  # the address holds the problem that is shown
+    assert asks(page) == question
+    page.get_by_role("button", name="Swap branches").click()
+    page.get_by_text("answer flips").first.wait_for()
+    settled(page)
+    page.go_back()
+    arrived(page, "/intervene", asked)
+    page.go_back()
+    arrived(page, "/", asked)
+    assert (asks(page), prompt_samples(page)) == (question, n)
+    # The bar leads to what is chosen now, Back to what was there.
+    page.get_by_role("link", name="Intervene").click()
+    arrived(page, "/intervene", asked)
+    page.get_by_text("Example", exact=True).click()
+    arrived(page, "/intervene")
+    example = asks(page)
+    assert example != question
+    page.get_by_role("link", name="Explore").click()
+    arrived(page, "/")
+    assert (asks(page), prompt_samples(page)) == (example, n)
+    for path, query, shown in (("/intervene", "", example), ("/intervene", asked, question), ("/", asked, question)):
+        page.go_back()
+        arrived(page, path, query)
+        assert asks(page) == shown
+    page.go_back()
+    page.wait_for_function("location.href === 'about:blank'")
+    page.close()
+
+
+def test_back_from_where_a_button_led(browser, address) -> None:
+    page = new_page(browser, 1366, 768)
+    page.goto(f"{address}/?seed=3&source=generated&k=3&mind=1")
+    arrived(page, "/", "?seed=3&source=generated&k=3&mind=1")  # in whatever order, it says what is shown
+    question = asks(page)
+    page.get_by_role("button", name="Open in Intervene").click()
+    page.get_by_text("answer flips").first.wait_for()
+    page.wait_for_function("location.search.includes('edit=swap')")
+    settled(page)
+    assert asks(page) == question
+    page.go_back()
+    arrived(page, "/", "?seed=3&source=generated&k=3&mind=1")
+    page.locator(".st-key-x_mind_1 svg text").first.wait_for()
+    assert asks(page) == question
+    page.goto(f"{address}/training?thought=2&run=prosqa-gap")
+    arrived(page, "/training", "?thought=2&run=prosqa-gap")
+    page.get_by_role("button", name="Open in Explore").click()
+    arrived(page, "/", "?checkpoint=prosqa-gap")
+    page.go_back()
+    arrived(page, "/training", "?thought=2&run=prosqa-gap")
+    page.close()
+
+
+@pytest.mark.parametrize("query", ["?k=1", "?k=99", "?k=-1", "?draws=016&k=3"])
+def test_back_leaves_the_app_at_once_where_nothing_was_done(browser, address, query: str) -> None:
+    """Whatever a link's way of writing: usual or not, out of range, damaged."""
+    page = new_page(browser, 1366, 768)
+    page.goto("about:blank")
+    page.goto(f"{address}/{query}")
+    page.locator(".st-key-x_dag svg text").first.wait_for()
+    settled(page)
+    page.wait_for_timeout(500)
+    page.go_back()
+    page.wait_for_function("location.href === 'about:blank'")
+    page.close()

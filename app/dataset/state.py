@@ -40,15 +40,27 @@ class Reading(Link):
 
 
 def open_link() -> None:
-    """Once a session: what the widgets begin with, and the result that the link asks for."""
+    """Set what the link asks for; once a session, what the widgets of a new run begin with too."""
     state, reading = st.session_state, opened(Reading, "d")
     if reading is None:
         return
+    if "d_mode" not in state:
+        _begin_with()
     listed = [hosted.name_of(path) for path in (*jobs.saved(), SHIPPED)]
-    asked, usual = compute.long_path(reading.result, listed), checkpoint.DEFAULT_CHECKPOINT.name
+    asked = compute.long_path(reading.result, listed)
     state.update(
         d_mode="Open",
         d_section=reading.section,
+        d_result=OTHER_FOLDER if asked else None,
+        d_folder=asked,
+        d_shown=asked or listed[0],
+    )
+
+
+def _begin_with() -> None:
+    """What the widgets of a new run are set to at first."""
+    usual = checkpoint.DEFAULT_CHECKPOINT.name
+    st.session_state.update(
         d_source="Generated",
         d_kind=KINDS[0],
         d_n=min(200, hosted.LIMITS.problems),
@@ -58,9 +70,6 @@ def open_link() -> None:
         d_checkpoint=usual if usual in compute.shipped() else OTHER_FOLDER,
         d_compare=NONE,
         d_analyses=[name for name in ANALYSES if name not in SLOW],
-        d_result=OTHER_FOLDER if asked else None,
-        d_folder=asked,
-        d_shown=asked or listed[0],
     )
 
 

@@ -78,25 +78,31 @@ class Lab(Setup):
 
 def open_link() -> None:
     """Set everything to what the link asks for."""
-    state = st.session_state
-    # On the first visit the problem chosen on Explore stays; an address gone back to has its own.
-    problem = "i_opened" in state or "x_opened" not in state
+    # Gone to for the first time, the page takes the problem chosen on Explore; any other address has its own.
+    elsewhere = "x_opened" in st.session_state and "i_opened" not in st.session_state
     lab = opened(Lab, "i")
     if lab is not None:
-        put(lab, problem=problem)
+        put(lab, problem=not elsewhere or st.session_state.i_read)
 
 
 def put(lab: Lab, *, problem: bool = True) -> None:
     """Set everything to what is shown, the problem too unless another is there."""
     state = st.session_state
     if problem:
-        state.x_opened = True
-        explore.put(lab.on(explore.View))
-    state.update(
-        i_samples=lab.samples, i_edit=lab.edit, i_history=[lab.edit], i_at=0, i_error=None, i_show=lab.shown,
-        i_value=lab.value, i_problem=None,
-    )  # fmt: skip
+        put_problem(lab)
+    if lab.edit != state.get("i_edit"):
+        state.update(i_edit=lab.edit, i_history=[lab.edit], i_at=0)
+    state.update(i_samples=lab.samples, i_error=None, i_show=lab.shown, i_value=lab.value, i_problem=None)
     picker.put_folder("i_against", "i_against_folder", lab.against, ("", compute.UNTRAINED, *compute.models()))
+
+
+def put_problem(lab: Lab) -> None:
+    """Set what Explore and Intervene have in common; Explore keeps its own number of prompt samples."""
+    state = st.session_state
+    if "x_opened" not in state:
+        state.x_opened = True
+        explore.put(explore.View())
+    picker.put(lab.on(Setup, samples=state.x_setup.samples))
 
 
 def prepare(lab: Lab) -> None:
