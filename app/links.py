@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import streamlit as st
@@ -103,6 +103,17 @@ def steps() -> None:
     st.components.v2.component("coconut_steps", js=STEPS)(key="steps", height=1)
 
 
+class Left(NamedTuple):
+    """How a page left the address bar."""
+
+    meant: dict[str, str]
+    """What the page showed, as ``encode`` says it."""
+    stood: dict[str, str]
+    """What stood in the bar: the same, unless it was read there in other words."""
+    setup: object
+    """What the sidebar of Explore and Intervene said."""
+
+
 def opened(kind: type[L], page: str) -> L | None:
     """What the link asks for: once a session, and whenever the address is another than the page wrote, or the problem
     is another since, as after Back. Where it is damaged, the page as it opens, with a sentence why. None else: the page
@@ -110,9 +121,10 @@ def opened(kind: type[L], page: str) -> L | None:
     state, found, asked = st.session_state, st.query_params.to_dict(), None
     entered, first = "link_page" not in state, f"{page}_opened" not in state
     here, state.link_page = state.get("link_page") == page, page
-    turned = found != state.get(f"{page}_written", found)
+    left: Left | None = state.get(f"{page}_left")
+    turned = left is not None and found != left.stood
     if not here:
-        turned = _went_back() and (turned or state.get(f"{page}_setup") != state.get("x_setup"))
+        turned = _went_back() and (left is None or turned or left.setup != state.get("x_setup"))
     state[f"{page}_read"] = entered or turned
     if first or turned:
         state.update({f"{page}_opened": True, f"{page}_link_error": None})
@@ -142,12 +154,13 @@ def write(shown: Link, page: str) -> None:
     fields = {field.alias or name for name, field in type(shown).model_fields.items()} | {"graph"}
     state, found = st.session_state, st.query_params.to_dict()
     wanted |= {name: value for name, value in found.items() if name not in fields}
-    was = state.get(f"{page}_shown"), state.get(f"{page}_written")
-    if not state.pop(f"{page}_read", False) and was != (wanted, found):
+    left: Left | None = state.get(f"{page}_left")
+    same = left is not None and (left.meant, left.stood) == (wanted, found)
+    if not state.pop(f"{page}_read", False) and not same:
         if wanted != found:
             st.query_params.from_dict(wanted)
         found = wanted
-    state.update({f"{page}_shown": wanted, f"{page}_written": found, f"{page}_setup": state.get("x_setup")})
+    state[f"{page}_left"] = Left(wanted, found, state.get("x_setup"))
 
 
 def share(shown: Link, caption: str) -> None:

@@ -61,9 +61,9 @@ def put(setup: Setup) -> None:
     put_folder("x_checkpoint", "x_folder", setup.checkpoint, compute.models())
 
 
-def sidebar(samples: str = "x_samples") -> Choice:
+def sidebar(samples: str = "x_samples", why: str = "") -> Choice:
     """Draw the sidebar and read it; ``samples`` is the key of the number of prompt samples, which pages may have of
-    their own."""
+    their own, and say ``why``."""
     state = st.session_state
     if state.get("x_page") != samples:
         # What a widget of another page held does not always reach the same widget here, so it is set anew.
@@ -81,7 +81,7 @@ def sidebar(samples: str = "x_samples") -> Choice:
         checkpoint = _checkpoint()
         if not compute.graphless(checkpoint):  # a question in words is written in one way
             with st.popover("Prompt samples", icon=":material/shuffle:", width="stretch"):
-                _prompts(samples)
+                _prompts(samples, why)
     stale = problem is None and not (source == "file" and not state.get("x_upload_held"))  # nothing was chosen
     if problem is not None:
         state.x_problem = problem
@@ -369,7 +369,7 @@ def put_folder(key: str, folder_key: str, chosen: str, options: Sequence[str]) -
     st.session_state.update({key: chosen if listed else OTHER_FOLDER, folder_key: "" if listed else chosen})
 
 
-def _prompts(samples: str) -> None:
+def _prompts(samples: str, why: str) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     left.number_input(
         "R", 1, MAX_SAMPLES, step=1, **kept(samples),
@@ -377,6 +377,8 @@ def _prompts(samples: str) -> None:
         "over these prompt samples with 95 % intervals; a single one has none.",
     )  # fmt: skip
     right.number_input("Sample seed", 0, MAX_SEED, step=1, **kept("x_sample_seed"))
+    if why:
+        st.caption(why)
     st.toggle(
         "Pad with distractor facts", **kept("x_pad"),
         help="The model guesses on graphs smaller than those it was trained on. With this on, facts about other things "

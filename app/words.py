@@ -29,7 +29,7 @@ STYLE = """\
 [data-testid=stSidebarUserContent] [data-testid=stVerticalBlock] { gap: 0.45rem; }
 .st-key-x_source button { padding-inline: 5px; }
 .st-key-x_source button p { font-size: 13px; }
-.st-key-x_pair > div { min-width: min(440px, 100%); }
+:is(.st-key-x_pair, .st-key-i_pair) > div { min-width: min(440px, 100%); }
 .st-key-i_first > div { min-width: min(410px, 100%); }
 .st-key-x_minds > div { min-width: min(320px, 100%); }
 .st-key-x_minds_wide > div, .st-key-x_both > div { min-width: min(440px, 100%); }
@@ -40,22 +40,24 @@ STYLE = """\
 .st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame, .st-key-steps {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
-[data-testid=stLayoutWrapper]:has(> .st-key-x_keys, > [class*=-tab_nodes]:not(:focus-within)) { position: absolute; }
+[data-testid=stLayoutWrapper]:has(> .st-key-x_keys) { position: absolute; width: 1px; }
 [data-testid=stMain]:has(.st-key-previous) [data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }
 [data-testid=stCode] > div { visibility: visible; }
 :is(.st-key-x_dag, .st-key-x_stairs) [data-testid=stElementToolbar] { top: -0.9rem !important; }
 .st-key-i_presets button { padding-inline: 0.5rem; }
 .st-key-i_presets button p { font-size: 14px; }
 .st-key-x_said { min-height: 3.2rem; }
-[class*=-tab_nodes]:not(:focus-within) { position: absolute; height: 1px; overflow: hidden; opacity: 0; }
-[class*=-tab_nodes]:focus-within { gap: 0 0.9rem; }
+[data-testid=stLayoutWrapper]:has(> [class*=-tab_nodes]) { height: 0; margin-bottom: -1rem; z-index: 10; }
+[class*=-tab_nodes] { flex-wrap: nowrap; gap: 0 0.9rem; overflow: auto hidden; background: var(--ground); }
+[class*=-tab_nodes]:focus-within { min-height: 2rem; }
+[class*=-tab_nodes]:not(:focus-within) { height: 1px; opacity: 0; pointer-events: none; }
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
 [class*=st-key-d_thumb] :is(div:has([data-testid=stEChartsChart]), [data-testid=stEChartsChart]) {
   height: 100%; min-height: 0; }
 [data-testid=stMenuButtonBody] { max-width: calc(100vw - 1rem); }
 [data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
-  padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--tour); }
+  padding: 1rem; border-radius: 8px; box-shadow: 0 4px 24px #0004; background: var(--ground); }
 @media (max-width: 1500px) { .st-key-i_presets span:has(> [data-testid=stIconMaterial]) { display: none; } }
 @media (max-width: 1200px) {
   .st-key-head > div:first-child { min-width: 100%; }
@@ -112,7 +114,7 @@ def theme() -> Theme:
 def style() -> None:
     """What the theme cannot say."""
     own, dark = theme(), DARK_STYLE if theme().name == "dark" else ""
-    st.html(f"<style>:root {{ --tour: {own.background}; }}{STYLE}{MUTED.format(muted=own.muted)}{dark}</style>")
+    st.html(f"<style>:root {{ --ground: {own.background}; }}{STYLE}{MUTED.format(muted=own.muted)}{dark}</style>")
     present()
 
 
@@ -135,7 +137,7 @@ def bold(name: str) -> str:
 
 
 def candidates(problem: ProsQAProblem) -> tuple[str, str]:
-    """The target and the other candidate, by name (markdown)."""
+    """The target and the distractor, by name (markdown)."""
     return bold(problem.idx_to_symbol[problem.target]), bold(problem.idx_to_symbol[problem.neg_target])
 
 

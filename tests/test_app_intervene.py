@@ -16,6 +16,7 @@ from app.intervene.state import CLICKED, TYPED, Lab, hands
 from model.checkpoint import CHECKPOINTS, load_config, save
 from model.coconut import CoconutGPT2
 from model.errors import InputError
+from probing.draw.marks import contrast
 from probing.edit.kinds import KINDS, Kind
 
 MAIN = str(Path(__file__).parent.parent / "app" / "pages.py")
@@ -41,6 +42,16 @@ def errors(page: AppTest) -> str:
 def after(page: AppTest) -> str:
     """The sentence with the answer after the edit."""
     return next(line for line in texts(page).splitlines() if line.startswith("**Before:**")).partition("**After")[2]
+
+
+def chart(page: AppTest, key: str) -> dict:
+    """The option object of a chart."""
+    return json.loads(next(c.proto.spec for c in page.get("echarts_chart") if c.proto.id.endswith(f"-{key}")))
+
+
+def marked(page: AppTest) -> list[str]:
+    """The presets that are shown as active."""
+    return [b.key for b in page.button if str(b.key).startswith("i_preset_") and b.proto.type == "primary"]
 
 
 def press(page: AppTest, key: str) -> AppTest:
@@ -75,7 +86,11 @@ def test_swapping_branches_flips_the_answer_and_a_random_direction_does_not(open
     press(opened, "i_preset_swap")
     assert f"swapping the branches in thought 1:** **{other}**" in after(opened)
     assert "answer flips" in texts(opened)
-    assert "random direction, same length 0 of 1" in texts(opened)
+    assert "random direction, same length" not in texts(opened)  # the controls are told once, by their chart
+    behind = {
+        row["name"] for series in chart(opened, "i_effects")["series"] for row in series["data"] if row.get("name")
+    }
+    assert {"0 of 1", "1 of 1"} <= behind
     press(opened, "i_preset_random")
     assert f":** **{target}**" in after(opened)
     assert "answer unchanged" in texts(opened)
@@ -278,3 +293,64 @@ def test_every_shipped_checkpoint_opens_or_says_why_not(name: str) -> None:
     else:
         assert "has no thoughts to edit" in errors(page)
         assert len(page.error) == 1
+
+
+def test_only_the_active_preset_is_marked_in_whatever_words(opened: AppTest) -> None:
+    assert marked(opened) == []
+    assert "Press **Swap branches (steer)**" in texts(opened)  # the usual one is said, not shown as if pressed
+    press(opened, "i_preset_swap")
+    assert marked(opened) == ["i_preset_swap"]
+    problem = example()
+    (branch,) = problem.frontier(1) & problem.leads_to(problem.target)
+    for text, active in (
+        ("swap:t=1", ["i_preset_swap"]),
+        ("swap:t=1+2,strength=2,to=other-branch", ["i_preset_swap"]),
+        (f"remove:t=1,nodes={problem.idx_to_symbol[branch]}", ["i_preset_cut"]),
+        ("remove:t=1,nodes=rest", []),
+        ("swap:t=1,strength=-1", []),
+        ("swap:t=1&remove:t=2", []),
+    ):
+        opened.text_input(key="i_text").input(text).run()
+        assert (errors(opened), marked(opened)) == ("", active), text
+
+
+def test_the_strip_says_what_its_rows_and_empty_cells_are(opened: AppTest) -> None:
+    problem = example()
+    press(opened, "i_preset_swap")
+    (cells,) = chart(opened, "i_strip")["series"]
+    shown = {tuple(cell["value"][:2]): cell["label"]["formatter"] for cell in cells["data"]}
+    over = {column for (column, row), text in shown.items() if text == "over"}
+    assert over == {column for column in range(6) if not problem.frontier(column + 1)}
+    assert all(shown.values())
+    assert "so the two may add to more than 1" in texts(opened)
+    assert "*over*: the search is over" in texts(opened)
+
+
+def test_signs_of_what_is_added_and_removed_can_be_read(opened: AppTest) -> None:
+    press(opened, "i_preset_swap")
+    assert [opened.multiselect(key=key).label for key in ("i_out", "i_in")] == ["Remove", "Add"]
+    (badges,) = (series for series in chart(opened, "i_after")["series"] if series["id"] == "badges")
+    assert {badge["name"] for badge in badges["data"]} == {"+", "−"}
+    for badge in badges["data"]:
+        assert badge["itemStyle"]["opacity"] == 1  # ECharts' own is .8
+        assert contrast(badge["label"]["color"], badge["itemStyle"]["color"]) >= 4.5
+
+
+def test_why_there_are_fewer_prompt_samples_than_on_explore_is_said(opened: AppTest) -> None:
+    assert "R is smaller here than on Explore" in texts(opened)
+
+
+def test_explore_keeps_its_own_number_of_prompt_samples() -> None:
+    page = start(draws="2", source="generated", seed="3")
+    page.switch_page("explore/explore.py").run()
+    assert not page.exception
+    assert (page.session_state.x_samples, page.session_state.x_seed, page.session_state.x_source) == (
+        16,
+        3,
+        "generated",
+    )
+    page.number_input(key="x_samples").set_value(5).run()
+    page.switch_page("intervene/intervene.py").run()
+    assert page.number_input(key="i_samples").value == 2
+    page.switch_page("explore/explore.py").run()
+    assert page.number_input(key="x_samples").value == 5

@@ -662,3 +662,46 @@ def test_back_leaves_the_app_at_once_where_nothing_was_done(browser, address, qu
     page.go_back()
     page.wait_for_function("location.href === 'about:blank'")
     page.close()
+
+
+PAGES = ("?k=1&draws=2", "intervene?draws=1&edit=swap:t=1", "training", "dataset")
+
+
+@pytest.mark.parametrize("at", PAGES)
+def test_no_page_scrolls_sideways_and_no_graph_is_too_small_to_read(browser, address, at: str) -> None:
+    page = new_page(browser, 1366, 900)
+    page.goto(f"{address}/{at}")
+    page.locator("[data-testid=stEChartsChart] svg").first.wait_for()
+    settled(page)
+    for width in (360, 390, 683, 768, 1024):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(800)
+        # Streamlit scrolls its main part, not the window.
+        for scrolled in ("document.scrollingElement", "document.querySelector('[data-testid=stMain]')"):
+            assert page.evaluate(f"{scrolled}.scrollWidth <= {scrolled}.clientWidth"), (width, scrolled)
+        for graph in page.locator(":is(.st-key-i_before, .st-key-i_after) [data-testid=stEChartsChart]").all():
+            assert graph.bounding_box()["width"] >= min(440, width - 60), width
+    page.close()
+
+
+def test_reaching_the_nodes_by_tab_moves_nothing(show) -> None:
+    page, problem = show(View(samples=2, k=1)), example()
+    chart = page.locator(".st-key-x_dag [data-testid=stEChartsChart]")
+    before = place(page, chart)
+    page.locator(f".st-key-x_dag_tab_{problem.root} button").focus()
+    page.wait_for_timeout(300)
+    assert chart.bounding_box() == before
+    names = page.locator("[class*=-tab_nodes]").first
+    assert names.bounding_box()["height"] >= 24  # they are seen
+    assert "distractor" in names.inner_text()
+
+
+def test_every_page_has_its_link_to_copy(browser, address) -> None:
+    page = new_page(browser, 1366, 768)
+    page.goto(f"{address}/dataset?section=kswitch")
+    page.locator("[data-testid=stEChartsChart] svg").first.wait_for()
+    settled(page)
+    page.get_by_role("button", name="Share", exact=True).click()
+    page.get_by_role("button", name="Copy to clipboard").wait_for()
+    assert page.locator("[data-testid=stCode] code").first.inner_text().strip().endswith("/dataset?section=kswitch")
+    page.close()

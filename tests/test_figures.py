@@ -15,7 +15,7 @@ from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from model.stats import short_number
 from probing.draw.layout import layout
-from probing.draw.marks import DARK, LIGHT, contrast
+from probing.draw.marks import DARK, LIGHT, SOURCE, THEMES, Theme, contrast
 from probing.draw.of_report import (
     PARTS,
     answer_text,
@@ -29,6 +29,7 @@ from probing.draw.of_report import (
 )
 from probing.draw.plotly import NODE_TRACE, escape, figure
 from probing.draw.values import Chart, display_name
+from probing.edit.kinds import CONTROLS
 from probing.read.probe import probe
 from probing.read.report import VALUES, ProbeReport
 
@@ -298,3 +299,10 @@ def test_a_chart_of_a_file_that_cannot_be_drawn_is_refused(kind: str, change: di
     Chart.model_validate({**text, "series": (series,)})
     with pytest.raises(ValueError, match=says):
         Chart.model_validate({**text, "series": (series | change,)})
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
+def test_no_two_controls_look_alike(theme: Theme) -> None:
+    looks = [(SOURCE[name][0], theme.named(name)) for name in ("before", "after", *CONTROLS)]
+    assert len(set(looks)) == len(looks)
+    assert len({marker for marker, _ in looks}) >= len(looks) - 1  # the two that change nothing are both round

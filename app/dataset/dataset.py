@@ -7,6 +7,7 @@ import streamlit as st
 from app import jobs
 from app.compute import short_path, typed_path
 from app.dataset import panels, state
+from app.links import share as share_link
 from app.links import write
 from app.words import attempt
 
@@ -16,10 +17,13 @@ def show(path: str) -> None:
     result = attempt(lambda: jobs.result(typed_path(path)))
     if result is None:
         return
-    panels.heading(result, path)
+    share = panels.heading(result, path)
     shipped = typed_path(path) == state.SHIPPED
     short = "" if shipped else short_path(path)
-    write(state.Reading(result=short, section=st.session_state.get("d_section", "summary")), "d")
+    reading = state.Reading(result=short, section=st.session_state.get("d_section", "summary"))
+    write(reading, "d")
+    with share:
+        share_link(reading, "This link, as the address bar, restores the result and the analysis.")
     chosen = panels.contents(result, path)
     if chosen == "summary":
         panels.summary(result)

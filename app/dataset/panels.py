@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import compute, hosted, jobs
 from app.compute import typed_path
@@ -66,14 +67,16 @@ def running(job: Job) -> None:
             st.progress(done / total if total else 1.0, f"{literal(name)}: {done:,} of {total:,}")
 
 
-def heading(result: DatasetResult, path: str) -> None:
-    """What was run, on what, beside what; problems that a model cannot take."""
+def heading(result: DatasetResult, path: str) -> DeltaGenerator:
+    """What was run, on what, beside what; problems that a model cannot take. Gives the place of the link to it."""
     main = result.models[0]
 
     def make(format: str) -> str:
         return {"html": to_html, "csv": lambda r: table_csv(r.cells), "json": DatasetResult.to_json}[format](result)
 
     row = header(f"{literal(main.info.name)} on {literal(result.data)}")
+    with row:
+        share = st.popover("Share", icon=":material/link:")
     with row, st.popover("Download", icon=":material/download:"):
         files(make, FILES, files_stem(Path(path).name), "d_get", labels=FILES)
     others = ", ".join(
@@ -93,6 +96,7 @@ def heading(result: DatasetResult, path: str) -> None:
                     st.markdown(f"- problem {number}: {literal(reason)}")
                 if n > len(model.skipped):
                     st.markdown(f"- and {n - len(model.skipped):,} more")
+    return share
 
 
 def contents(result: DatasetResult, path: str) -> str:

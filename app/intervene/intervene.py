@@ -109,7 +109,7 @@ def page(choice: picker.Choice, against: str) -> None:
 
 
 state.open_link()
-choice = picker.sidebar("i_samples")
+choice = picker.sidebar("i_samples", state.WHY_FEW)
 against = panels.second()
 if choice.stale:
     words.previous()

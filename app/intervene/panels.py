@@ -29,9 +29,9 @@ def buttons(*, fitted: bool) -> None:
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key="i_presets"):
         for name, label, icon, help_text in (
             ("swap", "Swap branches (steer)", "swap_horiz",
-             "Take the target's branch out of the thought and put the other candidate's in."),
+             "Remove the target's branch from the thought, and add the distractor's."),
             ("cut", "Ablate target branch", "content_cut",
-             "Subtract the directions of the nodes that lead to the target, and put nothing in."),
+             "Subtract the directions of the nodes that lead to the target, and add nothing."),
             ("transplant", "Patch from counterfactual", "move_down",
              "Ask the same graph from the other root (the counterfactual question), and feed this run that run's "
              "thought."),
@@ -46,8 +46,7 @@ def buttons(*, fitted: bool) -> None:
             why, on = lab.why_not(name, fitted=fitted), lab.active(name)
             st.button(
                 label, key=f"i_preset_{name}", icon=f":material/{icon}:", disabled=why is not None,
-                help=why or help_text, on_click=lab.press, args=(name,),
-                type="primary" if on or (name == lab.usual() and not st.session_state.i_edit) else "secondary",
+                help=why or help_text, on_click=lab.press, args=(name,), type="primary" if on else "secondary",
             )  # fmt: skip
 
 
@@ -147,8 +146,8 @@ def invitation(problem: ProsQAProblem) -> None:
     if not state.i_edit:
         button = {"swap": "Swap branches (steer)", "cut": "Ablate target branch"}[lab.usual()]
         st.markdown(
-            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are taken out of thought "
-            f"{lab.ready()[-1].thoughts[0]}, + are put in; the model continues from there. Or click nodes in the graph."
+            f"**Flip the answer by hand.** Press **{button}**: nodes marked − are removed from thought "
+            f"{lab.ready()[-1].thoughts[0]}, + are added; the model continues from there. Or click nodes in the graph."
         )
     elif state.i_kind == "write":
         st.markdown(
@@ -157,24 +156,22 @@ def invitation(problem: ProsQAProblem) -> None:
         )
     else:
         st.markdown(
-            "Click a node to take it out of the thought, or to put it in. Each change runs the edit with its controls."
+            "Click a node to remove it from the thought, or to add it. Each change runs the edit with its controls."
         )
 
 
 def answer(result: Intervention, method: str, *, edited: bool) -> None:
-    """The answer before and after in plain words, with what the controls did and any warnings."""
-    problem, (before, after, *controls) = result.problem, runs(result)
+    """The answer before and after in plain words, with any warnings; the controls have a chart."""
+    problem, (before, after) = result.problem, runs(result)[:2]
     was, now = (of_intervention.answer(run, problem, bold) for run in (before, after))
     if method == "pause":
         st.caption("A pause model is fed a token in place of each state; what is shown are the states it makes.")
     if not edited:
-        st.markdown(f"**Before:** {was}. :gray[Nothing is edited yet.]")
+        st.markdown(f"**Before:** {was}. :gray[Nothing is edited yet.]", help=lab.WHY_FEW)
         _neither(before)
         return
     what = literal(result.plan.describe(display_name))
-    st.markdown(f"**Before:** {was}. **After {what}:** {now}. {badge(before, after, problem)}")
-    if controls:
-        st.caption(literal(of_intervention.beside(result)))
+    st.markdown(f"**Before:** {was}. **After {what}:** {now}. {badge(before, after, problem)}", help=lab.WHY_FEW)
     _neither(before, after)
     for warning in result.warnings:
         st.warning(literal(warning), icon=":material/warning:")
@@ -205,9 +202,9 @@ def first_screen(result: Intervention, second: Callable[[], tuple[Run, ...]], *,
 
     row = st.container(horizontal=True, gap="medium", key="i_first")
     with row, st.container(width="stretch"):
-        st.markdown("**Every thought**  :gray[probability on what it should hold; last, the answer]")
+        st.markdown("**Every thought**  :gray[how much of it lies on the nodes that each search is due to hold]")
         drawn = of_intervention.strip(result, edited=edited)
-        caption = "Click a column to see that thought in the graph below."
+        caption = f"{searches(result.problem)} Click a column to see that thought in the graph below."
         figure(drawn, "i_strip", height=96 + 32 * len(drawn.series), caption=caption, on_hit=clicked)
     if edited:
         with row, st.container(width="stretch"):
@@ -215,13 +212,31 @@ def first_screen(result: Intervention, second: Callable[[], tuple[Run, ...]], *,
             effects(result, second())
 
 
+def searches(problem: ProsQAProblem) -> str:
+    """How the rows of the strip are read (markdown)."""
+    (root, target), other = (bold(problem.idx_to_symbol[v]) for v in (problem.root, problem.target)), ""
+    if problem.counterfactual is not None:
+        who = bold(problem.idx_to_symbol[problem.counterfactual.root])
+        wrong = bold(problem.idx_to_symbol[problem.neg_target])
+        other = (
+            f", and that from {who} to {wrong}, which the counterfactual question asks for. A node can be due in both, "
+            "so the two may add to more than 1"
+        )
+    return (
+        f"Rows: the search from {root} to {target}, which the question asks for{other}. *{of_intervention.OVER}*: the "
+        f"search is over, it holds no node so far away. *answer*: the probability of {target}"
+        f"{f' or {wrong}' if other else ''}, of the two."
+    )
+
+
 def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
     """Where the answer lies under the edit, its controls and a second checkpoint."""
     many = "faint: every prompt sample; lines: 95 % intervals"
     samples = many if result.n_samples > 1 else "a single prompt sample has no interval"
     gone = "; ".join(of_intervention.missing_controls(result))
+    other = bold(result.problem.idx_to_symbol[result.problem.neg_target])
     lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""
-    caption = f"P(other candidate), of the two; {samples}. Right: samples that answer it.{lacking}"
+    caption = f"P({other}), of the two; {samples}. Right: samples that answer {other}.{lacking}"
     caption += f" Passes in {result.precision}."
     figure(of_intervention.effects(result, extra), "i_effects", caption=caption)
 
@@ -232,12 +247,13 @@ def before_and_after(result: Intervention, shown: int, value: str, *, edited: bo
     graphs = of_intervention.pair(result, shown or None, value=value, out=out, put=put)
     if not edited:
         graphs = graphs[:1]
-    for column, graph, key in zip(st.columns(2, gap="medium"), graphs, ("i_before", "i_after"), strict=False):
-        with column:
+    row = st.container(horizontal=True, gap="medium", key="i_pair")
+    for graph, key in zip(graphs, ("i_before", "i_after"), strict=False):
+        with row, st.container(width="stretch"):
             st.markdown(f"**{literal(graph.heading)}** :gray[· {literal(graph.subtitle[0])}]")
             figure(graph, key, name=f"coconut-edit-{key[2:]}", on_hit=lambda state, node: lab.click(node))
     scale = graphs[0].scale
-    badges = "; − taken out, + put in" if out or put else ""
+    badges = "; − removed, + added" if out or put else ""
     edits = f"Click a node to edit thought {shown}. " if shown else ""
     st.caption(
         f"{edits}Colour: {scale.label}, {scale.low:.3g} to {scale.high:.3g}, mean of n = {result.n_samples}. "
@@ -314,7 +330,7 @@ answer go by what was edited.
 **Node directions** say how a node is written in thought t: fitted on other problems, once per checkpoint
 (`python -m probing directions`). A steering coefficient of 1 is as much as the model itself writes.
 
-**The counterfactual question** is about the same graph, asked from another root, so that the other candidate is right.
+**The counterfactual question** is about the same graph, asked from another root, so that the distractor is right.
 The counterfactual branch are the nodes that its search would hold on the way there. An *interchange intervention*
 feeds this run a thought of that question's run.
 

@@ -39,7 +39,7 @@ BUTTONS = {
     "compose": "write an empty thought",
 }
 """Buttons of the page -> names of PRESETS."""
-NO_OTHER = "No other root of this graph makes the other candidate right, so there is no counterfactual question."
+NO_OTHER = "No other root of this graph makes the distractor right, so there is no counterfactual question."
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -52,6 +52,9 @@ def _edit(text: str) -> str:
 
 def _thought(text: object) -> object:
     return 0 if text == "answer" else text
+
+
+WHY_FEW = "Each edit runs with all its controls, so R is smaller here than on Explore, which keeps its own."
 
 
 class Lab(Setup):
@@ -150,7 +153,7 @@ def ready() -> EditPlan:
 
 
 def touched() -> tuple[Touched, ...]:
-    """What the edit that is ready will take out of and put into thoughts."""
+    """What the edit that is ready will remove from thoughts and add to them."""
     problem = st.session_state.i_problem
     return preview(ready(), problem) if _fits(ready(), problem) else ()
 
@@ -165,13 +168,18 @@ def why_not(button: str, *, fitted: bool) -> str | None:
 
 
 def active(button: str) -> bool:
-    """Whether the edit is what one of the buttons makes, at whatever thoughts."""
-    edits = plan()
-    if edits is None:
+    """Whether the edit is what one of the buttons makes, at whatever thoughts, however strongly, however worded."""
+    edits, problem = plan(), st.session_state.i_problem
+    if edits is None or not _fits(edits, problem):
         return False
     if button not in BUTTONS:
         return all(spec.control == button for spec in edits)
-    return str(edits) == str(preset(button, "+".join(map(str, edits[-1].thoughts)) or 1))
+
+    def does(spec: EditSpec, at: tuple[int, ...]) -> tuple[object, ...]:
+        return spec.kind, spec.top, spec.control, spec.strength > 0, [spec.members(problem, t) for t in at]
+
+    (usual,) = preset(button)
+    return all(does(spec, spec.thoughts) == does(usual, spec.thoughts) for spec in edits)
 
 
 def apply(make: Callable[[], EditPlan | None]) -> None:
@@ -261,7 +269,7 @@ def node_widgets(name: str) -> dict[str, str]:
     """Widgets for sets of nodes that an entry of ``hands`` has: key -> label."""
     kinds = group(name)
     if any(kind.to for kind in kinds):
-        return {"i_out": "Take out", "i_in": "Put in"}
+        return {"i_out": "Remove", "i_in": "Add"}
     return {"i_out": "Nodes"} if any(kind.nodes for kind in kinds) else {}
 
 
@@ -327,7 +335,7 @@ def chosen() -> None:
 
 
 def click(node: int) -> None:
-    """Toggle a node of the thought shown: what it should hold is taken out, anything else is put in."""
+    """Toggle a node of the thought shown: what it should hold is removed, anything else is added."""
     state, spec = st.session_state, replace(ready()[-1], control="")
     problem, thoughts = state.i_problem, state.i_thoughts or [1]
     t = state.i_show or thoughts[0]

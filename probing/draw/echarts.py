@@ -304,7 +304,7 @@ def _name(node: Node, theme: Theme, size: int) -> Option:
 
 def _badge(node: Node, theme: Theme) -> Option:
     colour = theme.badge_of(node)
-    style = {"color": colour, "borderColor": theme.background, "borderWidth": 1.5}
+    style = {"color": colour, "borderColor": theme.background, "borderWidth": 1.5, "opacity": 1}
     label = {"color": theme.ink(colour)}
     return {"value": [node.x, node.y], "name": node.badge, "itemStyle": style, "label": label}
 
@@ -602,11 +602,13 @@ def _grid(chart: Chart, marked: Marked, theme: Theme) -> Option:
     for row, series in enumerate(chart.series):
         for column, (y, text) in enumerate(zip(series.y, printed_points(chart, series), strict=True)):
             fill = theme.background if y is None else theme.colour(y, low, high)
+            ink = theme.muted if y is None else theme.ink(fill)
+            blank = low if text else "-"  # what has no value is no cell, and has no words
             data.append(
                 {
-                    "value": [column, row, "-" if y is None else round(y, 5)], "name": f"{row} {column}",
+                    "value": [column, row, blank if y is None else round(y, 5)], "name": f"{row} {column}",
                     "itemStyle": {"color": fill},
-                    "label": {"show": bool(text), "formatter": text, "color": theme.ink(fill)},
+                    "label": {"show": bool(text), "formatter": text, "color": ink},
                     "tooltip": _tip(chart.said(series, column)),
                 }
             )  # fmt: skip
@@ -648,19 +650,21 @@ def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
     label = _label(position="right", distance=16, fontSize=12, color=theme.text)
     aside = max(78, 26 + 6 * max((len(item["name"]) for item in behind), default=0))  # pixels of what is printed
     items.append({**UNSEEN, **beside, "data": behind, "label": label})
-    titles = [
+    heads = [
         {
-            "text": shown(line.label, 18), "top": 0, **({"left": "34%"} if line.at <= low else {"right": aside}),
-            "textStyle": {"color": theme.named(line.group or "text"), "fontSize": 13, "fontWeight": "bold"},
+            "value": [line.at, -0.5], "name": shown(line.label, 18),
+            "label": {"color": theme.named(line.group or "text")},
         }
         for line in chart.references
     ]  # fmt: skip
+    above = _label(position="top", distance=24, fontSize=13, fontWeight="bold")
+    items.append({**UNSEEN, **beside, "data": heads, "label": above, "itemStyle": {"opacity": 1}})
     rows = _rows([{"value": name} for name in unique(shown(name, 40) for name in names)], theme)
     rows["axisLabel"] |= {"interval": 0, "margin": 14}
     frame = _frame(chart, items, theme, tooltip="item")
     return frame | {
         "grid": [{"left": 4, "right": aside, "top": 42, "bottom": 8, "containLabel": True}],
-        "tooltip": _TIP, "title": titles, "yAxis": [rows, _hidden_axis(-0.5, len(names) - 0.5) | {"inverse": True}],
+        "tooltip": _TIP, "yAxis": [rows, _hidden_axis(-0.5, len(names) - 0.5) | {"inverse": True}],
         "xAxis": {
             "type": "value", "min": low, "max": high, "position": "top", "interval": (high - low) / 2,
             "axisLabel": {"color": theme.muted, "fontSize": 11}, "axisLine": NOTHING, "axisTick": NOTHING,

@@ -98,7 +98,7 @@ SOURCE: dict[str, tuple[str, str]] = {
     "shuffled": ("square", "dot"),
     "untrained": ("triangle", "dash"),
     "depth_reader": ("down", "dashdot"),
-    "manifold": ("down", "dash"),
+    "manifold": ("left", "dash"),
     "chance": ("", "dot"),
     "before": ("circle", "dot"),
     "after": ("diamond", "solid"),
@@ -143,7 +143,7 @@ def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
 
 
 def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
-    """What is written at each point of a series, "" for nothing; beside a value that is not known only in a tree.
+    """What is written at each point of a series, "" for nothing; where there is no value, only in a tree or cell.
 
     Percent in a stack, two decimals in a grid that is not labelled, three in a ranked list; else the labels.
     """
@@ -152,7 +152,7 @@ def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
     if chart.kind == "heatmap" and not chart.labelled:
         return tuple("–" if y is None else short_number(y) for y in series.y)
     texts = series.labels or tuple(f"{y or 0:.3f}" if chart.kind == "ranked" else "" for y in series.y)
-    if chart.kind == "tree":
+    if chart.kind in ("tree", "heatmap"):
         return texts
     return tuple("" if y is None else text for y, text in zip(series.y, texts, strict=True))
 
@@ -204,6 +204,7 @@ GROUPS: dict[str, str] = {
     "random": "untrained",
     "unreachable": "#56b4e9",
     "neither": "#009e73",
+    "manifold": "#7a5c00",
     "other-step": "#cc79a7",
 }
 """Colours that stand for something wherever they are drawn: a colour of the light theme, or the name of one."""

@@ -16,7 +16,7 @@ from model.errors import InputError, check_known
 from model.files import write_csv
 from model.metrics import mass, problem_groups
 from model.problems.prosqa import ProsQAProblem
-from model.stats import Estimate, Floats, leaning, mean, percent, sure
+from model.stats import Estimate, Floats, leaning, mean, percent, short_number, sure
 from probing.draw import export as draw
 from probing.draw import html, of_report
 from probing.draw.marks import theme_of
@@ -42,6 +42,8 @@ VALUES = {
 """What nodes can be coloured by, as links say it."""
 VALUE_NAMES = {"probability": "probability", "weight": "coefficient"}
 BEFORE, AFTER, CONTROL = "before", "after", "random"
+OVER = "over"
+"""Written on the cells of a search that holds no node so far from its root."""
 BY_THOUGHT = "thought (before edit)"
 LABELS = {BEFORE: "before", AFTER: "the edit"} | {row.name: row.label for row in CONTROLS.values()}
 """Runs in the order they are shown."""
@@ -236,10 +238,11 @@ def strip(result: Intervention, *, edited: bool = True) -> Chart:
             y.append(float(target if candidate == problem.target else 1 - target))
             who = display_name(problem.idx_to_symbol[search.root], 10)
             name = f"{run}: {who} → {display_name(problem.idx_to_symbol[candidate], 10)}"
-            series.append(Series(name=name, x=places, y=tuple(y)))
+            labels = tuple(OVER if p is None else short_number(p) for p in y)
+            series.append(Series(name=name, x=places, y=tuple(y), labels=labels))
     return Chart(
         name="strip", title="Every thought, before and after", kind="heatmap", x_label="thought",
-        y_label="probability on the frontier", series=tuple(series), y_range=(0, 1), categories=places,
+        y_label="probability on the frontier", series=tuple(series), y_range=(0, 1), categories=places, labelled=True,
         words=_words(result, alt="Probability of every thought on either question's frontier, before and after"),
     )  # fmt: skip
 
