@@ -658,7 +658,7 @@ def _strip(chart: Chart, marked: Marked, theme: Theme) -> Option:
         for line in chart.references
     ]  # fmt: skip
     above = _label(position="top", distance=24, fontSize=13, fontWeight="bold")
-    items.append({**UNSEEN, **beside, "data": heads, "label": above, "itemStyle": {"opacity": 1}})
+    items.append({**UNSEEN, **beside, "id": "heads", "data": heads, "label": above, "itemStyle": {"opacity": 1}})
     rows = _rows([{"value": name} for name in unique(shown(name, 40) for name in names)], theme)
     rows["axisLabel"] |= {"interval": 0, "margin": 14}
     frame = _frame(chart, items, theme, tooltip="item")
