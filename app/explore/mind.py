@@ -85,7 +85,7 @@ def told(choice: Choice, result: Intervention, report: ProbeReport, k: int, riva
             fewer = f", one search of {many}" if n < many else ""
             aside = f" The comparison with {literal(panels.RIVALS.get(rival, rival))} is put aside." if rival else ""
             st.caption(
-                f"{means}{fewer}. − taken out of thought 1, + put in; ringed: the answer.{aside}",
+                f"{means}{fewer}. − removed from thought 1, + added; ringed: the answer.{aside}",
                 help="An edit runs together with all its controls, hence with fewer samples.",
             )
         onward(choice, result)
