@@ -414,6 +414,58 @@ READ = """() => {
 """Texts of a page that are less than 4.5 : 1 on what is behind them."""
 
 
+DRAWN_TEXTS = """() => {
+  const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1] }
+  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1)
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
+  const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => sum + w * linear(c[i] / 255), 0)
+  const page = parse(getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor)
+  const inked = (e) => {
+    const style = getComputedStyle(e)
+    if (style.fill === 'none') return null
+    const ink = parse(style.fill)
+    ink[3] *= Number(style.fillOpacity)
+    for (let x = e; x.tagName !== 'DIV'; x = x.parentElement) ink[3] *= Number(getComputedStyle(x).opacity)
+    return ink
+  }
+  const found = [], seen = []
+  for (const svg of document.querySelectorAll('[data-testid=stEChartsChart] svg')) {
+    const before = []
+    for (const e of svg.querySelectorAll('path, rect, circle, text')) {
+      if (e.closest('defs, clipPath')) continue
+      const box = e.getBoundingClientRect(), ink = inked(e)
+      if (e.tagName !== 'text') { if (ink) before.push([e, ink]); continue }
+      if (!e.textContent.trim() || !ink || ink[3] === 0) continue
+      const spot = new DOMPoint(box.x + box.width / 2, box.y + box.height / 2)
+      const hit = ([shape]) => shape.isPointInFill(spot.matrixTransform(shape.getScreenCTM().inverse()))
+      const ground = before.filter(hit).reduce((below, [, fill]) => over(fill, below), page)
+      const [dark, bright] = [light(over(ink, ground)), light(ground)].sort((a, b) => a - b)
+      const ratio = (bright + 0.05) / (dark + 0.05)
+      seen.push(e.textContent)
+      if (ratio < 4.5) found.push(`${e.textContent} ${ratio.toFixed(2)}`)
+    }
+  }
+  return [seen, found]
+}"""
+"""Texts of the charts of a page, and those less than 4.5 : 1 on what is drawn below their middle, opacity included."""
+
+
+def test_every_text_in_a_picture_can_be_read_in_both_themes(browser, address) -> None:
+    names = set(example().idx_to_symbol)
+    for theme in ("light", "dark"):
+        page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)
+        page.set_default_timeout(PATIENCE)
+        for view in ("?k=1&draws=2", "?k=6&draws=2", "intervene?draws=1&edit=swap:t=1,strength=1.5", "training"):
+            page.goto(f"{address}/{view}")
+            page.locator("[data-testid=stEChartsChart] svg text").first.wait_for()
+            settled(page)
+            page.wait_for_timeout(500)
+            seen, pale = page.evaluate(DRAWN_TEXTS)
+            assert names <= set(seen) or view == "training"
+            assert pale == [], (theme, view)
+        page.close()
+
+
 def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
     for theme in ("light", "dark"):
         page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)

@@ -211,7 +211,11 @@ def test_names_are_shown_literally_and_short() -> None:
     assert display_name("a\tb\nc\u202ed") == "a\ufffdb\ufffdc\ufffdd"
     assert display_name("<b>$x_1$</b>") == "<b>$x_1$</b>"
     assert display_name("👩‍🚀") == "👩‍🚀"
-    assert len(display_name("x" * 200)) == 20
+    assert [len(display_name("x" * 200, most)) for most in (3, 12, 20)] == [3, 12, 20]
+    first, second = (f"verylongnamewithcommonprefix-{end}" for end in ("one", "two"))
+    assert [display_name(name, 12) for name in (first, second)] == ["verylo…x-one", "verylo…x-two"]
+    assert display_name("many words in a row", 12) == "many w…a row"
+    assert display_name("abcdefghij" + "e\u0301" * 4, 12)[7] == "e"  # no accent without its letter
     everything = "".join(chr(c) for c in range(0x11000) if not 0xD800 <= c < 0xE000)
     shown = display_name(everything, len(everything))
     ElementTree.fromstring(f"<a>{shown.replace('&', '').replace('<', '')}</a>")  # fit for any SVG

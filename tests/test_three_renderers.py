@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from colorsys import rgb_to_hls
+from itertools import combinations, pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -327,12 +328,68 @@ def test_charts_have_one_legend(report, swapped, run) -> None:
         entries = dict(zip((series.name for series in chart.series), legend(chart), strict=True))
         named = [name for name, entry in entries.items() if entry]
         shown = echarts.option(chart, LIGHT)["legend"]
-        assert (shown["data"], shown["show"]) == (named, bool(named)), chart.name
+        assert ([entry["name"] for entry in shown["data"]], shown["show"]) == (named, bool(named)), chart.name
         assert [trace.name for trace in plotly.figure(chart).data if trace.showlegend] == named
         found = texts(svg_of(chart))
         assert all(entry in found for entry in entries.values() if entry), chart.name
         if chart.kind in ("lines", "points", "histogram"):  # elsewhere names may stand at the rows
             assert not [name for name, entry in entries.items() if not entry and name in found and name != chart.title]
+
+
+def key_of(entry: dict, chart: Chart) -> tuple[tuple[float, ...], int]:
+    """Where the dashes of a legend's key begin and end, and the corners of its marker (-1: a circle, 0: none)."""
+    line, dashes = entry["icon"].removeprefix("path://"), r"M([\d.]+),-1H([\d.]+)V1H[\d.]+Z"
+    marker = re.sub(dashes, "", line)
+    ends = tuple(float(x) for pair in re.findall(dashes, line) for x in pair)
+    return ends, -1 if "a" in marker else len(re.findall("[ML]", marker))
+
+
+def test_keys_of_a_legend_look_like_the_lines(report, swapped, run) -> None:
+    """Their dashes as long as the line's, their marker the line's, and no two lines' keys alike."""
+    seen = set()
+    for chart in charts_of(report, swapped, run):
+        entries = {entry["name"]: entry for entry in echarts.option(chart, LIGHT)["legend"]["data"]}
+        looks = []
+        for series, mark in zip(chart.series, marks_of(chart, LIGHT), strict=True):
+            if series.name not in entries:
+                continue
+            entry = entries[series.name]
+            looks.append((entry["icon"], entry["itemStyle"]["color"]))
+            assert entry["itemStyle"]["color"] == mark.colour
+            if chart.kind not in ("lines", "histogram"):
+                assert entry["icon"] == ("rect" if chart.kind in ("stacked", "ranked") else mark.marker.echarts)
+                continue
+            ends, corners = key_of(entry, chart)
+            if mark.dash.echarts == "solid":
+                assert ends == (0, echarts.KEY)
+            else:
+                lengths = [b - a for a, b in pairwise(ends)]
+                assert lengths[:3] == (mark.dash.echarts * 2)[:3]
+                assert ends[-1] <= echarts.KEY
+            assert corners == (0 if mark.marker is NO_MARKER else len(mark.marker.corners) or -1)
+            seen.add((mark.dash.plotly, corners))
+        assert len(set(looks)) == len(looks), chart.name
+    assert {dash for dash, _ in seen} > {"solid", "dash", "longdash", "dot"}
+
+
+def test_lines_that_look_alike_have_no_keys_and_the_title_says_what_they_are() -> None:
+    chart = of_training.figure(read_run_folder(checkpoint.DEFAULT_CHECKPOINT.parent / "prosqa-gap"), "auroc")
+    faint = {one.name for one in chart.series if one.faint}
+    assert len(faint) > 1
+    assert not faint & set(legend(chart))
+    assert chart.title.endswith("; grey: the other thoughts")
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_control_of_an_edit_has_a_marker_and_a_colour_of_its_own(theme) -> None:
+    runs = tuple(
+        Series(name=label, x=(label,), y=(0.5,), source=name) for name, label in of_intervention.LABELS.items()
+    )
+    chart = Chart(name="c", title="t", kind="strip", x_label="x", y_label="y", series=runs)
+    marks = marks_of(chart, theme)
+    assert len({mark.marker for mark in marks}) == len(marks)
+    for one, other in combinations((mark.colour for mark in marks), 2):
+        assert sum(abs(int(one[i : i + 2], 16) - int(other[i : i + 2], 16)) for i in (1, 3, 5)) > 60, (one, other)
 
 
 def test_charts_print_the_same_numbers(report, swapped, run) -> None:

@@ -18,6 +18,7 @@ from model.stats import text
 from probing.draw import of_report
 from probing.draw.echarts import ALL, shown
 from probing.draw.export import export_report
+from probing.draw.marks import SHAPE
 from probing.draw.of_report import SOURCES, thoughts_text
 from probing.draw.values import Graph, Heatmap, display_name
 from probing.read.report import VALUES, ProbeReport
@@ -219,8 +220,9 @@ def height(drawn: Graph) -> int:
 
 
 LEGEND = (
-    "⌂ root · ◻ target · ◇ distractor · **orange**: the true frontier, which this thought should hold · colour: its "
-    "value · thick: shortest path · thick ring: the answer"
+    f"{SHAPE['root'].glyph} root · {SHAPE['target'].glyph} target · {SHAPE['other candidate'].glyph} distractor · "
+    "**orange**: the true frontier, which this thought should hold · colour: its value · thick: "
+    "shortest path · thick ring: the answer"
 )
 
 

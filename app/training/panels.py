@@ -249,7 +249,7 @@ def losses(run: RunFolder, at: int | None) -> None:
     """Loss and accuracy of the stage trained, over training."""
     n = f"n = {run.validations[-1].n:,} problems, band: 95 % Wilson interval" if run.validations else "none yet"
     loss = (
-        "Nats per scored token, means over the interval. Dotted: what a uniform guess in the true frontier costs on "
+        "Nats per scored token, means over the interval. Dashed: what a uniform guess in the true frontier costs on "
         "the first token; a model above it at the end of stage 0 cannot look edges up."
     )
     accuracy = (
@@ -271,7 +271,8 @@ def _chart(run: RunFolder, kind: str, caption: str, **of: Any) -> None:
         moments = [moment.problems for moment in record.points] if record else []
         st.session_state.update(t_at=min(range(len(moments)), key=lambda i: abs(moments[i] - at)), t_playing=False)
 
-    about = f"{caption} A click goes to that training step." if record else caption
+    others = "" if of_training.OTHERS not in drawn.title else " Grey: the other thoughts."
+    about = f"{caption}{others} A click goes to that training step." if record else caption
     figure(drawn, f"t_{kind}", height=HEIGHT, caption=about, on_hit=clicked if record else None)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from typing import Any
 
 from model.files import html
@@ -19,6 +20,7 @@ from probing.draw.marks import (
     ROLE_WORDS,
     SHAPE,
     Mark,
+    Marker,
     Theme,
     faded,
     legend,
@@ -45,6 +47,8 @@ from probing.draw.values import (
 Option = dict[str, Any]
 NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
+KEY = 32
+"""Pixels of a key in a legend across: two or three dashes."""
 NARROW = 300
 """Pixels of the legend in the narrowest chart of a page."""
 UNSEEN: Option = {"type": "scatter", "silent": True, "symbolSize": 0.1, "tooltip": NOTHING}
@@ -267,7 +271,6 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
         "color": fill,
         "borderColor": theme.ring_of(node) or theme.outline_of(node),
         "borderWidth": 5 if node.answered else 3.5 if node.frontier else 2.2 if node.role != "node" else 1.2,
-        "borderType": "solid" if node.reachable else "dashed",
     }
     if chosen and node.role != "target":  # the target is the one shown unless another is chosen
         style |= {"shadowBlur": 12, "shadowColor": theme.text}
@@ -277,7 +280,7 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
         "symbol": shape.echarts, "symbolKeepAspect": True, "symbolSize": round(size * shape.size), "itemStyle": style,
         # The chosen node may also come from the list or the link, so a click alone changes no style.
         "select": {"itemStyle": style}, "tooltip": _tip(value.said(node)),
-        "label": {"show": True, "position": "inside", "color": theme.ink(fill), "fontSize": 11 if size > 24 else 9},
+        "label": _label(position="inside", color=theme.ink(fill), fontSize=11 if size > 24 else 9),
     }  # fmt: skip
 
 
@@ -304,7 +307,7 @@ def _name(node: Node, theme: Theme, size: int) -> Option:
 
 def _badge(node: Node, theme: Theme) -> Option:
     colour = theme.badge_of(node)
-    style = {"color": colour, "borderColor": theme.background, "borderWidth": 1.5, "opacity": 1}
+    style = {"color": colour, "opacity": 1, "borderColor": theme.background, "borderWidth": 1.5}
     label = {"color": theme.ink(colour)}
     return {"value": [node.x, node.y], "name": node.badge, "itemStyle": style, "label": label}
 
@@ -731,8 +734,11 @@ def lit(on: bool, theme: Theme) -> Option:
 
 def _frame(chart: Chart, series: list[Option], theme: Theme, *, tooltip: str = "axis") -> Option:
     """Everything but the horizontal axis."""
-    named = [one.name for one, label in zip(chart.series, legend(chart), strict=True) if label]
-    lines = _legend_lines(named)
+    named: list[Option] = [
+        {"name": one.name, "icon": _key(chart, mark), "itemStyle": {"color": mark.colour, "opacity": 1}}
+        for one, mark, label in zip(chart.series, marks_of(chart, theme), legend(chart), strict=True) if label
+    ]  # fmt: skip
+    lines = _legend_lines([str(one["name"]) for one in named])
     y: Option = {"scale": chart.kind != "bars"}  # whoever compares differences must see where zero is
     if chart.y_range is not None:
         y = {"min": chart.y_range[0], "max": chart.y_range[1]}
@@ -744,7 +750,7 @@ def _frame(chart: Chart, series: list[Option], theme: Theme, *, tooltip: str = "
         },
         "legend": {
             "show": bool(named), "type": "plain", "data": named, "top": 0, "left": 0, "itemGap": 8, "padding": 2,
-            "itemWidth": 18, "itemHeight": 9, "textStyle": {"fontSize": 11, "color": theme.text},
+            "itemWidth": KEY, "itemHeight": 9, "textStyle": {"fontSize": 11, "color": theme.text},
         },
         "tooltip": {
             "trigger": tooltip, "valueFormatter": "%.3f", "confine": True, "textStyle": {"fontSize": 12},
@@ -761,14 +767,43 @@ def _legend_lines(named: Sequence[str]) -> int:
     """In how many lines the legend of a chart stands, at its narrowest."""
     lines, used = 1, 0.0
     for name in named:
-        wide = 32 + 5.6 * len(name)
+        wide = KEY + 14 + 5.6 * len(name)
         lines, used = (lines + 1, wide) if used and used + wide > NARROW else (lines, used + wide)
     return lines
 
 
+def _key(chart: Chart, mark: Mark) -> str:
+    """The symbol of a series in the legend, as it is drawn: a stretch of its line, dashes and all, with its marker.
+
+    ECharts' own is a solid line with a circle, whatever is drawn.
+    """
+    if chart.kind not in ("lines", "histogram"):
+        return "rect" if chart.kind in ("stacked", "ranked") else mark.marker.echarts
+    pattern = [KEY] if mark.dash.echarts == "solid" else mark.dash.echarts
+    parts, x = [], 0.0
+    for i, step in enumerate(cycle(map(float, pattern))):
+        end = min(x + step, KEY)
+        if i % 2 == 0:
+            parts.append(f"M{x:g},-1H{end:g}V1H{x:g}Z")
+        x = end
+        if x >= KEY:
+            break
+    return f"path://{''.join(parts)}{_outline(mark.marker)}"
+
+
+def _outline(marker: Marker) -> str:
+    """A marker as the part of a path in the middle of a key."""
+    if not marker.static:
+        return ""
+    if not marker.corners:
+        return f"M{KEY / 2 - 4:g},0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z"
+    return "M" + "L".join(f"{KEY / 2 + 4 * x:g},{4 * y:g}" for x, y in marker.corners) + "Z"
+
+
 def _label(**more: Any) -> Option:
-    """A label that says the name of its item."""
-    return {"show": True, "formatter": "{b}", **more}
+    """A label that says the name of its item. Opaque: of themselves labels are as pale as what they stand at, and
+    points of a scatter are at .8, which no colour of a theme is chosen for."""
+    return {"show": True, "formatter": "{b}", "opacity": 1, **more}
 
 
 def _rows(names: Sequence[Any], theme: Theme) -> Option:

@@ -23,7 +23,7 @@ FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif
 
 # --- shapes, markers, dashes ------------------------------------------------------------------------------------------
 
-_HOUSE: Corners = ((-1.02, -0.867), (0.459, -0.867), (1.275, 0), (0.459, 0.867), (-1.02, 0.867))
+_PENTAGON: Corners = ((0, -1), (0.951, -0.309), (0.588, 0.809), (-0.588, 0.809), (-0.951, -0.309))
 
 
 def _path(corners: Corners) -> str:
@@ -41,6 +41,8 @@ class Shape:
     """static: in units of a circle's radius, x to the right, y down; none for a circle."""
     size: float
     """Across, beside a circle's diameter."""
+    glyph: str
+    """In a line of text."""
 
 
 ROLES: tuple[Role, ...] = ("root", "target", "other candidate")
@@ -49,10 +51,10 @@ ROLE_WORDS: dict[str, str] = {"root": "root", "target": "target ✓", "other can
 FRONTIER_WORDS, PATH_WORDS = "true frontier: nodes at distance t", "shortest path to the target"
 """In the legend of a graph."""
 SHAPE: dict[Role, Shape] = {
-    "root": Shape(_path(_HOUSE), "pentagon", _HOUSE, 1.14),
-    "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94),
-    "other candidate": Shape("diamond", "diamond", ((0, -1.28), (1.28, 0), (0, 1.28), (-1.28, 0)), 1.22),
-    "node": Shape("circle", "circle", (), 1.0),
+    "root": Shape(_path(_PENTAGON), "pentagon", tuple((1.18 * x, 1.18 * y) for x, y in _PENTAGON), 1.14, "⬠"),
+    "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94, "◻"),
+    "other candidate": Shape("diamond", "diamond", ((0, -1.28), (1.28, 0), (0, 1.28), (-1.28, 0)), 1.22, "◇"),
+    "node": Shape("circle", "circle", (), 1.0, "○"),
 }
 
 
@@ -63,18 +65,24 @@ class Marker:
     echarts: str
     plotly: str
     static: str
+    corners: Corners = ()
+    """In units of half its size, x to the right, y down; none for a circle."""
+
+
+def _cornered(corners: Corners, plotly: str, static: str, echarts: str = "") -> Marker:
+    return Marker(echarts or _path(corners), plotly, static, corners)
 
 
 NO_MARKER = Marker("none", "circle", "")
 MARKERS: dict[str, Marker] = {
     "circle": Marker("circle", "circle", "o"),
-    "square": Marker("rect", "square", "s"),
-    "diamond": Marker("diamond", "diamond", "D"),
-    "triangle": Marker("triangle", "triangle-up", "^"),
-    "down": Marker(_path(((-1, -1), (1, -1), (0, 1))), "triangle-down", "v"),
-    "pentagon": Marker(_path(((0, -1), (0.95, -0.31), (0.59, 0.81), (-0.59, 0.81), (-0.95, -0.31))), "pentagon", "p"),
-    "left": Marker(_path(((1, -1), (1, 1), (-1, 0))), "triangle-left", "<"),
-    "right": Marker(_path(((-1, -1), (-1, 1), (1, 0))), "triangle-right", ">"),
+    "square": _cornered(((-1, -1), (1, -1), (1, 1), (-1, 1)), "square", "s", "rect"),
+    "diamond": _cornered(((0, -1), (1, 0), (0, 1), (-1, 0)), "diamond", "D", "diamond"),
+    "triangle": _cornered(((0, -1), (1, 1), (-1, 1)), "triangle-up", "^", "triangle"),
+    "down": _cornered(((-1, -1), (1, -1), (0, 1)), "triangle-down", "v"),
+    "pentagon": _cornered(_PENTAGON, "pentagon", "p"),
+    "left": _cornered(((1, -1), (1, 1), (-1, 0)), "triangle-left", "<"),
+    "right": _cornered(((-1, -1), (-1, 1), (1, 0)), "triangle-right", ">"),
 }
 
 
@@ -83,27 +91,29 @@ class Dash:
     """The pattern of a line, as each renderer spells it."""
 
     echarts: str | list[int]
+    """Pixels drawn and left out by turns."""
     plotly: str
     static: Any
 
 
 DASHES: dict[str, Dash] = {
     "solid": Dash("solid", "solid", "-"),
-    "dash": Dash("dashed", "dash", (0, (4, 2))),
-    "dot": Dash("dotted", "dot", (0, (1, 1.5))),
-    "dashdot": Dash([6, 3, 1, 3], "dashdot", (0, (5, 1, 1, 1))),
+    "dash": Dash([8, 4], "dash", (0, (4, 2))),
+    "dot": Dash([2, 3], "dot", (0, (1, 1.5))),
+    "dashdot": Dash([8, 4, 2, 4], "dashdot", (0, (5, 1, 1, 1))),
+    "longdash": Dash([14, 4], "longdash", (0, (9, 3))),
 }
 SOURCE: dict[str, tuple[str, str]] = {
     "model": ("circle", "solid"),
     "shuffled": ("square", "dot"),
     "untrained": ("triangle", "dash"),
     "depth_reader": ("down", "dashdot"),
-    "manifold": ("left", "dash"),
-    "chance": ("", "dot"),
+    "chance": ("", "longdash"),
     "before": ("circle", "dot"),
     "after": ("diamond", "solid"),
-    "identity": ("circle", "solid"),
+    "identity": ("right", "solid"),
     "random": ("square", "solid"),
+    "manifold": ("left", "dash"),
     "unreachable": ("triangle", "dash"),
     "neither": ("down", "dot"),
     "other-step": ("pentagon", "dashdot"),
@@ -160,15 +170,15 @@ def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
 def legend(chart: Chart) -> list[str]:
     """The entry of each series in the legend, with the cases behind a line; "" for those without one.
 
-    Nothing is named where there is one series, or a row for each; nor the broken twin of a tinted line, which the title
-    explains, nor the single cases of a strip.
+    Nothing is named where there is one series, or a row for each; nor the broken twin of a tinted line and the faint
+    lines that all look the same, which the title explains, nor the single cases of a strip.
     """
     rows = chart.kind == "heatmap" or (chart.kind == "strip" and chart.abreast == 1)
     if rows or not 1 < len(chart.series) <= MANY:
         return [""] * len(chart.series)
-    found = []
+    found, faint = [], sum(one.faint for one in chart.series)
     for one in chart.series:
-        hidden = (one.control and one.tint is not None) or (one.faint and chart.kind == "strip")
+        hidden = (one.control and one.tint is not None) or (one.faint and (chart.kind == "strip" or faint > 1))
         n = max((n for n in one.n or () if n), default=0) if chart.kind in ("lines", "strip") else 0
         found.append("" if hidden else f"{one.name} (n = {n:,})" if n else one.name)
     return found
@@ -201,16 +211,16 @@ GROUPS: dict[str, str] = {
     "before": "muted",
     "after": "model",
     "identity": "text",
-    "random": "untrained",
-    "unreachable": "#56b4e9",
-    "neither": "#009e73",
+    "random": "#8c1d5c",
     "manifold": "#7a5c00",
+    "unreachable": "#6a51a3",
+    "neither": "#009e73",
     "other-step": "#cc79a7",
 }
 """Colours that stand for something wherever they are drawn: a colour of the light theme, or the name of one."""
 ON_DARK = {
     "#0b3c73": "#2b73b8", "#8c1d5c": "#c0508e", "#009e73": "#2bc397", "#7a5c00": "#c9a227", "#00775a": "#45d2a6",
-    "#a0337a": "#ee92c9", "#16202c": "#eef2f6",
+    "#a0337a": "#ee92c9", "#16202c": "#eef2f6", "#6a51a3": "#a893e0",
 }  # fmt: skip
 """The same colour on the dark background, where it would not be seen there."""
 

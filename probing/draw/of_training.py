@@ -25,6 +25,8 @@ from probing.read.report import VALUES
 
 KINDS = ("auroc", "other_root", "mass", "logit", "accuracy", "loss", "validation")
 FORMATS = ("svg", "png", "pdf", "csv")
+OTHERS = "; grey: the other thoughts"
+"""In the title of a chart in which they look all the same, and so have no keys."""
 MOST = 600
 """Points of a line that are drawn; longer ones are thinned evenly."""
 T = TypeVar("T")
@@ -113,7 +115,7 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
             name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
             series.append(_line(name, record, about.thought, quantity.of, tint=tint))
             if quantity.beside:
-                dotted = {"tint": tint, "control": True, "source": "chance"}
+                dotted = {"tint": tint, "control": True, "source": "shuffled"}
                 series.append(_line(f"{name}, {quantity.beside}", record, about.thought, quantity.control, **dotted))
         title = quantity.title + (f"; dotted: {quantity.beside}" if quantity.beside else "")
         found.append(_chart(kind, title, quantity.y_label, series, y_range=quantity.y_range))
@@ -192,8 +194,14 @@ def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: Dynamics
     if other is not None and other.points and thought <= len(other.points[0].thoughts):
         series.append(_line(other.name, other, thought, quantity.of, source="untrained", control=True).bare)
     title = "Probability mass" if kind == "mass" else quantity.title
+    others = OTHERS if sum(one.faint for one in series) > 1 else ""
     return _chart(
-        kind, f"{title}, thought {thought}", quantity.y_label, series, level=quantity.level, y_range=quantity.y_range
+        kind,
+        f"{title}, thought {thought}{others}",
+        quantity.y_label,
+        series,
+        level=quantity.level,
+        y_range=quantity.y_range,
     )
 
 

@@ -451,9 +451,15 @@ def each(value: Figure) -> list[Graph | Heatmap | Chart]:
 
 
 def display_name(name: str, most: int = LABEL_LENGTH) -> str:
-    """A name on one line: control and direction-override characters made visible, long names shortened with …."""
+    """A name on one line: control and direction-override characters made visible; of a long one the beginning and the
+    end, with … between them, since names often begin alike."""
     shown = name if name.isascii() and name.isprintable() else "".join(map(_visible, name))
-    return shown if len(shown) <= most else shown[: most - 1].rstrip() + "…"
+    if len(shown) <= most:
+        return shown
+    end = shown[len(shown) - (most - 1) // 2 :].lstrip()
+    while end and unicodedata.category(end[0]) in ("Mn", "Me", "Mc", "Cf"):  # marks of a letter that is left out
+        end = end[1:]
+    return f"{shown[: most // 2].rstrip()}…{end}"
 
 
 def unique(names: Iterable[str]) -> list[str]:
