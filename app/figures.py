@@ -53,7 +53,7 @@ def figure(
     st.echarts_chart(
         echarts.option(
             value, theme(), selected=selected, moving=moving, small=small, named=named,
-            pressed=on_hit is not None,
+            pressed=on_hit is not None, tall=height,
         ),
         key=key, height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
     )  # fmt: skip

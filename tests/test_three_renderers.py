@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from app.compute import example
@@ -22,6 +23,7 @@ from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate
 from model.training.folder import RunFolder, read_run_folder
 from probing.draw import echarts, of_intervention, of_report, of_training, plotly, static
+from probing.draw.layout import bezier
 from probing.draw.marks import (
     COLOURS,
     DARK,
@@ -38,6 +40,7 @@ from probing.draw.marks import (
     printed,
     printed_cell,
     printed_points,
+    text_width,
 )
 from probing.draw.values import Chart, Graph, Heatmap, Reference, Scale, Series, Words
 from probing.edit import directions
@@ -506,27 +509,112 @@ def test_every_series_is_named_in_the_legend_without_turning_a_page() -> None:
     assert option["grid"]["top"] >= 18 * 5  # at most two of these stand in a line
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_no_edge_leaves_the_picture(seed: int) -> None:
-    """As ECharts bends edges: in pixels, at the sizes that graphs have on the page."""
-    problem = next(iter(generate("public", 1, seed, hops=(4, 6), nodes=(24, 30))))
+def bare(problem: ProsQAProblem) -> Graph:
+    """The graph of a problem, with nothing on it."""
     none = [Estimate(value=0, n=1)] * problem.n_nodes
-    value = of_report.graph_of(
-        problem, none, state=0, thought=1, scale=Scale(value="v", label="v", low=0, high=1), heading="", subtitle=(),
+    return of_report.graph_of(
+        problem, none, state=0, thought=1, scale=Scale(value="v", label="v", low=0, high=1), heading="", subtitle=("",),
         words=Words(title=""), tips=[()] * problem.n_nodes,
     )  # fmt: skip
+
+
+def one_of(kind: str, seed: int, **sizes) -> ProsQAProblem:
+    return next(iter(generate(kind, 1, seed, **sizes)))
+
+
+PROBLEMS = {
+    "deeper than trained": lambda: one_of("balanced", 1, hops=(8, 8), nodes=(28, 34)),
+    "many branches": lambda: one_of("balanced", 47, hops=(3, 4), nodes=(26, 28)),
+    **{f"public {seed}": lambda s=seed: one_of("public", s, hops=(4, 6), nodes=(24, 30)) for seed in range(4)},
+    **{f"deep {seed}": lambda s=seed: one_of("balanced", s, hops=(8, 10), nodes=(36, 40)) for seed in range(4)},
+    "back and sideways": lambda: ProsQAProblem.from_names(
+        [("r", "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("r", "k"), ("d", "k"), ("e", "k"), ("r", "l"),
+         ("l", "a"), ("x", "y"), ("y", "z"), ("x", "z"), ("x", "e"), ("y", "r"), ("z", "d"), ("x", "k")],
+        root="r", candidates=("e", "z"),
+    ),
+}  # fmt: skip
+SIZES = ((309, 537), (331, 700), (440, 480), (620, 620), (900, 560), (1100, 380))
+"""Pixels that graphs have on a page."""
+
+
+def axes_at(option: dict, wide: int, tall: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ranges of the axes in a chart of a size, as ECharts chooses them."""
+    across, up = option["xAxis"][0], option["yAxis"][0]
+    for one in option.get("media", ()):
+        least, most = (one["query"].get(f"{end}AspectRatio", other) for end, other in (("min", 0), ("max", 99)))
+        if least <= wide / tall <= most:
+            across, up = one["option"]["xAxis"][0], one["option"]["yAxis"][0]
+    return (across["min"], across["max"]), (up["min"], up["max"])
+
+
+@pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
+def test_a_page_cuts_no_edge_and_no_name(make) -> None:
+    """As ECharts bends edges, in pixels, and with the room that names take, at the sizes that graphs have."""
+    value = bare(make())
+    for wide, tall in SIZES:
+        option = echarts.option(value, LIGHT, tall=tall)
+        graph, names, roles = option["series"][:3]
+        grid, ((left, right), (low, high)) = option["grid"], axes_at(option, wide, tall)
+        per_x = (wide - grid["left"] - grid["right"]) / (right - left)
+        per_y = (tall - grid["top"] - grid["bottom"]) / (high - low)
+
+        def at(spot) -> tuple[float, float]:
+            return grid["left"] + (spot[0] - left) * per_x, grid["top"] + (high - spot[1]) * per_y  # noqa: B023
+
+        places = {node["id"]: at(node["value"]) for node in graph["data"]}
+        for link in graph["links"]:
+            (ax, ay), (bx, by) = places[link["source"]], places[link["target"]]
+            bend = link["lineStyle"]["curveness"]
+            cx, cy = (ax + bx) / 2 - bend * (ay - by), (ay + by) / 2 - bend * (bx - ax)  # as ECharts has it, y down
+            for s in np.linspace(0, 1, 41):
+                x, y = ((1 - s) ** 2 * a + 2 * s * (1 - s) * c + s * s * b for a, c, b in ((ax, cx, bx), (ay, cy, by)))
+                assert -0.5 <= x <= wide + 0.5, (wide, tall, link)
+                assert grid["top"] - 0.5 <= y <= tall + 0.5, (wide, tall, link)
+        for item in (*names["data"], *roles["data"]):
+            x, y = at(item["value"])
+            half, off = text_width(item["name"], 11) / 2, item["label"]["distance"] + 12
+            assert x - half >= -0.5, item["name"]
+            assert x + half <= wide + 0.5, item["name"]
+            down = item["label"].get("position", "bottom" if item in names["data"] else "top") == "bottom"
+            assert (y + off <= tall + 0.5) if down else (y - off >= 0), item["name"]
+
+
+@pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
+def test_html_and_files_cut_no_edge(make) -> None:
+    value = bare(make())
+    drawn = plotly.figure(value)
+    (left, right), (low, high) = drawn.layout.xaxis.range, drawn.layout.yaxis.range
+    for trace in drawn.data[: plotly.NODE_TRACE]:
+        assert all(left < x < right for x in trace.x if x is not None)
+        assert all(low < y < high for y in trace.y if y is not None)
+    file = svg_of(value)
+    wide, tall = map(float, file.get("viewBox").split()[2:])
+    curves = [path.get("d") for path in file.iter(f"{SVG}path") if "Q" in path.get("d", "")]
+    assert len(curves) >= len(value.edges)
+    for curve in curves:
+        a, c, b = np.array([float(x) for x in re.findall(r"-?\d+(?:\.\d+)?", curve)[:6]]).reshape(3, 2)
+        points = bezier(a, c, b, np.linspace(0, 1, 41))
+        assert ((points > 0) & (points < (wide, tall))).all(), curve
+
+
+@pytest.mark.parametrize("make", PROBLEMS.values(), ids=PROBLEMS)
+def test_no_node_of_a_page_stands_on_the_name_above_it(make) -> None:
+    value = bare(make())
+    tall = echarts.height(value)
     option = echarts.option(value, LIGHT)
-    links = option["series"][0]["links"]
-    bends = {(int(e["source"]), int(e["target"])): e["lineStyle"]["curveness"] for e in links}
-    (left, right), (low, high) = ((axis["min"], axis["max"]) for axis in (option["xAxis"][0], option["yAxis"]))
-    for wide, tall in ((440, 480), (620, 620), (900, 560)):
-        per_x, per_y = wide / (right - left), tall / (high - low)
-        for edge in value.edges:
-            (ax, ay), (bx, by) = ((x * per_x, y * per_y) for x, y in (edge.start, edge.end))
-            off = bends[edge.source, edge.target] / 2
-            x, y = (ax + bx) / 2 - off * (by - ay), (ay + by) / 2 + off * (bx - ax)
-            assert left * per_x <= x <= right * per_x
-            assert low * per_y <= y <= high * per_y
+    graph, names, roles, *_ = option["series"]
+    sizes = {tuple(node["value"]): node["symbolSize"] for node in graph["data"]}
+    for wide in (0.8 * tall, tall, 1.25 * tall):
+        _, (low, high) = axes_at(option, round(wide), tall)
+        per_row = (tall - 30) / (high - low)
+        for item in (*names["data"], *roles["data"]):
+            (x, y), label = item["value"], item["label"]
+            down = label.get("position", "bottom" if item in names["data"] else "top") == "bottom"
+            # From and to where the text stands, in pixels below the middle of its node.
+            near, far = label["distance"], label["distance"] + 12
+            for (other_x, other_y), size in sizes.items():
+                gap = (y - other_y) * per_row * (1 if down else -1)
+                assert other_x != x or gap <= 0 or far <= gap - size / 2 or near >= gap + size / 2, item["name"]
 
 
 def test_numbers_are_printed_by_one_rule() -> None:

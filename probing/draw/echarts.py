@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Any
 
+import numpy as np
+
 from model.files import html
-from model.stats import MIN_CASES
+from model.stats import MIN_CASES, Floats
+from probing.draw.layout import Box, box_of
 from probing.draw.marks import (
     FONT,
     MANY_STAGES,
@@ -28,6 +31,7 @@ from probing.draw.marks import (
     printed,
     printed_cell,
     printed_points,
+    text_width,
 )
 from probing.draw.values import (
     Chart,
@@ -47,6 +51,8 @@ from probing.draw.values import (
 Option = dict[str, Any]
 NOTHING = {"show": False}
 BARE: Option = {"axisLine": NOTHING, "axisTick": NOTHING, "splitLine": NOTHING}
+NAME = 12
+"""Characters of a node's name."""
 KEY = 32
 """Pixels of a key in a legend across: two or three dashes."""
 NARROW = 300
@@ -70,12 +76,14 @@ def option(
     small: bool = False,
     named: bool = True,
     pressed: bool = False,
+    tall: float | None = None,
 ) -> Option:
     """What ECharts draws. ``selected`` is a node that stands out; ``moving`` sends a dot along each edge into the
     frontier of a graph, ``small`` draws its nodes small, and without ``named`` only root and candidates have names;
-    ``pressed``: a click on a heatmap's names and anywhere in a chart of lines is told too, as ``hits`` reads it."""
+    ``pressed``: a click on a heatmap's names and anywhere in a chart of lines is told too, as ``hits`` reads it;
+    ``tall``: the pixels a graph is drawn in, where they are not its ``height``."""
     if isinstance(value, Graph):
-        found = _graph(value, theme, selected, small=small, named=named)
+        found = _graph(value, theme, selected, small=small, named=named, tall=tall)
         found["series"].append(_steps(value, theme, moving=moving))
     else:
         found = _heatmap(value, theme, selected) if isinstance(value, Heatmap) else _chart(value, theme)
@@ -107,7 +115,11 @@ def _spelled(found: Option, theme: Theme) -> Option:
 def height(value: Graph | Heatmap | Chart) -> int:
     """Pixels in which a picture can be read."""
     if isinstance(value, Graph):
-        return round(min(max(40 + 52 * (value.height + 1.6), 340), 760))
+        tall, size = min(max(40 + 52 * (value.height + 1.6), 340), 760), _size(value, small=False)
+        for _ in range(4):  # a higher picture shows a little less of the plane
+            _, _, low, high = view(value, tall, ORDINARY, size)
+            tall = max(tall, TOP + EDGE + _pitch(value, size) * (high - low))
+        return math.ceil(tall)
     if isinstance(value, Heatmap):
         return 78 + max(20 * len(value.rows), 330)
     if value.kind == "tree":
@@ -151,31 +163,24 @@ def _hit(value: Graph | Heatmap | Chart, group: Any, i: int) -> tuple[int, int] 
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, named: bool) -> Option:
+def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, named: bool, tall: float | None) -> Option:
     """A column each distance, colour = value, orange outline = true frontier."""
-    size = (
-        20
-        if small
-        else 34
-        if value.height <= 12 and value.width <= 8
-        else 28
-        if value.height <= 18 and value.width <= 11
-        else 22
-    )
-    (left, right), (low, high) = _box(value)
-    top, bottom = max(value.height + 0.8, high + 0.1), min(-0.8, low - 0.1)
-    floor = bottom if value.divider is None else value.divider + 0.12
+    size = _size(value, small)
+    tall = tall or height(value)
+    low, top = -0.8, value.height + 0.8
+    floor = low if value.divider is None else value.divider + 0.12
     band = []
     if value.thought is not None and value.thought < len(value.columns):
         band = [[{"coord": [value.thought - 0.5, floor]}, {"coord": [value.thought + 0.5, top]}]]
     label = _label(textBorderColor=theme.background, textBorderWidth=3)
     return {
         "animationDuration": 0, "animationDurationUpdate": 250,
-        "grid": {"left": 4, "right": 4, "top": 26, "bottom": 4}, "tooltip": _TIP,
-        "xAxis": [
-            _hidden_axis(min(-0.5, left), max(value.width + 0.5, right)), _distances(value, theme, named=named)
+        "grid": {"left": EDGE, "right": EDGE, "top": TOP, "bottom": EDGE}, "tooltip": _TIP,
+        **_axes(view(value, tall, ORDINARY, size, named=named)),
+        "media": [
+            {"query": query, "option": _axes(view(value, tall, shape, size, named=named))}
+            for query, shape in _shapes()
         ],
-        "yAxis": _hidden_axis(bottom, top),
         "series": [
             {
                 "id": "graph", "type": "graph", "coordinateSystem": "cartesian2d", "layout": "none",
@@ -198,7 +203,7 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, nam
                     "silent": True, "symbol": "none",
                     "lineStyle": {"color": theme.faint, "type": "dashed"},
                     "label": {
-                        "formatter": "not reachable from the root", "position": "insideEndBottom",
+                        "formatter": "not reachable from the root", "position": _aside(value), "distance": 2,
                         "color": theme.muted, "fontSize": 11,
                     },
                     "data": [] if value.divider is None else [{"yAxis": value.divider}],
@@ -206,13 +211,8 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, nam
             },
             {
                 **UNSEEN, "id": "roles", "z": 6,
-                "data": [
-                    {
-                        "value": [node.x, node.y], "name": ROLE_WORDS[node.role],
-                        "label": {"color": theme.outline_of(node), "distance": size / 2 + 5},
-                    } for node in value.nodes if node.role != "node"
-                ],
-                "label": {**label, "position": "top", "fontSize": 11, "fontWeight": "bold"},
+                "data": [_role(node, value, theme, size) for node in value.nodes if node.role != "node"],
+                "label": {**label, "fontSize": 11, "fontWeight": "bold"},
             },
             {
                 "id": "badges", "type": "scatter", "silent": True, "z": 7, "tooltip": NOTHING,
@@ -220,8 +220,18 @@ def _graph(value: Graph, theme: Theme, selected: int | None, *, small: bool, nam
                 "label": _label(fontSize=14, fontWeight="bold"),
                 "data": [_badge(node, theme) for node in value.nodes if node.badge],
             },
+            {
+                **UNSEEN, "id": "distances", "z": 5, "yAxisIndex": 1, "data": _distances(value, theme, named=named),
+                "label": {**label, "position": "top", "distance": 6, "fontSize": 12},
+            },
         ],
     }  # fmt: skip
+
+
+def _aside(value: Graph) -> str:
+    """Where the divider says what it divides: at the end that is farther from the word above the distractor."""
+    far = any(node.role == "other candidate" and node.x > value.width / 2 for node in value.nodes)
+    return "insideStartBottom" if far else "insideEndBottom"
 
 
 def _steps(value: Graph, theme: Theme, *, moving: bool) -> Option:
@@ -243,17 +253,103 @@ def _ahead(edge: Edge) -> bool:
     return edge.reachable and edge.end[0] - edge.start[0] == 1
 
 
-def _box(value: Graph) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Least and greatest x, and y, that an edge's curve comes to. ECharts bends edges in pixels, so how far depends on
-    how much wider a column is than a row is high: on a page at most 3.6 times, and at least as wide."""
-    xs, ys = [0.0], [0.0]
-    for edge in value.edges:
-        (ax, ay), (bx, by), bend = edge.start, edge.end, _curveness(edge)
-        for share in (0.25, 0.5, 0.75):  # of the way along the curve
-            off = 2 * share * (1 - share) * bend
-            xs.append(ax + share * (bx - ax) - off * (by - ay))
-            ys.append(ay + share * (by - ay) + off * (bx - ax) * 3.6)
-    return (min(xs), max(xs)), (min(ys), max(ys))
+Wide = tuple[float, float]
+"""Least and greatest width of a chart, as shares of its height."""
+ORDINARY: Wide = (0.8, 1.25)
+TURNS = (0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2)
+"""Where one view of a graph gives way to the next; they hold from .35 to 4.5."""
+HEAD = 4
+"""Pixels from the middle of an edge to the side of its arrowhead."""
+TOP, EDGE = 26, 4
+"""Pixels beyond a graph's axes: above, where the distances stand, and on the other sides."""
+
+
+def _shapes() -> Iterable[tuple[Option, Wide]]:
+    """Shapes of a chart, as ECharts asks for them, and what they span."""
+    ends = (0.35, *TURNS, 4.5)
+    for low, high in pairwise(ends):
+        least = {"minAspectRatio": low} if low in TURNS else {}
+        most = {"maxAspectRatio": high} if high in TURNS else {}
+        yield least | most, (low, high)
+
+
+def _axes(box: Box) -> Option:
+    x0, x1, y0, y1 = (round(end, 3) for end in box)
+    return {"xAxis": [_hidden_axis(x0, x1)], "yAxis": [_hidden_axis(y0, y1), _hidden_axis(0, 1)]}
+
+
+def view(value: Graph, tall: float, shape: Wide, size: int, *, named: bool = True) -> Box:
+    """The part of the plane to be shown so that no edge, node or name is cut in a chart ``tall`` pixels high, whatever
+    its width within a shape.
+
+    ECharts bends edges in pixels: how far they lead sideways counts for more columns where columns are narrow, and how
+    far up for more rows where they are wide. So a wider view makes for wider bends; the box grows until it holds all.
+    """
+    box, down = (-0.5, value.width + 0.5, -0.8, value.height + 0.8), tall - TOP - EDGE
+    curves, bends = value.curves, np.array([_curveness(edge) for edge in value.edges])[:, None]
+    taken = [(node, *_reach(node, value, size, named=named)) for node in value.nodes]
+    beside = {node.x: max(wide for other, wide, _, _ in taken if other.x == node.x) for node in value.nodes}
+    for _ in range(40):
+        before, per_row = box, down / (box[3] - box[2])
+        lowest = min(node.y - below / per_row for node, _, _, below in taken)
+        highest = max(node.y + above / per_row for node, _, above, _ in taken)
+        for share in shape:
+            per_column = (share * tall - 2 * EDGE) / (before[1] - before[0])
+            x0, x1, y0, y1 = box_of(_drawn(curves, bends, per_column / per_row), (0, 0, 0, 0))
+            box = (
+                min(box[0], x0 - HEAD / per_column, *(x - wide / per_column for x, wide in beside.items())),
+                max(box[1], x1 + HEAD / per_column, *(x + wide / per_column for x, wide in beside.items())),
+                min(box[2], y0 - HEAD / per_row, lowest),
+                max(box[3], y1 + HEAD / per_row, highest),
+            )
+        if max(abs(a - b) for a, b in zip(box, before, strict=True)) < 2e-3:
+            break
+    return box
+
+
+def _drawn(curves: Floats, bends: Floats, ratio: float) -> Floats:
+    """``3 E 2``: edges as ECharts draws them where a column is ``ratio`` times as wide as a row is high."""
+    a, _, b = curves
+    return np.stack([a, (a + b) / 2 + bends * [-1 / ratio, ratio] * (b - a)[:, ::-1], b])
+
+
+def _size(value: Graph, small: bool) -> int:
+    """Pixels of a node across."""
+    if small:
+        return 20
+    if value.height <= 12 and value.width <= 8:
+        return 34
+    return 28 if value.height <= 18 and value.width <= 11 else 22
+
+
+def _reach(node: Node, value: Graph, size: int, *, named: bool) -> tuple[float, float, float]:
+    """Pixels that a node takes beside, above and below its middle, its name and the word of its role included."""
+    half, line = size * SHAPE[node.role].size / 2 + 2, 15
+    if node.role == "node":
+        return (
+            (max(half, text_width(shown(node.name, NAME), 12) / 2), half, size / 2 + 4 + line) if named else (half,) * 3
+        )
+    wide = max(text_width(shown(node.name, NAME), 13), text_width(ROLE_WORDS[node.role], 12)) / 2
+    under = _word_below(node, value)
+    return max(half, wide), half if under else half + 3 + line, size / 2 + 4 + line * (1 + under)
+
+
+def _word_below(node: Node, value: Graph) -> bool:
+    """Whether the word of a node's role stands below its name and not above the node: on the side with more room."""
+    gaps = [other.y - node.y for other in value.nodes if other.x == node.x and other.y != node.y]
+    return min((gap for gap in gaps if gap > 0), default=9) < min((-gap for gap in gaps if gap < 0), default=9)
+
+
+def _pitch(value: Graph, size: int) -> float:
+    """Pixels from row to row so that no node stands on the name above it."""
+    columns: dict[float, list[Node]] = {}
+    for node in sorted(value.nodes, key=lambda node: node.y):
+        columns.setdefault(node.x, []).append(node)
+    needed = [
+        (_reach(above, value, size, named=True)[2] + _reach(below, value, size, named=True)[1]) / (above.y - below.y)
+        for column in columns.values() for below, above in pairwise(column)
+    ]  # fmt: skip
+    return max(needed, default=0.0)
 
 
 def _curveness(edge: Edge) -> float:
@@ -302,7 +398,13 @@ def _name(node: Node, theme: Theme, size: int) -> Option:
     style = {"color": theme.text if node.reachable else theme.muted, "distance": size / 2 + 4}
     if node.role != "node":
         style["fontWeight"] = "bold"
-    return {"value": [node.x, node.y], "name": shown(node.name, 12), "label": style}
+    return {"value": [node.x, node.y], "name": shown(node.name, NAME), "label": style}
+
+
+def _role(node: Node, value: Graph, theme: Theme, size: int) -> Option:
+    place = {"position": "bottom", "distance": size / 2 + 18} if _word_below(node, value) else {"position": "top"}
+    label = {"color": theme.outline_of(node), "distance": size * SHAPE[node.role].size / 2 + 3} | place
+    return {"value": [node.x, node.y], "name": ROLE_WORDS[node.role], "label": label}
 
 
 def _badge(node: Node, theme: Theme) -> Option:
@@ -312,12 +414,14 @@ def _badge(node: Node, theme: Theme) -> Option:
     return {"value": [node.x, node.y], "name": node.badge, "itemStyle": style, "label": label}
 
 
-def _distances(value: Graph, theme: Theme, *, named: bool) -> Option:
-    hops = [f" hop{'' if text == '1' else 's'}" if named else "" for _, text in value.columns]
-    names = [text + unit if text != "0" else "root" for (_, text), unit in zip(value.columns, hops, strict=True)]
-    names += [""] * (int(value.width) + 1 - len(names))
-    data = [{"value": name, "textStyle": lit(d == value.thought, theme)} for d, name in enumerate(names)]
-    return {"type": "category", "position": "top", "data": data, "axisLabel": {"interval": 0, "fontSize": 12}, **BARE}
+def _distances(value: Graph, theme: Theme, *, named: bool) -> list[Option]:
+    """What stands above the columns."""
+    found = []
+    for x, text in value.columns:
+        unit = f" hop{'' if text == '1' else 's'}" if named else ""
+        name = "root" if text == "0" else text + unit
+        found.append({"value": [x, 1], "name": name, "label": lit(x == value.thought, theme)})
+    return found
 
 
 # --- the heatmap ------------------------------------------------------------------------------------------------------

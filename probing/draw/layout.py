@@ -79,6 +79,23 @@ def bezier(a: Floats, c: Floats, b: Floats, shares: Floats) -> Floats:
     return (1 - s) ** 2 * a + 2 * s * (1 - s) * c + s * s * b
 
 
+Box = tuple[float, float, float, float]
+"""Least and greatest x, least and greatest y."""
+
+
+def box_of(curves: Floats, around: Box) -> Box:
+    """The smallest box around another and every point of quadratic curves (``3 E 2``: start, control point, end)."""
+    a, c, b = curves
+    # A curve is farthest at an end, or where it turns.
+    bow = a - 2 * c + b
+    turn = np.clip(np.divide(a - c, bow, out=np.zeros_like(bow), where=bow != 0), 0, 1)
+    points = np.concatenate([a, (1 - turn) ** 2 * a + 2 * turn * (1 - turn) * c + turn**2 * b, b])
+    if not len(points):
+        return around
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return min(around[0], x0), max(around[1], x1), min(around[2], y0), max(around[3], y1)
+
+
 @lru_cache(maxsize=512)
 def layout(problem: ProsQAProblem) -> Layout:
     """The layout of a problem; deterministic, and remembered."""

@@ -8,6 +8,7 @@ controls by marker and dash, never by colour alone.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -51,7 +52,7 @@ ROLE_WORDS: dict[str, str] = {"root": "root", "target": "target ✓", "other can
 FRONTIER_WORDS, PATH_WORDS = "true frontier: nodes at distance t", "shortest path to the target"
 """In the legend of a graph."""
 SHAPE: dict[Role, Shape] = {
-    "root": Shape(_path(_PENTAGON), "pentagon", tuple((1.18 * x, 1.18 * y) for x, y in _PENTAGON), 1.14, "⬠"),
+    "root": Shape(_path(_PENTAGON), "pentagon", tuple((1.1 * x, 1.1 * y) for x, y in _PENTAGON), 1.04, "⬠"),
     "target": Shape("rect", "square", ((-0.92, -0.92), (0.92, -0.92), (0.92, 0.92), (-0.92, 0.92)), 0.94, "◻"),
     "other candidate": Shape("diamond", "diamond", ((0, -1.28), (1.28, 0), (0, 1.28), (-1.28, 0)), 1.22, "◇"),
     "node": Shape("circle", "circle", (), 1.0, "○"),
@@ -132,6 +133,8 @@ MANY_STAGES = 10
 """More stages of training than this are not named."""
 STACK_SHIFT = 0.3
 """How far off the middle of a stack its interval stands, to the left, and its controls, to the right."""
+SIZE = 7.5
+"""Points of ordinary text in a file."""
 MANY = 12
 """More lines than this are drawn thin and without a legend; more points than this without markers."""
 
@@ -165,6 +168,29 @@ def printed_points(chart: Chart, series: Series) -> tuple[str, ...]:
     if chart.kind in ("tree", "heatmap"):
         return texts
     return tuple("" if y is None else text for y, text in zip(series.y, texts, strict=True))
+
+
+def text_width(text: str, size: float = SIZE) -> float:
+    """About how wide a text is, in the unit of its size; generous, and the same wherever it runs."""
+    ems = 0.0
+    for letter in text:
+        if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+            continue
+        wide = unicodedata.east_asian_width(letter) in ("W", "F") or ord(letter) > 0x1F000
+        ems += 1.1 if wide else 0.36 if letter in "iljtfrI.,:;'|!()[] " else 0.95 if letter in "mwMW%@—…" else 0.64
+    return ems * size
+
+
+def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
+    """Lines no wider than ``width``, in the unit of the size, broken at spaces."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def legend(chart: Chart) -> list[str]:

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from model.files import html
+from model.stats import Floats
 from probing.draw import html as pages
-from probing.draw.layout import bezier
+from probing.draw.layout import bezier, box_of
 from probing.draw.marks import (
     FONT,
     FRONTIER_WORDS,
@@ -40,6 +41,8 @@ from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Se
 
 NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
+NODE = 27
+"""Pixels of a node across."""
 
 
 def escape(text: str) -> str:
@@ -103,10 +106,12 @@ def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
             ) for value in values
         ]  # fmt: skip
         figure.update_layout(**_slider(values, theme))
-    _style(figure, theme, _title(first), int(150 + 62 * first.height + (80 if len(values) > 1 else 0)))
+    x0, x1, y0, y1 = box_of(_curves(first), (-0.5, first.width + 0.5, -0.85, first.height + 0.9))
+    x0, x1, y0, y1 = x0 - 0.1, x1 + 0.1, y0 - 0.1, y1 + 0.1
+    _style(figure, theme, _title(first), int(29 + 62 * (y1 - y0) + (80 if len(values) > 1 else 0)))
     figure.update_layout(
-        xaxis={"visible": False, "range": [-0.6, first.width + 0.6], "fixedrange": True},
-        yaxis={"visible": False, "range": [-0.95, first.height + 1.0], "fixedrange": True},
+        xaxis={"visible": False, "range": [x0, x1], "fixedrange": True},
+        yaxis={"visible": False, "range": [y0, y1], "fixedrange": True},
         showlegend=True,
         legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "itemclick": False, "itemdoubleclick": False},
         hovermode="closest",
@@ -127,23 +132,27 @@ def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
             )  # fmt: skip
     for x, label in first.columns:
         text = f"distance {label}" if label == "0" else label
-        figure.add_annotation(
-            x=x, y=first.height + 0.75, text=text, showarrow=False, font={"size": 12, "color": theme.muted}
-        )
+        figure.add_annotation(x=x, y=y1 - 0.25, text=text, showarrow=False, font={"size": 12, "color": theme.muted})
     if first.divider is not None:
         figure.add_shape(
-            type="line", x0=-0.6, x1=first.width + 0.6, y0=first.divider, y1=first.divider,
+            type="line", x0=x0, x1=x1, y0=first.divider, y1=first.divider,
             line={"color": theme.faint, "dash": "dash", "width": 1}, layer="below",
         )  # fmt: skip
         figure.add_annotation(
-            x=-0.58, y=first.divider - 0.02, xanchor="left", yanchor="top",
+            x=x0 + 0.02, y=first.divider - 0.02, xanchor="left", yanchor="top",
             text=escape(first.divider_label), showarrow=False, font={"size": 11, "color": theme.muted},
         )  # fmt: skip
     return figure
 
 
+def _curves(value: Graph) -> Floats:
+    """Columns are wider on a screen than in print, so arcs inside one need less of a bow."""
+    a, c, b = value.curves
+    return np.stack([a, np.where(a[:, :1] == b[:, :1], [0.5, 1] * (c - a) + a, c), b])
+
+
 def _edges(value: Graph, theme: Theme) -> list[go.Scatter]:
-    """Three traces: edges out of the root's reach, the others, those on a shortest path; arrowheads past the middle."""
+    """Three traces: edges out of the root's reach, the others, those on a shortest path; arrowheads at the nodes."""
     kinds: tuple[tuple[str, str, float, Callable[[Edge], bool]], ...] = (
         ("out of reach", theme.away, 1.2, lambda edge: not edge.reachable),
         ("edges", theme.edge, 1.3, lambda edge: edge.reachable and not edge.on_path),
@@ -154,16 +163,19 @@ def _edges(value: Graph, theme: Theme) -> list[go.Scatter]:
         x: list[float | None] = []
         y: list[float | None] = []
         sizes: list[float] = []
-        for edge in filter(belongs, value.edges):
-            a, c, b = map(np.array, (edge.start, edge.control, edge.end))
-            if a[0] == b[0]:
-                # Columns are wider on a screen than in print, so arcs inside one need less of a bow.
-                c[0] = (a[0] + c[0]) / 2
-            points = bezier(a, c, b, np.linspace(0, 1, 25)).tolist()
+        standoffs: list[float] = []
+        for edge, curve in zip(value.edges, _curves(value).swapaxes(0, 1), strict=True):
+            if not belongs(edge):
+                continue
+            start, control, end = curve
+            points = bezier(start, control, end, np.linspace(0, 1, 25)).tolist()
             x += [px for px, _ in points] + [None]
             y += [py for _, py in points] + [None]
-            sizes += [(11 if edge.on_path else 9) if i == 15 else 0 for i in range(len(points) + 1)]
+            sizes += [(11 if edge.on_path else 9) if i == len(points) - 1 else 0 for i in range(len(points) + 1)]
+            radius = NODE * SHAPE[value.nodes[edge.target].role].size / 2
+            standoffs += [radius + 1] * (len(points) + 1)
         marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
+        marker["standoff"] = standoffs
         traces.append(
             go.Scatter(
                 x=x, y=y, mode="lines+markers", line={"color": colour, "width": width},
@@ -186,7 +198,7 @@ def _nodes(value: Graph, theme: Theme) -> list[go.Scatter]:
             x=[node.x for node in nodes], y=[node.y for node in nodes], mode="markers+text",
             marker={
                 "symbol": [SHAPE[node.role].plotly for node in nodes],
-                "size": [27 * SHAPE[node.role].size for node in nodes], "color": fills, "opacity": 1,
+                "size": [NODE * SHAPE[node.role].size for node in nodes], "color": fills, "opacity": 1,
                 "line": {
                     "color": [
                         theme.ring_of(node) or theme.outline_of(node) for node in nodes

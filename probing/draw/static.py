@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import threading
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from model.stats import Floats
-from probing.draw.layout import Point
+from probing.draw.layout import Point, box_of
 from probing.draw.marks import (
     FRONTIER_WORDS,
     LIGHT,
@@ -35,6 +34,7 @@ from probing.draw.marks import (
     ROLE_WORDS,
     ROLES,
     SHAPE,
+    SIZE,
     SOURCE,
     STACK_SHIFT,
     Mark,
@@ -44,6 +44,8 @@ from probing.draw.marks import (
     printed,
     printed_cell,
     printed_points,
+    text_width,
+    wrap,
 )
 from probing.draw.values import (
     Chart,
@@ -68,9 +70,8 @@ Box = tuple[float, float, float, float]
 """x, y, width, height in points."""
 DPI = 200
 FONT_STACK = b"font-family: 'DejaVu Sans', Verdana, 'Segoe UI', 'Noto Sans', Arial, sans-serif"
-SIZE = 7.5
-"""Points of ordinary text; nothing is smaller than SMALL."""
 SMALL = 7.0
+"""Points; nothing is smaller."""
 RADIUS = 10.5
 PITCH_Y = 43.0
 MIN_PITCH_X = 54.0
@@ -201,34 +202,11 @@ class _Page:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def text_width(text: str, size: float = SIZE) -> float:
-    """About how wide a text is in points; generous, and the same wherever it runs."""
-    ems = 0.0
-    for letter in text:
-        if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me", "Cf"):
-            continue
-        wide = unicodedata.east_asian_width(letter) in ("W", "F") or ord(letter) > 0x1F000
-        ems += 1.1 if wide else 0.36 if letter in "iljtfrI.,:;'|!()[] " else 0.95 if letter in "mwMW%@—…" else 0.64
-    return ems * size
-
-
 def _label_width(node: Node) -> float:
     """Points that a node's name and role need; names of roles are bold."""
     if node.role == "node":
         return text_width(node.label)
     return max(1.13 * text_width(node.label), text_width(ROLE_WORDS[node.role], SMALL))
-
-
-def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
-    """Lines no wider than ``width`` points, broken at spaces."""
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_width(longer, size) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -242,11 +220,15 @@ def _graphs(values: list[Graph], theme: Theme) -> _Page:
     if len(values) == 1:
         # A graph alone on its page may use the width that its heading and legend need anyway.
         pitch = max(pitch, min(100.0, (MIN_WIDTH - 2 * (side + MARGIN) - 14) / max(first.width, 1)))
+    # Curves may lead beyond the outermost nodes.
+    x0, x1, y0, y1 = box_of(first.curves, (0.0, first.width, 0.0, first.height))
+    side = max(side, 4 - pitch * x0, 4 + pitch * (x1 - first.width))
+    above, below = max(PITCH_Y * (y1 - first.height) - 18, 0.0), max(-PITCH_Y * y0 - 32, 0.0)
     graph_width = first.width * pitch + 2 * side
     head_lines = [line for value in values for line in (value.heading, *value.subtitle)]
     panel_width = max(graph_width, *(text_width(line, 8) for line in head_lines), text_width(first.divider_label)) + 14
     heading_height = 22 + 11 * max(len(value.subtitle) for value in values)
-    panel_height = heading_height + first.height * PITCH_Y + 2 * RADIUS + 50
+    panel_height = heading_height + first.height * PITCH_Y + 2 * RADIUS + 50 + above + below
     across = _across(len(values), panel_width, panel_height)
     width = max(across * panel_width + (across - 1) * 10 + 2 * MARGIN, MIN_WIDTH)
     alts = [f"{value.heading}: {value.subtitle[0]}." for value in values]
@@ -256,7 +238,7 @@ def _graphs(values: list[Graph], theme: Theme) -> _Page:
     gap = (width - 2 * MARGIN - across * panel_width) / max(across - 1, 1)
     for start in range(0, len(values), across):
         for i, value in enumerate(values[start : start + across]):
-            _panel(page, value, MARGIN + i * (panel_width + gap), top, panel_width, heading_height, pitch, side)
+            _panel(page, value, MARGIN + i * (panel_width + gap), top, panel_width, heading_height, above, pitch, side)
         top += panel_height + 14
     page.y = top - 14
     return page
@@ -305,7 +287,15 @@ def _pitch(value: Graph) -> float:
 
 
 def _panel(
-    page: _Page, value: Graph, left: float, top: float, width: float, heading_height: float, pitch: float, side: float
+    page: _Page,
+    value: Graph,
+    left: float,
+    top: float,
+    width: float,
+    heading_height: float,
+    above: float,
+    pitch: float,
+    side: float,
 ) -> None:
     theme = page.theme
     page.text(left, top + 8, value.heading, fontsize=10, fontweight="bold")
@@ -313,7 +303,7 @@ def _panel(
         page.text(left, top + 21 + 11 * i, line, fontsize=8, color=theme.text if i == 0 else theme.muted)
     top += heading_height
     origin_x = left + side + max(0.0, (width - 14 - 2 * side - value.width * pitch) / 2)
-    origin_y = top + 16 + RADIUS + 6 + value.height * PITCH_Y
+    origin_y = top + 16 + RADIUS + 6 + above + value.height * PITCH_Y
 
     def at(point: Point) -> Point:
         return origin_x + point[0] * pitch, origin_y - point[1] * PITCH_Y

@@ -14,7 +14,9 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from model.stats import Estimate
+import numpy as np
+
+from model.stats import Estimate, Floats
 from model.values import Number, Value
 from probing.draw.layout import Point
 
@@ -137,6 +139,12 @@ class Graph(Value):
     divider: Number | None
     divider_label: str
     words: Words
+
+    @property
+    def curves(self) -> Floats:
+        """``3 E 2``: start, control point and end of each edge."""
+        points = [(edge.start, edge.control, edge.end) for edge in self.edges]
+        return np.array(points, dtype=float).reshape(-1, 3, 2).swapaxes(0, 1)
 
     def said(self, node: Node) -> tuple[str, ...]:
         """What hovering over a node says, its name first."""
