@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -9,13 +10,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from app.explore.panels import LEGEND
 from model import checkpoint
 from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
 from model.stats import short_number
 from probing.draw.layout import layout
-from probing.draw.marks import DARK, LIGHT, SOURCE, THEMES, Theme, contrast
+from probing.draw.marks import DARK, LIGHT, SHAPE, SOURCE, THEMES, Theme, contrast, text_width
 from probing.draw.of_report import (
     PARTS,
     answer_text,
@@ -27,7 +29,7 @@ from probing.draw.of_report import (
     outcome,
     question,
 )
-from probing.draw.plotly import NODE_TRACE, escape, figure
+from probing.draw.plotly import NODE, NODE_TRACE, escape, figure
 from probing.draw.values import Chart, display_name
 from probing.edit.kinds import CONTROLS
 from probing.read.probe import probe
@@ -310,3 +312,38 @@ def test_no_two_controls_look_alike(theme: Theme) -> None:
     looks = [(SOURCE[name][0], theme.named(name)) for name in ("before", "after", *CONTROLS)]
     assert len(set(looks)) == len(looks)
     assert len({marker for marker, _ in looks}) >= len(looks) - 1  # the two that change nothing are both round
+
+
+def test_html_is_as_wide_as_a_phone(report) -> None:
+    """Plotly breaks no line of a title of itself; arrows end at the edge of the node that they lead to."""
+    scenes = [graph(report, state) for state in range(report.n_thoughts + 1)]
+    drawn = figure(scenes)
+    for text in (drawn.layout.title.text, *(frame.layout.title.text for frame in drawn.frames)):
+        lines = text.split("<br>")
+        assert all(text_width(re.sub(r"<[^>]*>", "", line), 13) <= 330 for line in lines)
+        assert 18 * len(lines) < drawn.layout.margin.t
+    assert len(lines) > 1
+    (chart, *_) = frontier(report)
+    long = chart.model_copy(update={"title": "a title that is a good deal longer than a phone is wide, and then more"})
+    assert figure(long).layout.title.text.count("<br>") == 1
+    for edges in drawn.data[:NODE_TRACE]:
+        ends = [i for i, x in enumerate(edges.x) if i + 1 < len(edges.x) and edges.x[i + 1] is None]
+        assert [i for i, size in enumerate(edges.marker.size) if size] == ends
+        assert [i for i, off in enumerate(edges.marker.standoff) if off] == ends  # it cuts the line
+        nodes = {(node.x, node.y): node for node in scenes[0].nodes}
+        for i in ends:
+            role = nodes[edges.x[i], edges.y[i]].role
+            assert edges.marker.standoff[i] == NODE * SHAPE[role].size / 2 + 1
+
+
+def test_roles_have_one_shape_and_the_legend_in_words_shows_it() -> None:
+    for role, (plain, n) in {
+        "root": ("⬠", 5),
+        "target": ("◻", 4),
+        "other candidate": ("◇", 4),
+        "node": ("○", 0),
+    }.items():
+        shape = SHAPE[role]
+        assert (shape.glyph, len(shape.corners)) == (plain, n)
+        assert shape.glyph in LEGEND or role == "node"
+        assert n == 0 or min(shape.corners, key=lambda at: at[1])[0] in (0, -0.92)  # as upright as Plotly's

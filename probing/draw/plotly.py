@@ -36,11 +36,15 @@ from probing.draw.marks import (
     printed,
     printed_cell,
     printed_points,
+    text_width,
+    wrap,
 )
 from probing.draw.values import Chart, Edge, Figure, Graph, Heatmap, HeatRow, Series, each
 
 NODE_TRACE = 3
 """Traces of edges before the trace of nodes; clicks and frames refer to the node trace by number."""
+PHONE = 320
+"""Pixels that a line of a title may take."""
 NODE = 27
 """Pixels of a node across."""
 
@@ -102,19 +106,23 @@ def _graphs(values: Sequence[Graph], theme: Theme) -> go.Figure:
         figure.frames = [
             go.Frame(
                 name=str(value.state), data=_nodes(value, theme), traces=moving,
-                layout={"title": {"text": _title(value)}},
+                layout={"title": {"text": "<br>".join(_title(value))}},
             ) for value in values
         ]  # fmt: skip
         figure.update_layout(**_slider(values, theme))
     x0, x1, y0, y1 = box_of(_curves(first), (-0.5, first.width + 0.5, -0.85, first.height + 0.9))
     x0, x1, y0, y1 = x0 - 0.1, x1 + 0.1, y0 - 0.1, y1 + 0.1
-    _style(figure, theme, _title(first), int(29 + 62 * (y1 - y0) + (80 if len(values) > 1 else 0)))
+    _style(
+        figure, theme, _title(first), int(29 + 62 * (y1 - y0) + (120 if len(values) > 1 else 0)),
+        most=max(len(_title(value)) for value in values),
+    )  # fmt: skip
     figure.update_layout(
         xaxis={"visible": False, "range": [x0, x1], "fixedrange": True},
         yaxis={"visible": False, "range": [y0, y1], "fixedrange": True},
         showlegend=True,
         legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "itemclick": False, "itemdoubleclick": False},
         hovermode="closest",
+        margin={"l": _room(first, 0.0), "r": _room(first, first.width)},
     )
     for node in first.nodes:
         name = escape(node.label)
@@ -171,9 +179,10 @@ def _edges(value: Graph, theme: Theme) -> list[go.Scatter]:
             points = bezier(start, control, end, np.linspace(0, 1, 25)).tolist()
             x += [px for px, _ in points] + [None]
             y += [py for _, py in points] + [None]
-            sizes += [(11 if edge.on_path else 9) if i == len(points) - 1 else 0 for i in range(len(points) + 1)]
-            radius = NODE * SHAPE[value.nodes[edge.target].role].size / 2
-            standoffs += [radius + 1] * (len(points) + 1)
+            # Of the other points too Plotly would leave out as much of the line.
+            head, radius = 11 if edge.on_path else 9, NODE * SHAPE[value.nodes[edge.target].role].size / 2
+            sizes += [*[0] * (len(points) - 1), head, 0]
+            standoffs += [*[0] * (len(points) - 1), radius + 1, 0]
         marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
         marker["standoff"] = standoffs
         traces.append(
@@ -240,11 +249,19 @@ def _keys(value: Graph, theme: Theme) -> list[go.Scatter]:
     return [bar, *keys]
 
 
-def _title(value: Graph) -> str:
-    return f"<b>{escape(value.heading)}</b>   {escape('  ·  '.join(value.subtitle))}"
+def _room(value: Graph, x: float) -> int:
+    """Pixels beside a graph, so that the names of its outermost column are whole where columns are narrow."""
+    return max(10, *(round(text_width(node.label, 11) / 2) - 10 for node in value.nodes if node.x == x))
+
+
+def _title(value: Graph) -> list[str]:
+    """Lines: Plotly breaks none of itself."""
+    below = [line for text in value.subtitle for line in wrap(text, PHONE, 13)]
+    return [f"<b>{escape(value.heading)}</b>", *(f"<span style='font-size:13px'>{escape(one)}</span>" for one in below)]
 
 
 def _slider(values: Sequence[Graph], theme: Theme) -> dict[str, Any]:
+    # Below the legend, which on a phone has a line for each of its entries.
     def to(name: str) -> list[Any]:
         return [[name], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}]
 
@@ -258,12 +275,12 @@ def _slider(values: Sequence[Graph], theme: Theme) -> dict[str, Any]:
     pause = {"label": "Pause", "method": "animate", "args": [[None], still]}
     return {
         "sliders": [
-            {"active": 0, "steps": steps, "x": 0.14, "len": 0.84, "y": -0.12, "yanchor": "top", "pad": {"t": 8},
+            {"active": 0, "steps": steps, "x": 0.14, "len": 0.84, "y": -0.12, "yanchor": "top", "pad": {"t": 50},
              "currentvalue": {"prefix": "thought ", "font": {"size": 13}}, "bgcolor": theme.faint}
         ],
         "updatemenus": [
             {"type": "buttons", "direction": "left", "buttons": [play, pause], "x": 0, "y": -0.12, "yanchor": "top",
-             "xanchor": "left", "pad": {"t": 30}, "showactive": False, "bgcolor": theme.background}
+             "xanchor": "left", "pad": {"t": 72}, "showactive": False, "bgcolor": theme.background}
         ],
     }  # fmt: skip
 
@@ -306,7 +323,7 @@ def _heatmap(value: Heatmap, theme: Theme) -> go.Figure:
                            "line": line, "xref": "x", "yref": "y"})  # fmt: skip
     if stack is not None:
         _stack(figure, value, stack, theme)
-    _style(figure, theme, "", above + below + 110)
+    _style(figure, theme, [], above + below + 110)
     figure.update_layout(shapes=shapes, barmode="stack", bargap=0.2, hovermode="closest", margin={"t": 70})
     figure.update_layout(legend={"y": 0, "yanchor": "bottom", "traceorder": "normal"})
     heads = [f"{c.label}<br><i>{c.short}</i>" if c.short else c.label for c in columns]
@@ -388,12 +405,12 @@ def _charts(charts: Sequence[Chart], theme: Theme) -> go.Figure:
                 figure.add_trace(trace, **where)
         _axes(figure, chart, theme, where)
     rows = max(len(chart.names()) if chart.flat else len(chart.series) for chart in charts)
-    title = f"<b>{escape(charts[0].title)}</b>" if len(charts) == 1 else ""
+    title = [f"<b>{escape(line)}</b>" for line in wrap(charts[0].title, PHONE, 15)] if len(charts) == 1 else []
     _style(
         figure, theme, title, down * (380 if not (charts[0].flat or charts[0].kind == "heatmap") else 150 + 26 * rows)
     )
     below = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
-    figure.update_layout(barmode="stack", legend=below, margin={"t": 50, "b": 20}, hovermode="closest")
+    figure.update_layout(barmode="stack", legend=below, margin={"b": 20}, hovermode="closest")
     return figure
 
 
@@ -547,16 +564,21 @@ _TRACES: dict[str, Callable[[Chart, Series, Mark, Theme], list[Any]]] = {
 }  # fmt: skip
 
 
-def _style(figure: go.Figure, theme: Theme, title: str, height: int) -> None:
+def _style(figure: go.Figure, theme: Theme, title: Sequence[str], height: int, *, most: int = 0) -> None:
+    """``title`` is in lines; ``most``: of how many there may come to be."""
+    top = 32 + 18 * max(len(title), most, 1)
     figure.update_layout(
         template="none",
-        height=height,
-        title={"text": title, "x": 0, "xanchor": "left", "xref": "container", "font": {"size": 14}, "pad": {"l": 10}},
+        height=height + top - 50,
+        title={
+            "text": "<br>".join(title), "x": 0, "xanchor": "left", "xref": "container", "y": 1, "yanchor": "top",
+            "yref": "container", "font": {"size": 14}, "pad": {"l": 10, "t": 12},
+        },
         paper_bgcolor=theme.background,
         plot_bgcolor=theme.background,
         font={"family": FONT, "color": theme.text, "size": 12},
         hoverlabel={"bgcolor": theme.background, "font": {"color": theme.text}, "bordercolor": theme.outline},
-        margin={"l": 10, "r": 10, "t": 50, "b": 10},
-    )
+        margin={"l": 10, "r": 10, "t": top, "b": 10},
+    )  # fmt: skip
     figure.update_xaxes(color=theme.muted, automargin=True)
     figure.update_yaxes(color=theme.muted, automargin=True)
