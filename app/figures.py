@@ -13,7 +13,7 @@ import streamlit as st
 from app.words import explained, literal, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
-from probing.draw.marks import ROLE_WORDS, printed
+from probing.draw.marks import ROLE_WORDS, printed, unbroken
 from probing.draw.values import Chart, Graph, Heatmap, display_name
 
 FORMATS = ("svg", "png", "csv", "json")
@@ -59,7 +59,7 @@ def figure(
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):
-        st.caption(caption, width="stretch", help=explained(caption))
+        st.caption(unbroken(caption), width="stretch", help=explained(caption))
         with st.popover("Files", icon=":material/download:", type="tertiary", help="This figure and its numbers"):
             files(partial(export, value, theme=theme()), FORMATS, name, key)
 

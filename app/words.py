@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import hosted
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.marks import THEMES, Theme
+from probing.draw.marks import THEMES, Theme, unbroken
 from probing.draw.of_report import question
 from probing.draw.values import display_name
 
@@ -127,7 +127,7 @@ def present() -> None:
 def literal(text: str) -> str:
     """Text for markdown, shown character by character: no markup, links, HTML, emoji codes or maths."""
     flat = re.sub(
-        r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", " ".join(hosted.said(text).split())
+        r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", unbroken(" ".join(hosted.said(text).split()))
     )  # no address becomes a link
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=&@/\"'" else c for c in flat)
 

@@ -96,6 +96,11 @@ def percent(share: float) -> str:
     return "> 99.9 %" if shown == "100.0 %" and share < 1 else shown
 
 
+def below(p: float) -> str:
+    """A p or q value behind its letter: ``= .012``, or ``< .001``."""
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
+
+
 def short_number(value: float) -> str:
     """A number in at most four characters where it can: ``.36``, ``1``, ``-2.1``, ``13``."""
     if abs(value) >= 9.95:

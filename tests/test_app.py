@@ -47,12 +47,12 @@ def custom(text: str, **rest) -> dict[str, str]:
 
 
 def texts(page: AppTest) -> str:
-    return "\n".join(item.value for item in page.markdown).replace("\\", "")
+    return "\n".join(item.value for item in page.markdown).replace("\\", "").replace("\u00a0", " ")
 
 
 def errors(page: AppTest) -> str:
     assert not page.exception, page.exception[0].message
-    return "\n".join(item.value for item in page.error).replace("\\", "")
+    return "\n".join(item.value for item in page.error).replace("\\", "").replace("\u00a0", " ")
 
 
 def charts(page: AppTest) -> dict[str, dict]:
@@ -237,7 +237,7 @@ def test_an_uploaded_file_is_still_there_after_a_visit_to_another_page() -> None
     page.switch_page("explore/explore.py").run()
     assert errors(page) == ""
     assert page.number_input(key="x_row").value == 2
-    assert any("three.json" in item.value.replace("\\", "") for item in page.caption)
+    assert any("three.json" in item.value.replace("\\", "").replace("\u00a0", " ") for item in page.caption)
     assert f"Is **{problems[2].idx_to_symbol[problems[2].root]}** a" in texts(page)
 
 

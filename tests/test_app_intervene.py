@@ -31,12 +31,12 @@ def start(**params: str) -> AppTest:
 
 
 def texts(page: AppTest) -> str:
-    return "\n".join(item.value for item in (*page.markdown, *page.caption)).replace("\\", "")
+    return "\n".join(item.value for item in (*page.markdown, *page.caption)).replace("\\", "").replace("\u00a0", " ")
 
 
 def errors(page: AppTest) -> str:
     assert not page.exception, page.exception[0].message
-    return "\n".join(item.value for item in page.error).replace("\\", "")
+    return "\n".join(item.value for item in page.error).replace("\\", "").replace("\u00a0", " ")
 
 
 def after(page: AppTest) -> str:

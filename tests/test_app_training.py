@@ -28,12 +28,12 @@ def start(run: str | Path = "") -> AppTest:
 
 def texts(page: AppTest) -> str:
     assert not page.exception, page.exception[0].message
-    return "\n".join(item.value for item in page.markdown).replace("\\", "")
+    return "\n".join(item.value for item in page.markdown).replace("\\", "").replace("\u00a0", " ")
 
 
 def errors(page: AppTest) -> list[str]:
     assert not page.exception, page.exception[0].message
-    return [item.value.replace("\\", "") for item in page.error]
+    return [item.value.replace("\\", "").replace("\u00a0", " ") for item in page.error]
 
 
 def chart(page: AppTest, key: str) -> dict:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from app.explore.panels import LEGEND
+from app.words import literal
 from model import checkpoint
 from model.codec_slots import ANSWER
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.stats import short_number
+from model.stats import below, short_number
+from probing.draw import html
 from probing.draw.layout import layout
-from probing.draw.marks import DARK, LIGHT, SHAPE, SOURCE, THEMES, Theme, contrast, text_width
+from probing.draw.marks import DARK, LIGHT, SHAPE, SOURCE, THEMES, Theme, contrast, text_width, unbroken
 from probing.draw.of_report import (
     PARTS,
     answer_text,
@@ -222,6 +224,27 @@ def test_names_are_shown_literally_and_short() -> None:
     shown = display_name(everything, len(everything))
     ElementTree.fromstring(f"<a>{shown.replace('&', '').replace('<', '')}</a>")  # fit for any SVG
     assert escape("<b>&amp;") == "&lt;b&gt;&amp;amp;"
+
+
+def test_numbers_stay_on_the_line_of_their_signs() -> None:
+    said = unbroken("> 99.9 % [97, 98] of n = 16; P(**a**) = 0.996, &lt; 0.1 %, a = b, a > b and a % b")
+    assert said.replace("\u00a0", "_") == (
+        ">_99.9_% [97, 98] of n_=_16; P(**a**)_=_0.996, &lt;_0.1_%, a_=_b, a > b and a % b"
+    )
+    page = html.frame(
+        "t", "<p title='n = 1'>n = 1, &gt; 2 %</p><script>a = 1 % 2</script><svg><text>n = 1</text></svg>"
+    )
+    assert "<p title='n = 1'>n_=_1, &gt;_2_%</p>" in page.replace("\u00a0", "_")
+    assert "<script>a = 1 % 2</script><svg><text>n = 1</text></svg>" in page
+    assert literal("n = 16, 8.2 %").replace("\u00a0", "_") == r"n_\=_16, 8\.2_%"
+
+
+def test_articles_and_small_probabilities_are_written_as_words_are() -> None:
+    edges = [("Tom", "impus"), ("Eva", "rompus")]
+    problem = ProsQAProblem.from_names(edges, root="Tom", candidates=("impus", "rompus"))
+    assert question(problem) == "Is Tom an impus or a rompus?"
+    assert question(problem, lambda name: f"**{name}**") == "Is **Tom** an **impus** or a **rompus**?"
+    assert [below(p) for p in (6.9e-90, 0.00099, 0.0123, 1.0)] == ["< .001", "< .001", "= .012", "= 1.000"]
 
 
 def test_numbers_are_short() -> None:

@@ -18,7 +18,7 @@ from model.stats import text
 from probing.draw import of_report
 from probing.draw.echarts import ALL, shown
 from probing.draw.export import export_report
-from probing.draw.marks import SHAPE
+from probing.draw.marks import SHAPE, unbroken
 from probing.draw.of_report import SOURCES, thoughts_text
 from probing.draw.values import Graph, Heatmap, display_name
 from probing.read.report import VALUES, ProbeReport
@@ -69,7 +69,7 @@ def autoplay() -> None:
 def verdict(report: ProbeReport, *, answered: bool = True) -> None:
     """What the model answers and whether it is correct (unless that is said elsewhere), beside the shortcut baseline's
     answer; then any warnings."""
-    problem, said = report.problem, f"{answer(report)} " if answered else ""
+    problem, said = report.problem, unbroken(f"{answer(report)} ") if answered else ""
     target, other = candidates(problem)
     baseline = {"target": f"{target} (correct)", "neg_target": f"{other} (incorrect)", "tie": "tie"}
     st.markdown(

@@ -15,6 +15,7 @@ from app.problem_picker import folder_or
 from app.words import bold, choice, literal, theme
 from model.problems.prosqa import ProsQAProblem
 from probing.draw import of_intervention
+from probing.draw.marks import unbroken
 from probing.draw.of_intervention import FORMATS, VALUE_NAMES, VALUES, Run, has_value, runs, said
 from probing.draw.values import display_name
 from probing.edit.directions import ESTIMATORS
@@ -163,7 +164,7 @@ def invitation(problem: ProsQAProblem) -> None:
 def answer(result: Intervention, method: str, *, edited: bool) -> None:
     """The answer before and after in plain words, with any warnings; the controls have a chart."""
     problem, (before, after) = result.problem, runs(result)[:2]
-    was, now = (of_intervention.answer(run, problem, bold) for run in (before, after))
+    was, now = (unbroken(of_intervention.answer(run, problem, bold)) for run in (before, after))
     if method == "pause":
         st.caption("A pause model is fed a token in place of each state; what is shown are the states it makes.")
     if not edited:

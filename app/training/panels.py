@@ -24,6 +24,7 @@ from model.stats import Estimate, percent, share, text
 from model.training.dynamics import DynamicsPoint, DynamicsRecord, ThoughtNumbers
 from model.training.folder import RunFolder
 from probing.draw import of_training
+from probing.draw.marks import unbroken
 
 HEIGHT = 300
 FEW = 10
@@ -119,7 +120,7 @@ def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: 
                 f"  \n:gray[{who} after {near.problems:,} problems: AUROC {auroc(its)} and "
                 f"{percent(its.mass['frontier'])}; n = {its.n} problems]"
             )
-    st.markdown(said)
+    st.markdown(unbroken(said))
 
 
 def answers(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, at: int) -> None:

@@ -44,6 +44,7 @@ from probing.draw.values import (
     Node,
     Reference,
     Series,
+    article,
     display_name,
     unique,
 )
@@ -381,7 +382,7 @@ def _node(node: Node, value: Graph, theme: Theme, size: int, *, chosen: bool) ->
 
 
 def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
-    names = (value.nodes[v].name for v in (edge.source, edge.target))
+    source, target = (value.nodes[v].name for v in (edge.source, edge.target))
     style = {
         "color": theme.edge_of(edge),
         "width": 2.4 if edge.on_path else 1.1,
@@ -390,7 +391,7 @@ def _edge(edge: Edge, value: Graph, theme: Theme) -> Option:
     return {
         "source": str(edge.source), "target": str(edge.target),
         "lineStyle": style | {"opacity": 1 if edge.reachable else 0.55},
-        "tooltip": {"formatter": "every <bdi>{}</bdi> is a <bdi>{}</bdi>".format(*map(safe, names))},
+        "tooltip": {"formatter": f"every <bdi>{safe(source)}</bdi> is {article(target)} <bdi>{safe(target)}</bdi>"},
     }  # fmt: skip
 
 

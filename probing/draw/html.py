@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from model.files import html
-from probing.draw.marks import FONT, LIGHT, Theme
+from probing.draw.marks import FONT, LIGHT, Theme, unbroken
 
 
 def frame(title: str, body: str, *, theme: Theme = LIGHT, style: str = "") -> str:
@@ -24,9 +24,18 @@ table {{ border-collapse: collapse; font-size: .85rem; margin: .6em 0; }}
 th, td {{ text-align: left; vertical-align: top; padding: 4px 10px; border: 1px solid {theme.faint}; }}
 {style}</style></head><body><main>
 <h1><bdi>{html(title)}</bdi></h1>
-{body}
+{_in_texts(body)}
 </main></body></html>
 """
+
+
+def _in_texts(body: str) -> str:
+    """HTML with the texts between its elements unbroken; scripts, styles and drawings as they are."""
+    parts = re.split(r"(?s)(<(script|style|svg)\b.*?</\2>|<[^>]*>)", body)
+    # Texts, elements and the names of three of them by turns.
+    return "".join(
+        unbroken(text) + (parts[i + 1] if i + 1 < len(parts) else "") for i, text in enumerate(parts) if i % 3 == 0
+    )
 
 
 class Markup(str):

@@ -8,6 +8,7 @@ controls by marker and dash, never by colour alone.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,6 +138,15 @@ SIZE = 7.5
 """Points of ordinary text in a file."""
 MANY = 12
 """More lines than this are drawn thin and without a legend; more points than this without markers."""
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line ends between a number and its sign: before %, after < and >, or around =."""
+    return _LOOSE.sub("\u00a0", text)
+
+
+_LOOSE = re.compile(r"(?<=\d) (?=%)|(?<=[<>]) (?=\d)|(?<=&[lg]t;) (?=\d)|(?<=\S) (?== \S)|(?<=\S[ \u00a0]=) (?=\S)")
+"""The spaces meant; < and > in HTML too."""
 
 
 def printed(value: float, scale: Scale) -> str:

@@ -33,6 +33,7 @@ from probing.draw.values import (
     Scale,
     Series,
     Words,
+    article,
     display_name,
     unique,
 )
@@ -506,8 +507,8 @@ def question(problem: ProsQAProblem, show: Callable[[str], str] = display_name) 
 
     ``show`` is how a name is written.
     """
-    nodes = (problem.root, *sorted((problem.target, problem.neg_target)))
-    return "Is {} a {} or a {}?".format(*(show(problem.idx_to_symbol[v]) for v in nodes))
+    root, *both = (problem.idx_to_symbol[v] for v in (problem.root, *sorted((problem.target, problem.neg_target))))
+    return f"Is {show(root)} {' or '.join(f'{article(name)} {show(name)}' for name in both)}?"
 
 
 def answer_text(report: ProbeReport) -> str:

@@ -470,6 +470,11 @@ def display_name(name: str, most: int = LABEL_LENGTH) -> str:
     return f"{shown[: most // 2].rstrip()}…{end}"
 
 
+def article(name: str) -> str:
+    """The indefinite article before a name; prompts have ``a`` before all, as their data."""
+    return "an" if name[:1].lower() in tuple("aeiou") else "a"
+
+
 def unique(names: Iterable[str]) -> list[str]:
     """A category axis takes each name once: those cut to the same characters get invisible marks."""
     seen: dict[str, int] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binomtest, false_discovery_control
 
+from model.stats import below
 from probing.dataset.analyses.common import Runs
 from probing.dataset.cells import Cells, line
 from probing.dataset.findings import Section
@@ -61,7 +62,7 @@ def compare(runs: Runs) -> Section:
         cells,
         [chart],
         (
-            f"{c.source}: {c.text('points')} against {other} ({_said(q_of[c.group])}; n = {c.n:,})."
+            f"{c.source}: {c.text('points')} against {other} (q {below(q_of[c.group])}; n = {c.n:,})."
             for other, c in final.items()
         ),
         title="Models side by side: accuracy on the same problems",

@@ -9,7 +9,7 @@ import numpy as np
 from probing.dataset.analyses.common import READ, Runs
 from probing.dataset.cells import Cells
 from probing.dataset.findings import Section
-from probing.draw.values import Chart, Series
+from probing.draw.values import Chart, Series, article
 
 
 def tree(runs: Runs) -> Section:
@@ -55,7 +55,7 @@ def tree(runs: Runs) -> Section:
     return runs.section(
         cells,
         [chart],
-        [f"{root} is a {target}, not a {other}: {problem.n_hops} hops."],
+        [f"{root} is {article(target)} {target}, not {article(other)} {other}: {problem.n_hops} hops."],
         n=1,
         title=f"The search tree of one problem (number {main.numbers[row]})",
         shows="Each node the root can reach, at its distance, with its value in the thought of that distance.",
