@@ -466,6 +466,19 @@ def test_every_text_in_a_picture_can_be_read_in_both_themes(browser, address) ->
         page.close()
 
 
+def test_no_name_beside_a_heatmap_is_cut(show) -> None:
+    """Bold ones either: those of the root and the candidates."""
+    long = "verylongnamewithcommonprefix-"
+    edges = [("Tom", "one"), ("Tom", "two"), ("one", "three"), ("two", "four"), ("Eva", "five"), ("five", "six")]
+    lines = "\n".join(" ".join(name if name in ("Tom", "Eva") else long + name for name in edge) for edge in edges)
+    page = show(View(source="custom", text=lines, root="Tom", candidates=(long + "three", long + "six"), samples=1))
+    picture = page.locator(".st-key-x_stairs svg").first
+    names = picture.locator("text", has_text="…")
+    assert len(set(names.all_text_contents())) == 6  # those that differ look different
+    left = picture.bounding_box()["x"]
+    assert all(name.bounding_box()["x"] >= left for name in names.all())
+
+
 def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
     for theme in ("light", "dark"):
         page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)

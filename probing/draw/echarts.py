@@ -336,9 +336,11 @@ def _reach(node: Node, value: Graph, size: int, *, named: bool) -> tuple[float, 
 
 
 def _word_below(node: Node, value: Graph) -> bool:
-    """Whether the word of a node's role stands below its name and not above the node: on the side with more room."""
+    """Whether the word of a node's role stands below its name and not above the node, where it is tight above and less so
+    below."""
     gaps = [other.y - node.y for other in value.nodes if other.x == node.x and other.y != node.y]
-    return min((gap for gap in gaps if gap > 0), default=9) < min((-gap for gap in gaps if gap < 0), default=9)
+    above, below = (min((sign * gap for gap in gaps if sign * gap > 0), default=math.inf) for sign in (1, -1))
+    return above < min(below, 1.5)
 
 
 def _pitch(value: Graph, size: int) -> float:
@@ -458,7 +460,8 @@ def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
     ]
     stripes = [faded(theme.text, 0.07 if c.state == value.cursor else 0) for c in value.columns]
     return {
-        "animation": False, "grid": {"left": 4, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
+        # Left of the names ECharts leaves room as if none were bold.
+        "animation": False, "grid": {"left": 12, "right": 6, "top": 44, "bottom": 32, "containLabel": True},
         "tooltip": _TIP,
         "xAxis": {
             "type": "category", "position": "top", "data": heads, **_named("thought", theme, 24),
