@@ -336,8 +336,7 @@ def _reach(node: Node, value: Graph, size: int, *, named: bool) -> tuple[float, 
 
 
 def _word_below(node: Node, value: Graph) -> bool:
-    """Whether the word of a node's role stands below its name and not above the node, where it is tight above and less so
-    below."""
+    """Whether the word of a node's role stands below its name: where it is tight above the node, and less so below."""
     gaps = [other.y - node.y for other in value.nodes if other.x == node.x and other.y != node.y]
     above, below = (min((sign * gap for gap in gaps if sign * gap > 0), default=math.inf) for sign in (1, -1))
     return above < min(below, 1.5)
