@@ -472,8 +472,9 @@ def test_no_name_beside_a_heatmap_is_cut(show) -> None:
     edges = [("Tom", "one"), ("Tom", "two"), ("one", "three"), ("two", "four"), ("Eva", "five"), ("five", "six")]
     lines = "\n".join(" ".join(name if name in ("Tom", "Eva") else long + name for name in edge) for edge in edges)
     page = show(View(source="custom", text=lines, root="Tom", candidates=(long + "three", long + "six"), samples=1))
-    picture = page.locator(".st-key-x_stairs svg").first
+    picture = page.locator(".st-key-x_stairs [data-testid=stEChartsChart] svg")
     names = picture.locator("text", has_text="…")
+    names.first.wait_for()
     assert len(set(names.all_text_contents())) == 6  # those that differ look different
     left = picture.bounding_box()["x"]
     assert all(name.bounding_box()["x"] >= left for name in names.all())
