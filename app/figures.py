@@ -47,6 +47,7 @@ def figure(
             on_hit(*found)
 
     words = value.about() if isinstance(value, Chart) else value.words
+    height = height or echarts.height(value, small=small)
     if on_hit is not None and isinstance(value, Graph):
         _by_keyboard(value, key, on_hit)
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
@@ -55,7 +56,7 @@ def figure(
             value, theme(), selected=selected, moving=moving, small=small, named=named,
             pressed=on_hit is not None, tall=height,
         ),
-        key=key, height=height or echarts.height(value), renderer="svg", alt=words.alt, **options,
+        key=key, height=height, renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):

@@ -113,6 +113,5 @@ def replay(result: Intervention, k: int, *, playing: bool) -> None:
             with st.container(width="stretch"):
                 st.markdown(f"**{title}**  \n{literal(graph.subtitle[0])}")
                 figure(
-                    graph, f"x_mind_{graph.state}", name=f"coconut-mind-{graph.state}", height=panels.height(graph),
-                    moving=playing, small=True,
+                    graph, f"x_mind_{graph.state}", name=f"coconut-mind-{graph.state}", moving=playing, small=True,
                 )  # fmt: skip

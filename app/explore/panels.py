@@ -15,7 +15,7 @@ from app.words import bold, candidates, capital, explained, kept, literal, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
-from probing.draw import of_report
+from probing.draw import echarts, of_report
 from probing.draw.echarts import ALL, shown
 from probing.draw.export import export_report
 from probing.draw.marks import SHAPE, unbroken
@@ -198,6 +198,7 @@ def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, 
     in words, drawn in their place."""
     wordy = rival.n_thoughts == 0 and rival.chains
     other = of_report.chain(rival, k + 1) if wordy else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
+    high = max(echarts.height(graph, small=True) for graph in (drawn, other))
     with st.container(horizontal=True, gap="medium", key="x_both"):
         for one, graph in ((report, drawn), (rival, other)):
             with st.container(width="stretch"):
@@ -205,18 +206,7 @@ def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, 
                 holds = graph.heading + ": " * bool(lines) + ". ".join((*lines[:1], *map(capital, lines[1:])))
                 st.markdown(f"**{literal(one.model.name)}** :gray[· {literal(holds)}]  \n{answer(one, both=True)}")
                 side = "x_dag" if one is report else "x_rival_dag"
-                figure(
-                    graph, side, name=f"coconut-{side}-h{graph.state}", height=height(graph), moving=playing, small=True
-                )
-
-
-LOW = 380
-"""Pixels of a graph of at most eight rows: both candidates on the first screen of a small laptop."""
-
-
-def height(drawn: Graph) -> int:
-    """Pixels in which a graph of small nodes can be read."""
-    return max(LOW, round(40 + 36 * (drawn.height + 1.6)))
+                figure(graph, side, name=f"coconut-{side}-h{graph.state}", height=high, moving=playing, small=True)
 
 
 LEGEND = (
@@ -249,7 +239,7 @@ def graph(drawn: Graph, node: int, *, playing: bool) -> None:
 
     legend()
     figure(
-        drawn, "x_dag", name=f"coconut-graph-h{drawn.state}", height=height(drawn), selected=node,
+        drawn, "x_dag", name=f"coconut-graph-h{drawn.state}", selected=node,
         caption="Click a node to follow it below.", on_hit=clicked, moving=playing, small=drawn.height > 5,
     )  # fmt: skip
 

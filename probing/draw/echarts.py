@@ -113,10 +113,10 @@ def _spelled(found: Option, theme: Theme) -> Option:
     return found | {"textStyle": font}
 
 
-def height(value: Graph | Heatmap | Chart) -> int:
-    """Pixels in which a picture can be read."""
+def height(value: Graph | Heatmap | Chart, *, small: bool = False) -> int:
+    """Pixels in which a picture can be read; ``small``: the nodes of a graph are small."""
     if isinstance(value, Graph):
-        tall, size = min(max(40 + 52 * (value.height + 1.6), 340), 760), _size(value, small=False)
+        tall, size = float(LEAST), _size(value, small=small)
         for _ in range(4):  # a higher picture shows a little less of the plane
             _, _, low, high = view(value, tall, ORDINARY, size)
             tall = max(tall, TOP + EDGE + _pitch(value, size) * (high - low))
@@ -261,6 +261,8 @@ TURNS = (0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2)
 """Where one view of a graph gives way to the next; they hold from .35 to 4.5."""
 HEAD = 4
 """Pixels from the middle of an edge to the side of its arrowhead."""
+LEAST = 380
+"""Pixels of the lowest graph."""
 TOP, EDGE = 26, 4
 """Pixels beyond a graph's axes: above, where the distances stand, and on the other sides."""
 

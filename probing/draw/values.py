@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
-from pydantic import model_validator
-
 import numpy as np
+from pydantic import model_validator
 
 from model.stats import Estimate, Floats
 from model.values import Number, Value

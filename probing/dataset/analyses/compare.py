@@ -21,11 +21,6 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int, float]:
     return b, c, 1.0 if b + c == 0 else float(binomtest(b, b + c).pvalue)
 
 
-def _said(q: float) -> str:
-    """A corrected p in words, no smaller than anyone needs."""
-    return "q < .001" if q < 0.001 else f"q = {q:.3f}".replace("0.", ".", 1)
-
-
 def compare(runs: Runs) -> Section:
     """The main model against each other model on the same problems."""
     cells, main = Cells("compare"), runs.main
