@@ -111,11 +111,15 @@ def start(order: Order) -> Job:
         return found
     hosted.count_run(len(order.problems), job.end)
     _jobs[job.out] = job
+    _begin(job)
+    return job
+
+
+def _begin(job: Job) -> None:
     with _line_moves:
         _line.append(job)
     job.thread = threading.Thread(target=_work, args=(job,), daemon=True)
     job.thread.start()
-    return job
 
 
 def _work(job: Job) -> None:

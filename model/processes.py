@@ -17,8 +17,9 @@ PER_CORE = 8
 
 def check_number(n: int) -> None:
     """Raise InputError for a number of processes that is none, or that no machine of this size runs to any use."""
-    if not 1 <= n <= (most := PER_CORE * (os.cpu_count() or 1)):
-        raise InputError(f"processes {n}: expected 1 to {most}, as this machine has {os.cpu_count() or 1} cores")
+    cores = os.cpu_count() or 1
+    if not 1 <= n <= PER_CORE * cores:
+        raise InputError(f"processes {n}: expected 1 to {PER_CORE * cores}, as this machine has {cores} cores")
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def test_controls_are_grey_and_dashed_and_intervals_are_bands() -> None:
     assert low["data"] == [[1.0, 0.25], [2.0, 0.5]]
     assert height["data"] == [[1.0, 0.5], [2.0, 0.5]]
     assert line["lineStyle"]["type"] == "solid"
-    assert (grey["lineStyle"]["type"], grey["data"]) == ("dashed", [[1.0, 0.5], [2.0, None]])
+    assert (grey["lineStyle"]["type"], grey["data"]) == ([8, 4], [[1.0, 0.5], [2.0, None]])
 
 
 def test_hostile_names_are_characters_in_tooltips() -> None:
@@ -289,7 +289,7 @@ def test_cards_are_thumbnails_with_one_plain_sentence(runs) -> None:
         ]
         assert not any(axis.get("name") for axis in axes)
         assert not any(series["label"]["show"] for series in drawn["series"])
-    said = [item.value.replace("\\", "") for item in page.caption]
+    said = [item.value.replace("\\", "").replace("\u00a0", " ") for item in page.caption]
     assert "prosqa-symbol-2l: +100.0 points [97.5, 100.0] against untrained (q < .001; n = 300)." in said
     assert any(item.startswith("Thought 1: AUROC of the frontier 1 [.99, 1] against") for item in said)
     assert not re.search(r"\d\.\d{3}|q = \de-", "\n".join(said))

@@ -283,7 +283,8 @@ def test_shipped_runs_open_on_the_picture_of_one_problem(chosen: str, monkeypatc
     assert stairs.alt.startswith("What the thoughts of")
     said = [item.value for item in page.caption if "No moment between was recorded" in item.value]
     assert len(said) == bool(chosen)
-    assert any("one prompt sample (n = 1; Explore prints means over several" in item.value for item in page.caption)
+    captions = " ".join(item.value for item in page.caption).replace("\u00a0", " ")
+    assert "one prompt sample (n = 1; Explore prints means over several" in captions
 
 
 def test_the_slider_of_the_main_model_has_its_two_ends() -> None:

@@ -105,7 +105,7 @@ def test_the_page_needs_nothing_else_and_says_what_a_reader_needs(run) -> None:
     assert not re.search(r"@import|<script|url\((?!#)", text)
     for section in result.sections:
         part = text[text.index(f"<section id='{section.name}'>") :]
-        part = part[: part.index("</section>")]
+        part = part[: part.index("</section>")].replace("\u00a0", " ")
         for needed in ("What is shown", "Definition", "n = ", "Interval", "Control", "What it does not show", "Source"):
             assert needed in part
         for field in ("shows", "definition", "interval", "control", "does_not_show", "paper"):

@@ -55,7 +55,7 @@ def start(page: str, **params: str) -> AppTest:
 
 def errors(page: AppTest) -> str:
     assert not page.exception, page.exception[0].message
-    return "\n".join(item.value for item in page.error).replace("\\", "")
+    return "\n".join(item.value for item in page.error).replace("\\", "").replace("\u00a0", " ")
 
 
 def until(what: Callable[[], bool]) -> bool:

@@ -386,6 +386,6 @@ def test_links_to_folders(name: str, shown: list[str], monkeypatch: pytest.Monke
     page.switch_page(f"{stem}/{stem}.py").run()
     assert not page.exception
     assert [item.value for item in page.error] == []
-    text = "\n".join(item.value for item in (*page.markdown, *page.caption)).replace("\\", "")
+    text = "\n".join(item.value for item in (*page.markdown, *page.caption)).replace("\\", "").replace("\u00a0", " ")
     for part in shown:
         assert part in text

@@ -167,8 +167,7 @@ def test_a_data_set_run_lets_pages_go_before_each_chunk(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(jobs, "run_dataset", work)
     job = Job(Order((), "x", "prosqa-tiny", (), ()), compute.RUNS, (compute.folder("prosqa-tiny"),))
-    job.thread = threading.Thread(target=jobs._work, args=(job,))
-    job.thread.start()
+    jobs._begin(job)
     settle()
     with compute.queue.turn(1):
         began = time.monotonic()

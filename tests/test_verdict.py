@@ -200,7 +200,7 @@ def test_sheets_round_trip_and_are_pages(second_only: Sheet, none_used: Sheet, t
     Reader().feed(page)
     assert found.count("section") == 3
     assert "script" not in found
-    assert "n = 170" in page or "n = 1" in page
+    assert "n\u00a0=\u00a01" in page
     odd = none_used.model_copy(update={"name": "<b>&x</b>"})
     assert "<b>&x" not in to_html([odd])
     for wrong in ("{}", '{"version": 9}', "[1]"):

@@ -327,7 +327,7 @@ def _size(value: Graph, small: bool) -> int:
 
 def _reach(node: Node, value: Graph, size: int, *, named: bool) -> tuple[float, float, float]:
     """Pixels that a node takes beside, above and below its middle, its name and the word of its role included."""
-    half, line = size * SHAPE[node.role].size / 2 + 2, 15
+    half, line = size * SHAPE[node.role].size / 2 + 1, 13
     if node.role == "node":
         return (
             (max(half, text_width(shown(node.name, NAME), 12) / 2), half, size / 2 + 4 + line) if named else (half,) * 3
