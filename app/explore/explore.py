@@ -42,8 +42,17 @@ class Drawn:
     beside: Beside
 
 
-def picture(drawn: Drawn) -> None:
-    """All that depends on the thought, the value and the node; moving the slider runs this alone."""
+def clock() -> float | None:
+    """Seconds of a frame, while the picture plays."""
+    session = st.session_state
+    return (0.7 if session.x_mind else 1.3) if session.get("x_playing") else None
+
+
+def picture(drawn: Drawn, ticking: float | None) -> None:
+    """All that depends on the thought, the value and the node; moving the slider runs this alone, and so do frames."""
+    if clock() != ticking:  # a press: the page with its own clock, or none; its first frame has not been seen yet
+        st.session_state.x_tick = False
+        st.rerun()
     choice, loaded, report, beside = drawn.choice, drawn.loaded, drawn.report, drawn.beside
     session, (node, playing), rival = st.session_state, settle(report), beside.report
     if session.pop("x_stopped", False):
@@ -191,9 +200,8 @@ def page() -> None:
     if drawn is None:
         return
     panels.autoplay()
-    pace = 0.7 if session.x_mind else 1.3
-    clock = pace if session.get("x_playing") else None
-    st.fragment(picture, run_every=clock)(drawn)
+    ticking = clock()
+    st.fragment(picture, run_every=ticking)(drawn, ticking)
 
 
 state.open_link()

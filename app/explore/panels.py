@@ -142,9 +142,11 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         if state.x_playing and state.x_k == last:
             state.x_k = 0
 
+    # Under load one press can be told twice, so each means what was drawn, not the other of what is.
+    changed, present = not state.x_mind, not state.x_present
+
     def change() -> None:
-        state.x_mind = not state.x_mind
-        state.update(x_k=0, x_playing=state.x_mind, x_auto=False)
+        state.update(x_mind=changed, x_k=0, x_playing=changed, x_auto=False)
 
     def again() -> None:
         state.x_tick = False  # the frame begun with has not been seen yet
@@ -186,7 +188,7 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         keys += [("Left", state.x_k - 1), ("Right", state.x_k + 1)]
         for key, k in keys:
             st.button(key, key=f"x_key_{key}", on_click=go, args=(k,), shortcut=key)
-        if st.button("P", key="x_key_P", on_click=lambda: state.update(x_present=not state.x_present), shortcut="P"):
+        if st.button("P", key="x_key_P", on_click=state.update, args=({"x_present": present},), shortcut="P"):
             again()
         if st.button("Space", key="x_key_Space", on_click=play, shortcut="Space"):
             again()

@@ -95,10 +95,10 @@ def is_live(run: RunFolder) -> bool:
     return ours and time.time() - compute.last_written(run.path) < LIVE_SECONDS
 
 
-def play(last: int) -> None:
+def play(playing: bool, last: int) -> None:
     """Let training run by, from the beginning where it is at its end; or stop."""
     state = st.session_state
-    state.update(t_playing=not state.get("t_playing"), t_tick=False)
+    state.update(t_playing=playing, t_tick=False)
     if state.t_playing and state.t_at >= last:
         state.t_at = 0
 
@@ -125,7 +125,7 @@ def chosen(record: DynamicsRecord) -> tuple[int | None, int]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if last and st.button(
             "Pause" if playing else "Play", key="t_play", type="primary", width=100,
-            icon=":material/pause:" if playing else ":material/play_arrow:", on_click=play, args=(last,),
+            icon=":material/pause:" if playing else ":material/play_arrow:", on_click=play, args=(not playing, last),
         ):  # fmt: skip
             state.t_tick = False  # the moment begun with has not been seen yet
             st.rerun()

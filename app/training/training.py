@@ -12,14 +12,20 @@ from app.words import attempt
 from model.errors import InputError
 
 
-def page(folder: str, beside: str, *, live: bool) -> None:
-    """All of the page; for a run that is not over, read and drawn again every few seconds."""
+def clock(*, live: bool) -> float | None:
+    """Seconds until the page is drawn again by itself: while it plays, and for a run that is not over."""
+    return 0.7 if st.session_state.get("t_playing") else 3 if live else None
+
+
+def page(folder: str, beside: str, ticking: float | None) -> None:
+    """All of the page, drawn again every so many seconds."""
     runs = attempt(lambda: [compute.run_folder(compute.typed_path(path)) for path in (folder, beside) if path])
     if runs is None:
         return
     run, other = runs[0], runs[1] if beside else None
-    if live and not state.is_live(run):
-        st.rerun()  # it has ended: the page without its clock
+    if clock(live=state.is_live(run)) != ticking:  # a press, or the run's end: the page with its own clock, or none
+        st.session_state.t_tick = False
+        st.rerun()
     first = next(iter(state.runs()), "")
     short, short_beside = compute.short_path(folder), compute.short_path(beside)
     course = state.Course(run="" if folder == first else short, beside=short_beside)
@@ -55,5 +61,5 @@ else:
         live = state.is_live(compute.run_folder(compute.typed_path(folder)))
     except InputError:
         live = False  # said by the page itself
-    clock = 0.7 if st.session_state.get("t_playing") else 3 if live else None
-    st.fragment(page, run_every=clock)(folder, beside, live=live)
+    ticking = clock(live=live)
+    st.fragment(page, run_every=ticking)(folder, beside, ticking)
