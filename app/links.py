@@ -110,6 +110,8 @@ class Left(NamedTuple):
     """What the page showed, as ``encode`` says it."""
     stood: dict[str, str]
     """What stood in the bar: the same, unless it was read there in other words."""
+    before: dict[str, str]
+    """What stood there before."""
     setup: object
     """What the sidebar of Explore and Intervene said."""
 
@@ -123,7 +125,9 @@ def opened(kind: type[L], page: str) -> L | None:
     here, state.link_page = state.get("link_page") == page, page
     left: Left | None = state.get(f"{page}_left")
     turned = left is not None and found != left.stood
-    if not here:
+    if here and left is not None and found == left.before:
+        turned = turned and _went_back()  # a click told before the browser had what was written last comes with this
+    elif not here:
         turned = _went_back() and (left is None or turned or left.setup != state.get("x_setup"))
     state[f"{page}_read"] = entered or turned
     if first or turned:
@@ -156,11 +160,13 @@ def write(shown: Link, page: str) -> None:
     wanted |= {name: value for name, value in found.items() if name not in fields}
     left: Left | None = state.get(f"{page}_left")
     same = left is not None and (left.meant, left.stood) == (wanted, found)
+    before = left.before if left is not None and left.stood == found else found
     if not state.pop(f"{page}_read", False) and not same:
         if wanted != found:
             st.query_params.from_dict(wanted)
+            before = found
         found = wanted
-    state[f"{page}_left"] = Left(wanted, found, state.get("x_setup"))
+    state[f"{page}_left"] = Left(wanted, found, before, state.get("x_setup"))
 
 
 def share(shown: Link, caption: str) -> None:
