@@ -34,7 +34,7 @@ from model.formats.graph import MAX_UPLOAD_ROWS, Graph, read_file, write_graph
 from model.imports import source
 from model.imports.run import import_checkpoint
 from model.imports.told import NotToldError
-from model.precision import use
+from model.precision import settled, use
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem
 from model.problems.texts import TextProblem
@@ -195,8 +195,9 @@ def _load(path: Path, name: str) -> Loaded:
     model = checkpoint.open(path, device=str(device))
     control = checkpoint.untrained(model.config)
     torch.nn.Module.to(control.requires_grad_(False), device)
+    precision = _precision(path, wanted, model)
     for one in (model, control):
-        use(one, _precision(path, wanted, model))
+        use(one, precision)
     # Streamlit collects garbage after every run; without this it would look through all of torch each time (0.3 s).
     gc.freeze()
     return Loaded(name, str(path), fingerprint(model), model.requires_grad_(False), control)
@@ -206,7 +207,7 @@ def _load(path: Path, name: str) -> Loaded:
 def _precision(path: Path, wanted: Wanted, _model: CoconutGPT2) -> Precision:
     """What passes of a checkpoint multiply in. Where that is measured it is so once: numbers of a model that is opened
     again are those of before."""
-    return use(_model, wanted).precision
+    return settled(_model, wanted)
 
 
 @contextmanager

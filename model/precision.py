@@ -53,9 +53,15 @@ class Bfloat16(Operations):
 
 def use(model: CoconutGPT2, wanted: Wanted) -> CoconutGPT2:
     """The same model, which from now on computes so; on its device, with its weights as they are now."""
-    rounded = Bfloat16(model) if wanted == "bfloat16" or (wanted == "auto" and worth_it(model)) else None
-    model.operations = rounded or PLAIN
+    model.operations = Bfloat16(model) if settled(model, wanted) == "bfloat16" else PLAIN
     return model
+
+
+def settled(model: CoconutGPT2, wanted: Wanted) -> Precision:
+    """What ``auto`` is for this model on this machine, measured; else what is wanted."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if worth_it(model) else "float32"
 
 
 def worth_it(model: CoconutGPT2) -> bool:

@@ -450,18 +450,21 @@ DRAWN_TEXTS = """() => {
 """Texts of the charts of a page, and those less than 4.5 : 1 on what is drawn below their middle, opacity included."""
 
 
-def test_every_text_in_a_picture_can_be_read_in_both_themes(browser, address) -> None:
+def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
+    """Of the pages, and of the pictures on them."""
     names = set(example().idx_to_symbol)
+    views = ("?k=1&draws=2", "?k=6&draws=2", "intervene?draws=1&edit=swap:t=1,strength=1.5", "training", "dataset")
     for theme in ("light", "dark"):
         page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)
         page.set_default_timeout(PATIENCE)
-        for view in ("?k=1&draws=2", "?k=6&draws=2", "intervene?draws=1&edit=swap:t=1,strength=1.5", "training"):
+        for view in views:
             page.goto(f"{address}/{view}")
             page.locator("[data-testid=stEChartsChart] svg text").first.wait_for()
             settled(page)
+            assert page.evaluate(READ) == [], (theme, view)
             page.wait_for_timeout(500)
             seen, pale = page.evaluate(DRAWN_TEXTS)
-            assert names <= set(seen) or view == "training"
+            assert names <= set(seen) or view in ("training", "dataset")
             assert pale == [], (theme, view)
         page.close()
 
@@ -478,18 +481,6 @@ def test_no_name_beside_a_heatmap_is_cut(show) -> None:
     assert len(set(names.all_text_contents())) == 6  # those that differ look different
     left = picture.bounding_box()["x"]
     assert all(name.bounding_box()["x"] >= left for name in names.all())
-
-
-def test_every_text_can_be_read_in_both_themes(browser, address) -> None:
-    for theme in ("light", "dark"):
-        page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=theme)
-        page.set_default_timeout(PATIENCE)
-        for view in ("?k=1&draws=2", "intervene?draws=1&edit=swap:t=1,strength=1.5", "training", "dataset"):
-            page.goto(f"{address}/{view}")
-            page.locator("[data-testid=stEChartsChart] svg").first.wait_for()
-            settled(page)
-            assert page.evaluate(READ) == [], (theme, view)
-        page.close()
 
 
 def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:

@@ -148,18 +148,13 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
     def change() -> None:
         state.update(x_mind=changed, x_k=0, x_playing=changed, x_auto=False)
 
-    def again() -> None:
-        state.x_tick = False  # the frame begun with has not been seen yet
-        st.rerun()
-
     def mind() -> None:
         label = "Back to one search" if state.x_mind else "Change its mind"
         help_text = blocked or "Swap the branches in thought 1, and replay both searches side by side."
-        if st.button(
+        st.button(
             label, icon=":material/psychology_alt:", on_click=change, key="x_change", help=help_text,
             disabled=bool(blocked) and not state.x_mind,
-        ):  # fmt: skip
-            again()
+        )  # fmt: skip
 
     if last == 0:
         st.caption("This model has no thoughts: what follows is its state after the prompt.")
@@ -168,8 +163,7 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="x_steps"):
         icon = ":material/pause:" if playing else ":material/play_arrow:"
-        if st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100):
-            again()
+        st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100)
         st.button(
             "Back", icon=":material/chevron_left:", on_click=go, args=(state.x_k - 1,), key="x_back",
             disabled=state.x_k == 0,
@@ -189,9 +183,9 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         for key, k in keys:
             st.button(key, key=f"x_key_{key}", on_click=go, args=(k,), shortcut=key)
         if st.button("P", key="x_key_P", on_click=state.update, args=({"x_present": present},), shortcut="P"):
-            again()
-        if st.button("Space", key="x_key_Space", on_click=play, shortcut="Space"):
-            again()
+            state.x_tick = False  # the frame begun with has not been seen yet
+            st.rerun()
+        st.button("Space", key="x_key_Space", on_click=play, shortcut="Space")
     return int(state.x_k)
 
 

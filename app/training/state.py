@@ -123,12 +123,11 @@ def chosen(record: DynamicsRecord) -> tuple[int | None, int]:
             st.rerun()
     state.t_tick = playing
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        if last and st.button(
-            "Pause" if playing else "Play", key="t_play", type="primary", width=100,
-            icon=":material/pause:" if playing else ":material/play_arrow:", on_click=play, args=(not playing, last),
-        ):  # fmt: skip
-            state.t_tick = False  # the moment begun with has not been seen yet
-            st.rerun()
+        if last:
+            st.button(
+                "Pause" if playing else "Play", key="t_play", type="primary", width=100, on_click=play,
+                icon=":material/pause:" if playing else ":material/play_arrow:", args=(not playing, last),
+            )  # fmt: skip
         thought = None
         if thoughts:
             thought = st.segmented_control(
