@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
-from probing.edit.one_problem import Intervention, intervene
+from probing.edit.one_problem import Intervention, intervene, run_unedited
+from probing.edit.run import Prepared
 from probing.edit.spec import EditPlan
 from probing.read.lens import LensGrid, lens_grid
 from probing.read.numbers import NumbersRead, numbers_read
@@ -107,7 +108,13 @@ KEYS: dict[Any, Callable[[Any], object]] = {
 
 def shipped() -> list[str]:
     """Names of the checkpoint folders that come with the project."""
-    return sorted(path.parent.name for path in checkpoint.CHECKPOINTS.glob("*/config.json"))
+    root = checkpoint.CHECKPOINTS
+    return list(_shipped(root, root.stat().st_mtime_ns if root.is_dir() else 0))
+
+
+@lru_cache(maxsize=8)
+def _shipped(root: Path, _changed: int) -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in root.glob("*/config.json")))
 
 
 def models() -> list[str]:
@@ -315,7 +322,18 @@ def intervention(
 ) -> Intervention:
     """A problem before and after edits, with their controls. Raises InputError as ``probing.edit.one_problem`` does."""
     with _passes(loaded, problem, loaded.model.config.n_thoughts, samples=samples, passes=2 + len(CONTROLS)):
-        return intervene(loaded.model, problem, plan, directions=fitted, n_samples=samples, seed=seed, pad=pad)
+        unedited = _unedited(loaded, fitted, problem, samples=samples, seed=seed, pad=pad)
+        return intervene(
+            loaded.model, problem, plan, directions=fitted, n_samples=samples, seed=seed, pad=pad, unedited=unedited
+        )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
+def _unedited(
+    loaded: Loaded, fitted: Directions | None, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool
+) -> Prepared:
+    """``run_unedited``: the same for every edit of a problem."""
+    return run_unedited(loaded.model, problem, directions=fitted, n_samples=samples, seed=seed, pad=pad)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -30,6 +30,7 @@ def server_times(pid: int) -> tuple[float, float]:
 def slide(page: Page, pid: int) -> tuple[list[float], list[float]]:
     """Milliseconds from key press to the new picture, and processor milliseconds of the server, for each move."""
     slider = page.get_by_role("slider", name="Thought")
+    page.get_by_role("button", name="Play", exact=True).wait_for()  # the example plays once
     slider.press("Home")
     page.get_by_text("Thought 1: ").first.wait_for()
     shown, server = [], []

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from model.problems.prosqa import ProsQAProblem, distances
 from model.stats import Floats, Range
@@ -222,9 +223,11 @@ def shuffled(values: Floats, members: Bools | None, rng: np.random.Generator) ->
     return result
 
 
-def _rank(score: Floats, members: Bools, ties: str) -> Floats:
+def _rank(score: Floats, members: Bools, ties: Literal["average", "max"]) -> Floats:
     """Ranks 1, 2, ... from the lowest score among the members; NaN for others."""
-    return rankdata(np.where(members, score, np.nan), method=ties, axis=-1, nan_policy="omit")
+    values = np.where(members, score, np.nan)
+    rows = pd.DataFrame(values.reshape(-1, values.shape[-1]))
+    return rows.rank(axis=1, method=ties).to_numpy().reshape(values.shape)
 
 
 def _ratio(total: Floats, count: NDArray) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import model_validator
-from scipy import stats
+from scipy import special
 
 from model.values import Number, Value
 
@@ -130,13 +130,18 @@ def mean(values: ArrayLike, *, within: Range = (None, None)) -> Estimate | None:
     """
     defined = np.asarray(values, dtype=float)
     defined = defined[~np.isnan(defined)]
-    n = len(defined)
-    if n == 0:
-        return None
-    value, low, high = mean_interval(defined, within=within)
-    if low is None or high is None or low == high:
-        return Estimate(value=float(value), n=n)
-    return Estimate(value=float(value), low=float(low), high=float(high), n=n)
+    return _estimates(defined[:, None], within)[0] if len(defined) else None
+
+
+def _estimates(values: Floats, within: Range) -> tuple[Estimate, ...]:
+    """``mean`` of every column of one or more cases, none of them NaN."""
+    n, (value, low, high) = len(values), mean_interval(values, within=within)
+    if low is None or high is None:
+        return tuple(Estimate(value=each, n=n) for each in value.tolist())
+    return tuple(
+        Estimate(value=each, n=n) if lowest == highest else Estimate(value=each, low=lowest, high=highest, n=n)
+        for each, lowest, highest in zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
+    )
 
 
 def sure(found: Estimate | None) -> Estimate:
@@ -147,6 +152,8 @@ def sure(found: Estimate | None) -> Estimate:
 
 def means(values: Floats, *, within: Range = (None, None)) -> tuple[Estimate | None, ...]:
     """``mean`` of every column."""
+    if len(values) and not np.isnan(values).any():
+        return _estimates(values, within)
     return tuple(mean(column, within=within) for column in values.T)
 
 
@@ -178,15 +185,17 @@ def mean_interval(
     mean = values.mean(axis=0)
     if n < MIN_CASES:
         return mean, None, None
-    variance, equal, share = values.var(axis=0), np.zeros(mean.shape, dtype=bool), 0.0
+    same = (values == values[:1]).all(axis=0)  # told so, as sums of equal values can be rounded
+    mean, variance = np.where(same, values[0], mean), np.where(same, 0, values.var(axis=0))
+    equal, share = np.zeros(mean.shape, dtype=bool), 0.0
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     if least is not None and most is not None:
-        equal, share = variance == 0, z * z / (n + z * z)
+        equal, share = same, z * z / (n + z * z)
         middle = (1 - share) * mean + share * (least + most) / 2
         room = np.maximum(np.minimum(mean - least, most - mean), np.finfo(float).tiny)
         crowded = np.minimum(np.sqrt(variance) / room, 1)
         variance = (1 - share) * variance + share * UNSEEN * crowded * (middle - least) * (most - middle)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance / (n - 1))
+    half = special.stdtrit(n - 1, (1 + confidence) / 2) * np.sqrt(variance / (n - 1))
     low = np.where(equal, mean - share * (mean - (least or 0)), mean - half)
     high = np.where(equal, mean + share * ((most or 0) - mean), mean + half)
     return mean, np.clip(low, least, most), np.clip(high, least, most)

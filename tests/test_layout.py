@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
 
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.layout import bezier, control_point, crossings, layout
+from probing.draw.layout import _falling, bezier, control_point, crossings, layout
 
 SMALL = ProsQAProblem.from_names([("a", "b")], root="a", candidates=("b", "c"), nodes=["a", "b", "c"])
 
@@ -110,6 +111,13 @@ def test_crossings_of_known_drawings() -> None:
     assert crossings(square, ((0, 3), (2, 1))) == 0
     assert crossings(square, ((0, 1), (1, 2))) == 0
     assert crossings(square, ()) == 0
+
+
+def test_the_closest_that_never_rises_is_isotonic_regression() -> None:
+    for n in (1, 2, 3, 9):
+        values = np.random.default_rng(n).normal(size=(20, n)).round(1)
+        expected = [isotonic_regression(row, increasing=False).x for row in values]
+        np.testing.assert_allclose(_falling(values), expected, atol=1e-12)
 
 
 def test_a_bend_is_to_the_left_of_the_direction() -> None:

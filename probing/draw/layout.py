@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from model.problems.prosqa import ProsQAProblem
 from model.stats import Floats
@@ -25,7 +24,14 @@ BLOCK_GAP = 1.6
 SAMPLES = np.linspace(0.08, 0.92, 15)
 """Where along each edge it is looked whether it runs over a node or a name."""
 SWEEPS = 8
-MAX_TRIES = 1500
+MAX_PASSES = 60
+ARCS, GENTLE = np.array([1, 1.4, -1, -1.4]), np.array([0.4, -0.4, 0.8, -0.8, 1.3, -1.3, 2, -2])
+"""What is tried for the bend of an edge: of one within a column, by how much the first is multiplied."""
+AT_ONCE = 1_000_000
+"""Numbers in the largest array."""
+
+Orders = list[np.ndarray]
+"""Of B drawings: for each column its nodes from top to bottom, ``B n``."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,12 @@ def layout(problem: ProsQAProblem) -> Layout:
     keys = [(not reachable[v], int(column[v])) for v in range(problem.n_nodes)]
     columns = [[v for v in range(problem.n_nodes) if keys[v] == key] for key in sorted(set(keys))]
     search = _Search(problem, column, reachable)
-    columns = search.best(columns)
-    y = search.rows(columns)
+    orders = search.best(columns)
+    (y,) = search.rows(orders)
     divider = None
     if not reachable.all():
         divider = float(y[reachable].min() - BLOCK_GAP / 2 + 0.1)
-    order = [v for members in columns for v in members]
+    order = np.concatenate([members[0] for members in orders]).tolist()
     return Layout(
         x=tuple(column.astype(float).tolist()),
         y=tuple(np.round(y, 6).tolist()),
@@ -123,137 +129,171 @@ def layout(problem: ProsQAProblem) -> Layout:
 
 
 class _Search:
-    """Orders within columns: barycentre sweeps, then swaps of neighbours while the drawing gets better."""
+    """Orders within columns: barycentre sweeps, then swaps of neighbours while the drawing gets better.
+
+    Every method takes B drawings at once: one makes as many calls of numpy as forty.
+    """
 
     def __init__(self, problem: ProsQAProblem, column: np.ndarray, reachable: np.ndarray) -> None:
-        self.n = problem.n_nodes
+        n = problem.n_nodes
         self.column, self.reachable = column, reachable
         self.edges = np.array(problem.edges, dtype=int).reshape(-1, 2)
-        self.neighbours = [np.array(problem.parents[v] + problem.children[v], dtype=int) for v in range(self.n)]
-        pairs = np.triu_indices(len(self.edges), k=1)
-        ends = self.edges[pairs[0]], self.edges[pairs[1]]
-        apart = (ends[0][:, :, None] != ends[1][:, None, :]).all(axis=(1, 2))
-        self.pairs = pairs[0][apart], pairs[1][apart]
-        foreign = np.ones((len(self.edges), self.n), dtype=bool)
-        for i, edge in enumerate(self.edges):
-            foreign[i, edge] = False
-        self.foreign = foreign
+        first, second = np.triu_indices(len(self.edges), k=1)
+        apart = (self.edges[first][:, :, None] != self.edges[second][:, None, :]).all(axis=(1, 2))
+        self.pairs = first[apart], second[apart]
+        source, target = self.edges.T
+        self.foreign = np.ones((len(self.edges), n), dtype=bool)
+        self.foreign[np.arange(len(self.edges))[:, None], self.edges] = False
+        beside = np.zeros((n, n))
+        np.add.at(beside, (source, target), 1)
+        beside += beside.T
+        self.inside = _mean_of(beside * (reachable[:, None] == reachable))
+        self.before, self.behind = (_mean_of(beside * (sign * (column - column[:, None]) > 0)) for sign in (-1, 1))
+        self.straight = (column[target] - column[source] == 1) & (reachable[source] == reachable[target])
+        """Edges that may be drawn straight: one column forward, within a block."""
 
-    def best(self, columns: list[list[int]]) -> list[list[int]]:
+    def best(self, columns: list[list[int]]) -> Orders:
+        start = [np.array([members, members[::-1]]) for members in columns]
         if len(self.edges) == 0:
-            return columns
-        options = []
-        for start in (columns, [members[::-1] for members in columns]):
-            current = [list(members) for members in start]
-            for sweep in range(SWEEPS):
-                options.append((self.cost(self.rows(current)), [list(members) for members in current]))
-                current = self.sweep(current, forward=sweep % 2 == 0)
-        cost, found = min(options, key=lambda option: option[0])
-        tries, improved = 0, True
-        while improved and tries < MAX_TRIES:
-            improved = False
-            for members in found:
-                for gap in (1, 2):
-                    for i in range(len(members) - gap):
-                        members[i], members[i + gap] = members[i + gap], members[i]
-                        new, tries = self.cost(self.rows(found)), tries + 1
-                        if new < cost - 1e-9:
-                            cost, improved = new, True
-                        else:
-                            members[i], members[i + gap] = members[i + gap], members[i]
+            return [members[:1] for members in start]
+        sweeps = [start]
+        for sweep in range(1, SWEEPS):
+            sweeps.append(self.sweep(sweeps[-1], forward=sweep % 2 == 1))
+        options = [np.concatenate(same) for same in zip(*sweeps, strict=True)]
+        costs = self.costs(self.rows(options))
+        found, cost = [members[[int(costs.argmin())]] for members in options], costs.min()
+        for _ in range(MAX_PASSES):
+            options = _swapped(found)
+            if not len(options[0]):
+                break
+            costs = self.costs(self.rows(options))
+            if costs.min() >= cost - 1e-9:
+                break
+            found, cost = [members[[int(costs.argmin())]] for members in options], costs.min()
         return found
 
-    def sweep(self, columns: list[list[int]], *, forward: bool) -> list[list[int]]:
+    def sweep(self, orders: Orders, *, forward: bool) -> Orders:
         """Each column sorted by the mean position of the neighbours on the side the sweep comes from."""
-        result = [list(members) for members in columns]
-        y = self.rows(result)
-        for i in range(len(result)) if forward else reversed(range(len(result))):
-            members = result[i]
+        found, y = list(orders), self.rows(orders)
+        for i in range(len(found)) if forward else reversed(range(len(found))):
+            members, pull = found[i], y @ (self.before if forward else self.behind)
+            place = np.argsort(-np.take_along_axis(pull, members, axis=1), axis=1, kind="stable")
+            found[i] = np.take_along_axis(members, place, axis=1)
+            np.put_along_axis(y, found[i], np.take_along_axis(y, members, axis=1), axis=1)
+        return found
 
-            def pull(v: int) -> float:
-                near = [u for u in self.neighbours[v] if (self.column[u] - self.column[v]) * (-1 if forward else 1) > 0]
-                return float(np.mean(y[near])) if near else float(y[v])
-
-            result[i] = sorted(members, key=lambda v: -pull(v))
-            y[result[i]] = np.sort(y[members])[::-1]
-        return result
-
-    def rows(self, columns: list[list[int]]) -> Floats:
-        """Rows of the nodes for an order: near the mean of their neighbours, at least 1 apart, and compact."""
-        y = np.zeros(self.n)
+    def rows(self, orders: Orders) -> Floats:
+        """Rows of the nodes (``B N``) for orders: near the mean of their neighbours, at least 1 apart, and compact."""
+        y, each = np.zeros((len(orders[0]), len(self.column))), np.arange(len(orders[0]))[:, None]
         base = 0.0
-        for block in (False, True):
-            mine = [members for members in columns if self.reachable[members[0]] != block]
+        for block in (True, False):
+            mine = [members for members in orders if self.reachable[members[0, 0]] == block]
             if not mine:
                 continue
-            tall = max(map(len, mine)) - 1
+            tall = max(members.shape[1] for members in mine) - 1
             for members in mine:
-                y[members] = (tall + len(members) - 1) / 2 - np.arange(len(members))
-            inside = [np.array([u for u in near if self.reachable[u] != block], int) for near in self.neighbours]
+                n = members.shape[1]
+                y[each, members] = (tall + n - 1) / 2 - np.arange(n)
             for _ in range(3):
                 for members in mine:
-                    n = len(members)
+                    n = members.shape[1]
                     if n > tall:
                         continue
-                    wanted = np.array([y[inside[v]].mean() if len(inside[v]) else y[v] for v in members])
-                    lift = wanted + np.arange(n)
-                    fitted = isotonic_regression(lift, increasing=False).x if n > 1 else lift
-                    y[members] = np.clip(fitted, n - 1, tall) - np.arange(n)
-            y[[v for members in mine for v in members]] += base - tall
+                    lift = (y @ self.inside)[each, members] + np.arange(n)
+                    y[each, members] = np.minimum(np.maximum(_falling(lift), n - 1), tall) - np.arange(n)
+            y[:, self.reachable == block] += base - tall
             base -= tall + BLOCK_GAP
-        return y - y.min()
+        return y - y.min(axis=1, keepdims=True)
 
     def bends(self, y: Floats) -> Floats:
-        """First bends: none one column forward, an arc inside a column, a gentle one for the rest."""
-        if len(self.edges) == 0:
-            return np.zeros(0)
+        """First bends (``B E``): none one column forward, an arc inside a column, a gentle one for the rest."""
         source, target = self.edges.T
-        dx, dy = self.column[target] - self.column[source], y[target] - y[source]
+        dx, dy = self.column[target] - self.column[source], y[:, target] - y[:, source]
         # Arcs inside a column bow to the right, whichever way they lead, and enter their nodes from the side.
         arc = -np.sign(dy) * np.minimum(0.8 + 0.1 * np.abs(dy), 1.4)
         gentle = np.where(dx > 0, -0.4, np.where(dy >= 0, 0.6, -0.6))
         return np.where(dx == 0, arc, np.where(self.straight, 0.0, gentle))
 
-    @property
-    def straight(self) -> np.ndarray:
-        """Edges that may be drawn straight: one column forward, within a block."""
-        source, target = self.edges.T
-        return (self.column[target] - self.column[source] == 1) & (self.reachable[source] == self.reachable[target])
-
     def final_bends(self, y: Floats) -> Floats:
-        """The bends that keep each edge clearest of nodes, names and other edges, chosen edge by edge."""
-        bends = self.bends(y)
-        for i in np.flatnonzero(~self.straight) if len(self.edges) else ():
+        """The bends (``E``) that keep each edge of one drawing (``N``) clearest of nodes, names and other edges, chosen
+        edge by edge."""
+        (bends,) = self.bends(y[None])
+        for i in np.flatnonzero(~self.straight):
             arc = self.column[self.edges[i, 0]] == self.column[self.edges[i, 1]]
-            options = [bends[i] * f for f in (1, 1.4, -1, -1.4)] if arc else (0.4, -0.4, 0.8, -0.8, 1.3, -1.3, 2, -2)
-            costs = []
-            for option in options:
-                bends[i] = option
-                costs.append(self.cost(y, bends) + 0.05 * abs(option))
+            options = bends[i] * ARCS if arc else GENTLE
+            tried = np.repeat(bends[None], len(options), axis=0)
+            tried[:, i] = options
+            costs = self.costs(np.repeat(y[None], len(options), axis=0), tried, only=i) + 0.05 * np.abs(options)
             bends[i] = options[int(np.argmin(costs))]
         return bends
 
-    def cost(self, y: Floats, bends: Floats | None = None) -> float:
-        """Crossings, edges over nodes and names, and a little for length."""
-        source, target = self.edges.T
+    def costs(self, y: Floats, bends: Floats | None = None, *, only: int | None = None) -> Floats:
+        """``B``: crossings, edges over nodes and names, and a little for length; of ``only`` one edge, or of all."""
         bends = self.bends(y) if bends is None else bends
-        nodes = np.stack([self.column.astype(float), y], axis=-1)
-        a, b = nodes[source], nodes[target]
+        few = max(1, AT_ONCE // (len(self.pairs[0]) + self.foreign.size * len(SAMPLES)))
+        parts = range(0, len(y), few)
+        return np.concatenate([self._costs(y[at : at + few], bends[at : at + few], only) for at in parts])
+
+    def _costs(self, y: Floats, bends: Floats, only: int | None) -> Floats:
+        source, target = self.edges.T
+        first, second = self.pairs
+        mine = slice(None)
+        if only is not None:
+            (with_it,) = np.nonzero((first == only) | (second == only))
+            first, second, mine = first[with_it], second[with_it], slice(only, only + 1)
+        nodes = np.stack([np.broadcast_to(self.column.astype(float), y.shape), y], axis=-1)
+        a, b = nodes[:, source], nodes[:, target]
         control = control_point(a, b, bends)
         apex = (a + 2 * control + b) / 4
-        first, second = self.pairs
-        crossings = 0
+        crossings = np.zeros(len(y))
         for one in ((a, apex), (apex, b)):
             for two in ((a, apex), (apex, b)):
-                crossings += int(_cross(one[0][first], one[1][first], two[0][second], two[1][second]).sum())
-        points = bezier(a, control, b, SAMPLES)
-        dx = np.abs(points[:, :, None, 0] - nodes[:, 0])
-        dy = points[:, :, None, 1] - nodes[:, 1]
-        on_node = ((dx < 0.26) & (np.abs(dy) < 0.3)).any(axis=1) & self.foreign
-        on_name = ((dx < 0.33) & (dy < -0.28) & (dy > -0.62)).any(axis=1)
-        reaches = self.reachable[source] & self.reachable[target]
-        long = float((np.hypot(*(b - a).T) * np.where(reaches, 2, 1)).sum())
-        return crossings + 3 * int(on_node.sum()) + 0.6 * int(on_name.sum()) + 0.02 * long
+                ends = one[0][:, first], one[1][:, first], two[0][:, second], two[1][:, second]
+                crossings += _cross(*ends).sum(axis=-1)
+        points = bezier(a[:, mine], control[:, mine], b[:, mine], SAMPLES)
+        dx = np.abs(points[..., None, 0] - self.column)
+        dy = points[..., None, 1] - y[:, None, None]
+        on_node = ((dx < 0.26) & (np.abs(dy) < 0.3)).any(axis=2) & self.foreign[mine]
+        on_name = ((dx < 0.33) & (dy < -0.28) & (dy > -0.62)).any(axis=2)
+        weight = np.where(self.reachable[source] & self.reachable[target], 2, 1)
+        long = (np.hypot(b[..., 0] - a[..., 0], b[..., 1] - a[..., 1]) * weight)[:, mine].sum(axis=-1)
+        return crossings + 3 * on_node.sum(axis=(1, 2)) + 0.6 * on_name.sum(axis=(1, 2)) + 0.02 * long
+
+
+def _swapped(orders: Orders) -> Orders:
+    """One drawing with two neighbours of a column, or next but one, exchanged: every such."""
+    swaps = [(c, i, i + gap) for c, m in enumerate(orders) for gap in (1, 2) for i in range(m.shape[1] - gap)]
+    found = [np.repeat(members, len(swaps), axis=0) for members in orders]
+    for at, (c, i, j) in enumerate(swaps):
+        found[c][at, [i, j]] = found[c][at, [j, i]]
+    return found
+
+
+def _mean_of(weights: Floats) -> Floats:
+    """``N N``: what ``y`` is multiplied by to give each node the mean of its neighbours, or its own if it has none."""
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weights / np.maximum(total, 1), np.eye(len(weights))).T
+
+
+def _falling(values: Floats) -> Floats:
+    """``B n``: the closest that nowhere rises, by least squares: the least, over where one may begin, of the greatest
+    mean up to where one may end (isotonic regression)."""
+    n = values.shape[1]
+    if n == 1:
+        return values
+    total, length = values.cumsum(axis=1), _lengths(n)
+    mean = (total[:, None] - (total - values)[..., None]) / length
+    mean[:, length < 1] = -np.inf
+    greatest = np.maximum.accumulate(mean[..., ::-1], axis=2)[..., ::-1]
+    greatest[:, length < 1] = np.inf
+    return greatest.min(axis=1)
+
+
+@lru_cache(maxsize=64)
+def _lengths(n: int) -> Floats:
+    """``n n``: how many places there are from one to another, both counted; -1 where the second comes first."""
+    found = np.arange(1.0, n + 1) - np.arange(n)[:, None]
+    return np.where(found < 1, -1, found)
 
 
 def crossings(positions: list[Point], edges: tuple[tuple[int, int], ...]) -> int:
@@ -269,10 +309,11 @@ def crossings(positions: list[Point], edges: tuple[tuple[int, int], ...]) -> int
 
 
 def _cross(a: Floats, b: Floats, c: Floats, d: Floats) -> np.ndarray:
-    """Whether segments a-b and c-d cross, ``n 2`` each."""
+    """Whether segments a-b and c-d cross, ``... 2`` each."""
 
     def side(p: Floats, q: Floats, r: Floats) -> Floats:
-        return (q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0])
+        across, up = q - p, r - p
+        return across[..., 0] * up[..., 1] - across[..., 1] * up[..., 0]
 
     return (side(a, b, c) * side(a, b, d) < -1e-12) & (side(c, d, a) * side(c, d, b) < -1e-12)
 

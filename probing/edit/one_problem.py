@@ -28,7 +28,7 @@ from probing.edit.batch import draw_prompt
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen
 from probing.edit.kinds import CONTROLS, SOURCES
-from probing.edit.run import Touched, prepare, run_edit, runs_of, touched_by
+from probing.edit.run import Prepared, Touched, prepare, run_edit, runs_of, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -144,18 +144,18 @@ def intervene(
     n_samples: int = 1,
     seed: int = 0,
     pad: bool = False,
+    unedited: Prepared | None = None,
 ) -> Intervention:
     """One problem with a plan's edits, and each matched control, under ``n_samples`` prompt samples in one batch.
 
     ``pad`` pads a graph smaller than any in training to the training size with distractor facts, without which such
-    graphs are answered at chance. Raises InputError if the edits contradict each other, do not fit the checkpoint, or
-    do not exist for this problem.
+    graphs are answered at chance. ``unedited`` is what ``run_unedited`` gave for the same problem and options, so that
+    several plans share it. Raises InputError if the edits contradict each other, do not fit the checkpoint, or do not
+    exist for this problem.
     """
     runs = runs_of(model, plan, directions, controls)
     plan = runs.pop("")
-    prompts = [draw_prompt(model, problem, seed=seed, number=i, pad=pad) for i in range(n_samples)]
-    # One problem: the same nodes, steps and graph in every sample, but noise of its own.
-    prepared = prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples))
+    prepared = unedited or run_unedited(model, problem, directions=directions, n_samples=n_samples, seed=seed, pad=pad)
     outcome = run_edit(model, prepared, plan)
     if not all(outcome.built.defined):
         raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
@@ -178,6 +178,24 @@ def intervene(
         touched=tuple(dict.fromkeys(outcome.built.touched[0])),
         warnings=plan.warnings(problem),
     )
+
+
+def run_unedited(
+    model: CoconutGPT2,
+    problem: ProsQAProblem,
+    *,
+    directions: Directions | None,
+    n_samples: int = 1,
+    seed: int = 0,
+    pad: bool = False,
+) -> Prepared:
+    """The runs of ``intervene`` without edits, which all plans on a problem start from.
+
+    Raises InputError if the problem does not fit the model.
+    """
+    prompts = [draw_prompt(model, problem, seed=seed, number=i, pad=pad) for i in range(n_samples)]
+    # One problem: the same nodes, steps and graph in every sample, but noise of its own.
+    return prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples))
 
 
 def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
