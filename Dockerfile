@@ -16,11 +16,12 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     STREAMLIT_BROWSER_GATHER_USAGE_STATS=false
 
 WORKDIR /srv/coconut
-COPY requirements.txt requirements.lock ./
-# Everything by its hash. From the index that pip knows, torch is built for CUDA (run with --gpus all) and the second
-# step adds NVIDIA's libraries; given one with +cpu builds (--build-arg WHEELS=its address) there is nothing to add.
+COPY requirements.lock requirements-cuda.lock ./
+# Everything by its hash. From the index that pip knows, torch is built for CUDA (run with --gpus all) and needs NVIDIA's
+# libraries; given an index with +cpu builds (--build-arg WHEELS=its address) there is nothing to add.
 ARG WHEELS=""
-RUN PIP_EXTRA_INDEX_URL="$WHEELS" pip install --require-hashes --no-deps -r requirements.lock && pip install -r requirements.txt
+RUN PIP_EXTRA_INDEX_URL="$WHEELS" pip install --require-hashes --no-deps -r requirements.lock \
+    && if [ -z "$WHEELS" ]; then pip install --require-hashes --no-deps -r requirements-cuda.lock; fi
 
 # The user may write runs/, which is a volume, and nothing else here.
 COPY . .

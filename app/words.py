@@ -91,7 +91,7 @@ TERMS = {
     "frontier": "the nodes exactly t hops from the root: what thought t should hold in a breadth-first search.",
     "logit lens": "a state read by the model's own output layer, as if it had to name the next node now; in text, "
     "all tokens of the name, behind the words that training has there.",
-    "[A]": "the answer marker: a token that says *the search is over, the answer comes next*.",
+    "[A]": "the answer token: a token that says *the search is over, the answer comes next*.",
     "AUROC": "how often a node that should stand out does so over one that should not: 1 always, .5 a coin.",
     "control": "the same measured where there is nothing to find (labels shuffled, a model without training, another "
     "thought), so what is seen there is what chance gives.",

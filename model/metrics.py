@@ -44,7 +44,7 @@ METRICS: dict[str, Metric] = {
     "mass_optimal": Metric("optimal mass", "probability on frontier nodes on a shortest path", "probability", (0, 1)),
     "mass_passed": Metric("passed mass", "probability on nodes nearer than t", "probability", (0, 1)),
     "mass_beyond": Metric("mass beyond", "probability on nodes farther than t or unreachable", "probability", (0, 1)),
-    "mass_answer": Metric("answer-marker mass", "probability on [A]", "probability", (0, 1)),
+    "mass_answer": Metric("answer-token mass", "probability on [A]", "probability", (0, 1)),
     "mass_other": Metric("other mass", "probability on unused slots and other markers", "probability", (0, 1)),
     "logit_frontier": Metric("frontier logit", "mean logit of the nodes at distance t", "logit", (None, None)),
     "logit_optimal": Metric("optimal logit", "mean logit of frontier nodes on a shortest path", "logit", (None, None)),

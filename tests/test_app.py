@@ -106,8 +106,7 @@ def test_the_wrong_candidate_has_one_name(opened: AppTest) -> None:
 
 def test_states_after_the_search_read_as_finished(opened: AppTest) -> None:
     opened.select_slider(key="x_k").set_value(5).run()
-    assert "done: > 99.9 % on the answer marker" in texts(opened)
-    assert "the search finished" in texts(opened)
+    assert "search finished; > 99.9 % on the answer token [A]" in texts(opened)
     assert opened.select_slider(key="x_k").set_value(6).run().button(key="x_step").disabled
 
 

@@ -124,7 +124,7 @@ def test_the_slider_moves_the_picture_by_keyboard(show) -> None:
         page.get_by_role("slider", name="Thought").press("ArrowRight")
         page.get_by_text(re.compile(f"Thought {k + 1}[:,] ?")).first.wait_for()
     settled(page)
-    page.get_by_text("the search finished").wait_for()
+    page.get_by_text("search finished").wait_for()
     page.wait_for_timeout(600)
     after = words(page, "x_dag")
     assert before != after
@@ -139,7 +139,7 @@ def test_a_click_in_the_heatmap_goes_to_that_thought(show) -> None:
     column = place(page, page.locator(".st-key-x_stairs svg text").get_by_text("4", exact=True))
     click(page, column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
     page.get_by_text("Thought 4: ").wait_for()
-    # A name, a thought's number and the answer marker's row are pressed as cells are; each keeps the other part.
+    # A name, a thought's number and the answer token's row are pressed as cells are; each keeps the other part.
     stairs = page.locator(".st-key-x_stairs svg text")
     other = problem.idx_to_symbol[min(problem.frontier(2))]
     for press, thought, node in ((other, "4", other), ("2", "2", other), (name, "2", name), ("4", "4", name)):
@@ -571,7 +571,7 @@ def test_the_first_minute(browser, address) -> None:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)
     target, other = (problem.idx_to_symbol[v] for v in (problem.target, problem.neg_target))
-    page.get_by_text("Answer: done").wait_for()  # nobody pressed Play
+    page.get_by_text("Answer: search finished").wait_for()  # nobody pressed Play
     page.get_by_role("button", name="Play", exact=True).wait_for()
     settled(page)
     drawn = page.locator(".st-key-x_dag svg text")

@@ -84,7 +84,7 @@ def test_the_masses_of_the_heatmap_table_sum_to_1(report) -> None:
     for state in range(report.n_thoughts + 1):
         here = {row["name"]: float(row["mean"]) for row in rows if int(row["state"]) == state}
         assert sum(share for name, share in here.items() if "," not in name) == pytest.approx(1)
-        assert here["answer marker"] == report.marker.mean[state][ANSWER]
+        assert here["answer token"] == report.marker.mean[state][ANSWER]
     assert "frontier, shuffled" in {row["name"] for row in rows}
 
 

@@ -107,7 +107,7 @@ def test_masses_sum_to_1_and_agree_with_the_metrics(report) -> None:
         parts = dict(mass_parts(report, state))
         assert tuple(parts) == PARTS
         assert sum(parts.values()) == pytest.approx(1)
-        assert parts["answer marker"] == report.marker.mean[state][ANSWER]
+        assert parts["answer token"] == report.marker.mean[state][ANSWER]
         if state < report.n_thoughts:
             metrics = report.metrics["model"]
             for part, metric in (
@@ -128,7 +128,7 @@ def test_the_heatmap_reads_by_distance_and_says_done(report) -> None:
     assert [column.label for column in scene.columns] == [*(str(t) for t in range(1, 7)), "answer"]
     for label, start, stop in scene.spans[:-1]:
         assert {row.id for row in scene.rows[start:stop]} == PROBLEM.frontier(int(label))
-    assert scene.columns[-1].note.startswith("done: ")
+    assert scene.columns[-1].note.startswith("search finished; ")
     assert (scene.columns[0].note, scene.columns[-1].short) == ("", "done")
     assert {source for source, _ in scene.columns[0].frontier} == {"model", "shuffled", "untrained", "depth_reader"}
     for row, line in zip(nodes, scene.cells, strict=False):
@@ -157,7 +157,7 @@ def test_every_figure_names_its_controls_draws_seed_and_model(report) -> None:
 
 def test_one_scene_for_each_hop_to_the_answer(report) -> None:
     assert [scene.thought for scene in graphs(report)] == [1, 2, 3]
-    assert "the search is done" in graphs(report)[0].words.later
+    assert "search finished" in graphs(report)[0].words.later
 
 
 def test_frontier_metrics_stand_beside_their_controls(report) -> None:

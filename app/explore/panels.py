@@ -121,8 +121,6 @@ def sentence(report: ProbeReport, drawn: Graph) -> None:
     lines = drawn.subtitle[1:] if drawn.scale == of_report.ANSWER else drawn.subtitle
     first, *rest = map(literal, lines)
     name = "Answer" if drawn.thought is None else f"Thought {drawn.thought}"
-    if drawn.thought is not None and not report.problem.frontier(drawn.thought):
-        name += ", the search finished"
     st.markdown(
         f"**{name}: {first}** :gray[· {' · '.join([*rest, f'n = {report.n_samples}'])}]",
         help=explained("frontier, logit lens, control, prompt sample"),
@@ -383,7 +381,7 @@ a *continuous thought* is no word. Read with the model's own output layer, it tu
 
 **The picture.** Blue is what a thought holds. Orange outlines are the exact search frontier: the nodes one hop further
 out than those of the thought before. Where the blue fills the orange steps, thoughts walk the graph as breadth-first
-search does. When the search is over, the mass moves to the answer marker **[A]**: those are finished, not broken.
+search does. When the search is over, the mass moves to the answer token **[A]**: those are finished, not broken.
 
 **Every number** is a mean over R prompt samples (the same problem, relabelled and reordered) with a 95 % interval.
 Beside the metrics stand their controls: node labels shuffled within the graph, an untrained model, a *depth

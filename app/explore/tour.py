@@ -28,7 +28,7 @@ STEPS = (
         "st-key-x_stairs",
         "The staircase",
         "All thoughts at once. Where the colour fills the orange steps, the model searches breadth first; then the "
-        "answer marker **[A]** takes over. Below stand the same measures beside their controls.",
+        "answer token **[A]** takes over. Below stand the same measures beside their controls.",
     ),
     (
         "st-key-x_change",

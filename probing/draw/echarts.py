@@ -156,7 +156,7 @@ def _hit(value: Graph | Heatmap | Chart, group: Any, i: int) -> tuple[int, int] 
         [(column.state, row.id) for row, column, _ in cells(value)],
         [(column.state, ALL) for column in value.columns],
         [(ALL, row.id) for row in _nodes(value)],
-        [(column.state, ALL) for column in value.columns],  # the answer marker's cells
+        [(column.state, ALL) for column in value.columns],  # the answer token's cells
     ]
     return meant[series][i] if series < len(meant) and 0 <= i < len(meant[series]) else None
 
@@ -443,7 +443,7 @@ def cells(value: Heatmap) -> list[tuple[HeatRow, HeatColumn, HeatCell]]:
 
 
 def _heatmap(value: Heatmap, theme: Theme, selected: int | None) -> Option:
-    """Nodes down, thoughts across; true frontier outlined, and the answer marker in a row of its own."""
+    """Nodes down, thoughts across; true frontier outlined, and the answer token in a row of its own."""
     place = {row.id: i for i, row in enumerate(value.rows)}
     data = [_cell(value, place[row.id], column.state, theme) for row, column, _ in cells(value)]
     done = [_cell(value, place[-1], column.state, theme) for column in value.columns] if -1 in place else []

@@ -158,7 +158,7 @@ def printed(value: float, scale: Scale) -> str:
 
 
 def printed_cell(row: HeatRow, cell: HeatCell, scale: Scale) -> str:
-    """What is written on a cell of a heatmap; the answer marker's row is of probabilities whatever the scale."""
+    """What is written on a cell of a heatmap; the answer token's row is of probabilities whatever the scale."""
     if cell.found is None:
         return ""
     unit = scale.model_copy(update={"low": 0, "high": 1, "signed": False})
@@ -331,9 +331,9 @@ class Theme:
         return (self.text, DASHES["solid"]) if line.kind == "cursor" else (self.muted, DASHES["dot"])
 
     def cell(self, row: HeatRow, value: float, scale: Scale) -> str:
-        """The colour of a cell of a heatmap; the answer marker's row is grey."""
+        """The colour of a cell of a heatmap; the answer token's row is grey."""
         if row.role == "marker":
-            return mixed(self.background, self.parts["answer marker"], min(max(value, 0.0), 1.0))
+            return mixed(self.background, self.parts["answer token"], min(max(value, 0.0), 1.0))
         return self.colour(value, scale.low, scale.high)
 
     def ink(self, fill: str) -> str:
@@ -364,7 +364,7 @@ LIGHT = Theme(
         "passed": "#5b9bd0",
         "beyond": "#a9b3be",
         "other": "#dde2e8",
-        "answer marker": "#2b3642",
+        "answer token": "#2b3642",
     },
     sources={"model": "#0b4f94", "shuffled": "#6e6000", "untrained": "#6b7683", "depth_reader": "#8a3d6b"},
 )
@@ -386,7 +386,7 @@ DARK = Theme(
         "passed": "#4f93cc",
         "beyond": "#6c7785",
         "other": "#3a4450",
-        "answer marker": "#e3e9ef",
+        "answer token": "#e3e9ef",
     },
     sources={"model": "#6fb7f2", "shuffled": "#b5aa4a", "untrained": "#93a0ae", "depth_reader": "#d38bb4"},
 )

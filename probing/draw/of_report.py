@@ -40,7 +40,8 @@ from probing.draw.values import (
 from probing.edit.one_problem import Intervention
 from probing.read.report import VALUES, Band, ProbeReport
 
-PARTS = ("frontier", "passed", "beyond", "other", "answer marker")
+FINISHED = "search finished"
+PARTS = ("frontier", "passed", "beyond", "other", "answer token")
 SOURCES = {
     "model": "model",
     "shuffled": "shuffled labels",
@@ -228,7 +229,7 @@ def role_of(problem: ProsQAProblem, node: int) -> Role:
 
 
 def heatmap(report: ProbeReport, *, value: str = "probability", state: int | None = None) -> Heatmap:
-    """All nodes and states, and the answer marker in a row of its own. Raises InputError for an unknown value."""
+    """All nodes and states, and the answer token in a row of its own. Raises InputError for an unknown value."""
     scale, problem, states = scale_of(report, value), report.problem, range(report.n_thoughts + 1)
     columns = tuple(
         HeatColumn(
@@ -246,7 +247,7 @@ def heatmap(report: ProbeReport, *, value: str = "probability", state: int | Non
     row = HeatRow(id=-1, name=mark, label=f"{mark} ready to answer", role="marker", distance=None)
     ready = [_estimate(report.marker, k, report.answer_column, report.n_samples) for k in states]
     cells = tuple(
-        HeatCell(found=e, tip=f"probability of the answer marker next: {e.text(bounds=(0, 1))}") for e in ready
+        HeatCell(found=e, tip=f"probability of the answer token next: {e.text(bounds=(0, 1))}") for e in ready
     )
     return found.model_copy(update={"rows": (*found.rows, row), "cells": (*found.cells, cells)})
 
@@ -358,7 +359,7 @@ def tokens(report: ProbeReport, state: int | None = None) -> Chart:
     state = state or 0
     check_state(report, state)
     problem, thought = report.problem, thought_of(report, state)
-    found = [(p, name, "answer marker") for name, p in zip(report.marker_names, report.marker.mean[state], strict=True)]
+    found = [(p, name, "answer token") for name, p in zip(report.marker_names, report.marker.mean[state], strict=True)]
     for name, p, distance in zip(problem.idx_to_symbol, report.probability.mean[state], problem.distance, strict=True):
         part = "passed" if distance < (thought or math.inf) else "beyond"
         found.append((p, name, "frontier" if distance == thought else part))
@@ -497,7 +498,7 @@ def mass_parts(report: ProbeReport, state: int) -> tuple[tuple[str, float], ...]
     groups = node_groups(np.array(problem.distance), [thought_of(report, state) or problem.n_nodes])
     p = np.array(report.probability.mean[state])
     sums = {part: float(mass(p, groups[part][0])) for part in ("frontier", "passed", "beyond")}
-    sums["answer marker"] = marker[report.answer_column]
+    sums["answer token"] = marker[report.answer_column]
     sums["other"] = report.other[state] + sum(marker) - marker[report.answer_column]
     return tuple((part, sums[part]) for part in PARTS)
 
@@ -594,24 +595,24 @@ def _frontier_mass(report: ProbeReport, state: int) -> tuple[tuple[str, Estimate
 def _later(report: ProbeReport) -> str:
     """The thoughts after the search, in one sentence."""
     last = report.n_thoughts
-    done = [s for s in range(report.problem.n_hops, last + 1) if _note(report, s).startswith("done")]
+    done = [s for s in range(report.problem.n_hops, last + 1) if _note(report, s).startswith(FINISHED)]
     if not done:
         return ""
     thoughts = [str(s + 1) for s in done if s < last]
     names = [f"thought{'s' if len(thoughts) > 1 else ''} {', '.join(thoughts)}"] if thoughts else []
     names += ["the answer state"] if done[-1] == last else []
-    shares = sorted(dict(mass_parts(report, s))["answer marker"] for s in done)
+    shares = sorted(dict(mass_parts(report, s))["answer token"] for s in done)
     least, most = percent(shares[0]), percent(shares[-1])
     span = most if least == most else f"{least.removesuffix(' %')}–{most}"
-    return f"{' and '.join(names).capitalize()}: the search is done, {span} of the probability is on the answer marker."
+    return f"{' and '.join(names).capitalize()}: {FINISHED}; {span} of the probability is on the answer token [A]."
 
 
 def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
     """Where the probability of a state is, in words, and what the controls have there."""
     masses = dict(_frontier_mass(report, state))
     if not masses:
-        marker = dict(mass_parts(report, state))["answer marker"]
-        return (_note(report, state) or f"{percent(marker)} on the answer marker",)
+        marker = dict(mass_parts(report, state))["answer token"]
+        return (_note(report, state) or f"{percent(marker)} on the answer token",)
     thought = state + 1
     n = len(report.problem.frontier(thought))
     nodes = "the 1 node" if n == 1 else f"the {n} nodes"
@@ -622,12 +623,12 @@ def _mass_lines(report: ProbeReport, state: int) -> tuple[str, ...]:
 
 def _note(report: ProbeReport, state: int) -> str:
     """What to say of a state that no node stands out in: that the search is over, or that no node is that far."""
-    marker = dict(mass_parts(report, state))["answer marker"]
+    marker = dict(mass_parts(report, state))["answer token"]
     thought = thought_of(report, state)
     if marker >= 0.5 and (thought is None or thought > report.problem.n_hops):
-        return f"done: {percent(marker)} on the answer marker"
+        return f"{FINISHED}; {percent(marker)} on the answer token [A]"
     if thought is not None and not report.problem.frontier(thought):
-        return f"no node at distance {thought}; {percent(marker)} on the answer marker"
+        return f"no node at distance {thought}; {percent(marker)} on the answer token"
     return ""
 
 

@@ -154,10 +154,10 @@ class Graph(Value):
 
 
 class HeatRow(Value):
-    """A node, or the answer marker, which is last."""
+    """A node, or the answer token, which is last."""
 
     id: int
-    """The node; -1 for the answer marker."""
+    """The node; -1 for the answer token."""
     name: str
     label: str
     role: Literal["root", "target", "other candidate", "node", "marker"]
