@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.words import explained, literal, theme
+from app.words import explained, literal, scale, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
 from probing.draw.marks import ROLE_WORDS, printed, unbroken
@@ -56,7 +56,7 @@ def figure(
             value, theme(), selected=selected, moving=moving, small=small, named=named,
             pressed=on_hit is not None, tall=height,
         ),
-        key=key, height=height, renderer="svg", alt=words.alt, **options,
+        key=key, height=round(height * scale()), renderer="svg", alt=words.alt, **options,
     )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):

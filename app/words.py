@@ -79,9 +79,13 @@ reached by Tab, room for two lines, thumbnails that fill what their sentence lea
 small buttons, some of them without their word."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
-PRESENTING = """\
-html { font-size: 19px; }
-[data-testid=stSidebar], [data-testid=stExpandSidebarButton] { display: none; }
+BIG = 1.27
+"""How much larger everything is before an audience."""
+PRESENTING = f"""\
+html {{ font-size: {15 * BIG:.0f}px; }}
+[data-testid=stEChartsChart] {{ scale: {BIG}; transform-origin: 0 0; width: {100 / BIG:.2f}% !important; \
+height: {100 / BIG:.2f}% !important; }}
+[data-testid=stSidebar], [data-testid=stExpandSidebarButton] {{ display: none; }}
 """
 DARK_STYLE = """\
 button[kind=primary], button[kind=primary] *, [data-tag], [data-tag] * { color: #0e1117; }
@@ -120,8 +124,13 @@ def style() -> None:
 
 def present() -> None:
     """Big type and no sidebar, where that is asked for."""
-    if st.session_state.get("x_present"):
+    if scale() > 1:
         st.html(f"<style>{PRESENTING}</style>")
+
+
+def scale() -> float:
+    """How large things are drawn."""
+    return BIG if st.session_state.get("x_present") else 1
 
 
 def literal(text: str) -> str:

@@ -58,7 +58,7 @@ def show(browser, address):
 
 def place(page, locator) -> dict[str, float]:
     """The box of an element once it has stood still for half a second: charts move in, and what is above grows."""
-    locator.scroll_into_view_if_needed()
+    locator.evaluate("element => element.scrollIntoView({ block: 'nearest' })")  # waits for nothing that is drawn anew
     found, still = locator.bounding_box(), 0
     while found is None or still < 5:
         page.wait_for_timeout(100)
@@ -532,10 +532,18 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     page.keyboard.press("Enter")
     chosen(page, problem.idx_to_symbol[node])
     settled(page)
+    small = page.locator(".st-key-x_dag svg text").first.bounding_box()["height"]
     page.keyboard.press("p")
     page.get_by_role("button", name="Stop presenting").wait_for()
     page.locator("[data-testid=stSidebar]").wait_for(state="hidden")
     page.wait_for_function("location.search.includes('present=1')")
+    settled(page)
+    assert page.locator(".st-key-x_dag svg text").first.bounding_box()["height"] > 1.2 * small
+    target = problem.idx_to_symbol[problem.target]
+    name = page.locator(".st-key-x_dag svg text").get_by_text(target, exact=True).bounding_box()
+    page.mouse.click(name["x"] + name["width"] / 2, name["y"] - 16)  # its node, where it is drawn
+    chosen(page, target)
+    settled(page)
     page.get_by_role("button", name="Stop presenting").click()
     page.locator("[data-testid=stSidebar]").wait_for()
     settled(page)
