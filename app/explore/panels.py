@@ -34,14 +34,15 @@ def hero() -> None:
 
 
 AUTOPLAY = """\
-export default function ({ data, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue }) {
+  parentElement.quiet?.()  // what listened when this was drawn before
   const told = () => setTriggerValue('stop', true)
   const stop = (event) => { if (event.isTrusted) { off(); setTimeout(told, 200) } }
   const off = () => ['pointerdown', 'keydown'].forEach((kind) => removeEventListener(kind, stop, true))
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches
   if (data.greeting && !still) setTriggerValue('play', true)
   if (data.playing) ['pointerdown', 'keydown'].forEach((kind) => addEventListener(kind, stop, true))
-  return off
+  return (parentElement.quiet = off)
 }
 """
 """Tells whether the reader likes motion, and of the first key or click while the picture plays: after what that key or
