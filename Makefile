@@ -9,7 +9,7 @@ app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test chromium check  ## everything the CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 300
+	$(BIN)/python -m pytest -n 3 --dist loadfile --timeout 300
 
 check: $(VENV)/.installed-test  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -218,7 +218,7 @@ class _Search:
         """The bends (``E``) that keep each edge of one drawing (``N``) clearest of nodes, names and other edges, chosen
         edge by edge."""
         (bends,) = self.bends(y[None])
-        for i in np.flatnonzero(~self.straight):
+        for i in np.flatnonzero(~self.straight).tolist():
             arc = self.column[self.edges[i, 0]] == self.column[self.edges[i, 1]]
             options = bends[i] * ARCS if arc else GENTLE
             tried = np.repeat(bends[None], len(options), axis=0)
