@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 import streamlit as st
 
-from app.words import explained, literal, scale, theme
+from app.words import WIDE, explained, literal, scale, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
 from probing.draw.marks import ROLE_WORDS, printed, unbroken
@@ -51,13 +52,15 @@ def figure(
     if on_hit is not None and isinstance(value, Graph):
         _by_keyboard(value, key, on_hit)
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
-    st.echarts_chart(
-        echarts.option(
-            value, theme(), selected=selected, moving=moving, small=small, named=named,
-            pressed=on_hit is not None, tall=height,
-        ),
-        key=key, height=round(height * scale()), renderer="svg", alt=words.alt, **options,
-    )  # fmt: skip
+    columns = round(value.width) + 1 if isinstance(value, Graph) else 0
+    with st.container(key=f"columns-{columns}-{key}") if columns in WIDE else nullcontext():
+        st.echarts_chart(
+            echarts.option(
+                value, theme(), selected=selected, moving=moving, small=small, named=named,
+                pressed=on_hit is not None, tall=height,
+            ),
+            key=key, height=round(height * scale()), renderer="svg", alt=words.alt, **options,
+        )  # fmt: skip
     name = name or (value.name if isinstance(value, Chart) else type(value).__name__.lower())
     with st.container(horizontal=True, wrap=False):
         st.caption(unbroken(caption), width="stretch", help=explained(caption))

@@ -13,6 +13,7 @@ from served import BROWSER, PATIENCE, chromium, new_page, running_app, settled
 from app.compute import example
 from app.explore.state import View
 from model.formats.graph import read_graph
+from model.problems.prosqa import ProsQAProblem
 from probing.draw.marks import contrast
 
 pytestmark = [
@@ -745,6 +746,24 @@ def test_no_page_scrolls_sideways_and_no_graph_is_too_small_to_read(browser, add
             assert page.evaluate(f"{scrolled}.scrollWidth <= {scrolled}.clientWidth"), (width, scrolled)
         for graph in page.locator(":is(.st-key-i_before, .st-key-i_after) [data-testid=stEChartsChart]").all():
             assert graph.bounding_box()["width"] >= min(440, width - 60), width
+    page.close()
+
+
+def test_names_of_a_long_search_stand_apart_on_a_phone(browser, address) -> None:
+    chain = [
+        "Tom",
+        *(f"{syllable}pus" for syllable in ("ab", "bel", "cor", "dim", "est", "fal", "gor", "hel", "ist", "kam")),
+    ]
+    problem = ProsQAProblem.from_names(
+        [*pairwise(chain), ("Ada", "rompus")], root="Tom", candidates=(chain[-1], "rompus")
+    )
+    page = new_page(browser, 390, 844)
+    page.goto(View(source="file", samples=1, k=1).of(problem).url(address))
+    page.locator(".st-key-x_dag svg text").first.wait_for()
+    settled(page)
+    boxes = [page.locator(".st-key-x_dag svg text").get_by_text(name, exact=True).bounding_box() for name in chain]
+    assert all(one["x"] + one["width"] < other["x"] for one, other in pairwise(boxes))
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth <= 390")
     page.close()
 
 
