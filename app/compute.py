@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,11 @@ KEYS: dict[Any, Callable[[Any], object]] = {
 
 def shipped() -> list[str]:
     """Names of the checkpoint folders that come with the project."""
-    root = checkpoint.CHECKPOINTS
-    return list(_shipped(root, root.stat().st_mtime_ns if root.is_dir() else 0))
+    return list(_shipped(checkpoint.CHECKPOINTS))
 
 
-@lru_cache(maxsize=8)
-def _shipped(root: Path, _changed: int) -> tuple[str, ...]:
+@st.cache_resource(ttl=5, max_entries=4, show_spinner=False, hash_funcs={type(Path()): str})
+def _shipped(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in root.glob("*/config.json")))
 
 

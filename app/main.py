@@ -39,6 +39,9 @@ def warm_up() -> None:
 async def lifespan(_server: st.App) -> AsyncIterator[None]:
     Thread(target=warm_up, daemon=True).start()
     yield
+    hosted = sys.modules.get("app.hosted")
+    if hosted is not None and hosted.LIMITS.hosted:
+        hosted.sweep()
 
 
 server = st.App("pages.py", lifespan=lifespan)

@@ -160,6 +160,11 @@ def header(title: str) -> DeltaGenerator:
     row = st.container(horizontal=True, vertical_alignment="center", key="head")
     with row, st.container(width="stretch"):
         st.markdown(f"## {title}")
+    if scale() > 1:
+        row.button(
+            "Stop presenting", icon=":material/close:", type="tertiary", key="x_stop", on_click=st.session_state.update,
+            args=({"x_present": False, "x_stopped": True},),
+        )  # fmt: skip
     return row
 
 

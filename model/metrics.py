@@ -11,6 +11,7 @@ padding is in no group.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -226,7 +227,7 @@ def shuffled(values: Floats, members: Bools | None, rng: np.random.Generator) ->
 def _rank(score: Floats, members: Bools, ties: Literal["average", "max"]) -> Floats:
     """Ranks 1, 2, ... from the lowest score among the members; NaN for others."""
     values = np.where(members, score, np.nan)
-    rows = pd.DataFrame(values.reshape(-1, values.shape[-1]))
+    rows = pd.DataFrame(values.reshape(math.prod(values.shape[:-1]), values.shape[-1]))
     return rows.rank(axis=1, method=ties).to_numpy().reshape(values.shape)
 
 

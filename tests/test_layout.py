@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
-from probing.draw.layout import _falling, bezier, control_point, crossings, layout
+from probing.draw.layout import MAX_SPENT, _falling, _Search, bezier, control_point, crossings, layout
 
 SMALL = ProsQAProblem.from_names([("a", "b")], root="a", candidates=("b", "c"), nodes=["a", "b", "c"])
 
@@ -103,6 +103,17 @@ def test_fewer_crossings_than_multipartite() -> None:
         ours.append(crossings(list(zip(shown.x, shown.y, strict=True)), problem.edges))
     assert sum(ours) < 0.6 * sum(plain)
     assert np.mean(np.array(ours) <= np.array(plain)) > 0.9
+
+
+def test_the_search_for_a_better_drawing_of_a_large_graph_ends() -> None:
+    n = 40
+    full = ProsQAProblem(
+        tuple(f"n{i}" for i in range(n)), tuple((a, b) for b in range(n - 1) for a in range(b)), 0, n - 2, n - 1
+    )
+    search = _Search(full, np.array([0, *[1] * (n - 2), 0]), np.array([*[True] * (n - 1), False]))
+    search.final_bends(search.rows(search.best([[0], list(range(1, n - 1)), [n - 1]]))[0])
+    assert search.spent < 2.1 * MAX_SPENT
+    assert len(set(layout(full).y)) > n / 2
 
 
 def test_crossings_of_known_drawings() -> None:

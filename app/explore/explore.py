@@ -58,11 +58,6 @@ def picture(drawn: Drawn, ticking: float | None) -> None:
     if session.pop("x_stopped", False):
         st.rerun()  # the sidebar is not of this part of the page
     with words.header(words.asked(report.problem)):
-        if session.x_present:
-            st.button(
-                "Stop presenting", icon=":material/close:", type="tertiary", key="x_stop", on_click=session.update,
-                args=({"x_present": False, "x_stopped": True},),
-            )  # fmt: skip
         gallery()
         offer()
         panels.about()
@@ -182,7 +177,7 @@ def page() -> None:
     graphless = compute.graphless(choice.setup.checkpoint)
     with st.sidebar:
         against = panels.options(choice.setup.checkpoint, graphs=not graphless)
-    if not graphless:
+    if not graphless and not session.x_present:
         panels.hero()
     if choice.stale:
         words.previous()

@@ -11,7 +11,7 @@ import streamlit as st
 from app import compute
 from app.figures import cards, figure, files
 from app.problem_picker import folder_or
-from app.words import bold, candidates, capital, explained, kept, literal, theme
+from app.words import bold, candidates, capital, explained, kept, literal, scale, theme
 from model.metrics import METRICS
 from model.problems.prosqa import ProsQAProblem
 from model.stats import text
@@ -98,7 +98,7 @@ def answer(report: ProbeReport, *, both: bool = False) -> str:
     who = "" if both else f"After {thoughts_text(last.k, report.model.method)} the model "
     single = " (a single prompt sample)" if report.n_samples == 1 else ""
     early, written = "", ""
-    if report.model.method == "cot":
+    if report.model.method == "cot" or wordy(report):
         early, written = " if it must answer before it writes its steps", " after it has written its steps"
     if found == "at chance":
         listed = of_report.chances(problem, last.p_target, last.p_neg_target, bold)
@@ -115,6 +115,11 @@ def answer(report: ProbeReport, *, both: bool = False) -> str:
     chances = {target: last.p_target} | ({other: last.p_neg_target} if both else {})
     listed = ", ".join(f"P({name}) = {chance.text(bounds=(0, 1))}" for name, chance in chances.items())
     return capital(f"{who}{said} in {n} of {report.n_samples} prompt samples{written}; {listed}{early}{single}.")
+
+
+def wordy(report: ProbeReport) -> bool:
+    """Whether the model has no thoughts and writes its steps in their place."""
+    return report.n_thoughts == 0 and any(report.chains)
 
 
 def sentence(report: ProbeReport, drawn: Graph) -> None:
@@ -162,7 +167,14 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="x_steps"):
         icon = ":material/pause:" if playing else ":material/play_arrow:"
-        st.button("Pause" if playing else "Play", icon=icon, on_click=play, key="x_play", type="primary", width=100)
+        st.button(
+            "Pause" if playing else "Play",
+            icon=icon,
+            on_click=play,
+            key="x_play",
+            type="primary",
+            width=round(100 * scale()),
+        )
         st.button(
             "Back", icon=":material/chevron_left:", on_click=go, args=(state.x_k - 1,), key="x_back",
             disabled=state.x_k == 0,
@@ -191,15 +203,21 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
 def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, value: str, *, playing: bool) -> None:
     """Two models on one problem, at the same thought, as far as each has thoughts; one that has none writes its steps
     in words, drawn in their place."""
-    wordy = rival.n_thoughts == 0 and rival.chains
-    other = of_report.chain(rival, k + 1) if wordy else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
+    other = (
+        of_report.chain(rival, k + 1) if wordy(rival) else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
+    )
     high = max(echarts.height(graph, small=True) for graph in (drawn, other))
     with st.container(horizontal=True, gap="medium", key="x_both"):
         for one, graph in ((report, drawn), (rival, other)):
             with st.container(width="stretch"):
-                lines = () if graph.scale == of_report.ANSWER else graph.subtitle[: 2 if wordy and one is rival else 1]
+                lines = (
+                    ()
+                    if graph.scale == of_report.ANSWER
+                    else graph.subtitle[: 2 if one is rival and wordy(rival) else 1]
+                )
                 holds = graph.heading + ": " * bool(lines) + ". ".join((*lines[:1], *map(capital, lines[1:])))
-                st.markdown(f"**{literal(one.model.name)}** :gray[· {literal(holds)}]  \n{answer(one, both=True)}")
+                name = literal(one.model.name) + (", in words" if one is rival and wordy(rival) else "")
+                st.markdown(f"**{name}** :gray[· {literal(holds)}]  \n{answer(one, both=True)}")
                 side = "x_dag" if one is report else "x_rival_dag"
                 figure(graph, side, name=f"coconut-{side}-h{graph.state}", height=high, moving=playing, small=True)
 
@@ -380,11 +398,12 @@ it has to search the graph outward from the **root**.
 **The thoughts.** Before it answers, Coconut feeds its own last hidden state back as its next input, several times. Such
 a *continuous thought* is no word. Read with the model's own output layer, it turns out to hold many nodes at once.
 
-**The picture.** Blue is what a thought holds. Orange outlines are the exact search frontier: the nodes one hop further
-out than those of the thought before. Where the blue fills the orange steps, thoughts walk the graph as breadth-first
-search does. When the search is over, the mass moves to the answer token **[A]**: those are finished, not broken.
+**The picture.** The colour of a node is what a thought holds of it. Orange outlines are the exact search frontier: the
+nodes one hop further out than those of the thought before. Where colour fills the orange steps, thoughts walk the graph
+as breadth-first search does. When the search is over, the mass moves to the answer token **[A]**: such thoughts are
+finished, not broken.
 
-**Every number** is a mean over R prompt samples (the same problem, relabelled and reordered) with a 95 % interval.
+**Every number** is a mean over R prompt samples (the same problem, relabelled and reordered) with a 95 % interval.
 Beside the metrics stand their controls: node labels shuffled within the graph, an untrained model, a *depth
 reader* that knows how deep nodes lie but not who is queried, and the frontier of the other root, head to head.
 

@@ -14,6 +14,7 @@ from app.intervene import state as lab
 from app.problem_picker import folder_or
 from app.words import bold, choice, literal, theme
 from model.problems.prosqa import ProsQAProblem
+from model.stats import MIN_CASES
 from probing.draw import of_intervention
 from probing.draw.marks import unbroken
 from probing.draw.of_intervention import FORMATS, VALUE_NAMES, VALUES, Run, has_value, runs, said
@@ -232,8 +233,10 @@ def searches(problem: ProsQAProblem) -> str:
 
 def effects(result: Intervention, extra: tuple[Run, ...]) -> None:
     """Where the answer lies under the edit, its controls and a second checkpoint."""
-    many = "faint: every prompt sample; lines: 95 % intervals"
-    samples = many if result.n_samples > 1 else "a single prompt sample has no interval"
+    lines = "lines: 95 % intervals" if result.n_samples >= MIN_CASES else f"no intervals of fewer than {MIN_CASES}"
+    samples = (
+        f"faint: every prompt sample; {lines}" if result.n_samples > 1 else "a single prompt sample has no interval"
+    )
     gone = "; ".join(of_intervention.missing_controls(result))
     other = bold(result.problem.idx_to_symbol[result.problem.neg_target])
     lacking = f" Not in this graph (too few such nodes): {gone}." if gone else ""

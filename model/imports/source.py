@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -28,6 +29,14 @@ _NESTS = ("state_dict", "model_state_dict", "model")
 HUB = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<file>\w[\w.-]*(?:/\w[\w.-]*)*))?")
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
 _INDICES = (torch.bool, torch.int64)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_MADE = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
+_MADE |= {"torch.storage UntypedStorage", "torch.storage TypedStorage"}
+"""What a pickle of tensors calls, beside the types of their storages. ``weights_only`` allows more, such as a bytearray
+of any length."""
+_STORAGE = re.compile(r"torch [A-Z]\w*Storage")
+_PICKLES = 5
+"""In a file of the older format, before the numbers."""
 MAX_NAME = 300
 """Characters of a tensor's name, which errors show."""
 
@@ -114,20 +123,14 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
             raise CheckpointError(f"{path}: damaged or not safetensors ({error})") from None
     else:
         values = _unpickled(path)
-    while isinstance(values, dict) and not any(isinstance(value, Tensor) for value in values.values()):
-        nested = next((values[name] for name in _NESTS if isinstance(values.get(name), dict)), None)
-        if nested is None:
-            raise CheckpointError(f"{path}: holds no tensors; expected {ACCEPTED}")
-        values = nested
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: holds a {type(values).__name__}, not a state dict; expected {ACCEPTED}")
+    values = _state_dict(values, path)
     tensors: dict[str, Tensor] = {}
     renamed: dict[str, str] = {}
     dropped = []
     for name, value in values.items():
         plain = str(name)
-        if len(plain) > MAX_NAME:
-            raise CheckpointError(f"{path}: a tensor is called {plain:.60}..., which is longer than any name")
+        if len(plain) > MAX_NAME or not plain.isprintable():
+            raise CheckpointError(f"{path}: a tensor is called {plain[:60]!r}, which is longer than any name, or none")
         for wrapper in _WRAPPERS:
             plain = plain.replace(wrapper, "")
         if plain.endswith(_BUFFERS) or not isinstance(value, Tensor) or value.dtype in _INDICES:
@@ -136,10 +139,9 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
             raise CheckpointError(f"{path}: {name} is sparse or empty, as weights are not")
         elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise CheckpointError(f"{path}: {name} is larger than what is stored of it")
-        elif not value.is_floating_point():
-            raise CheckpointError(
-                f"{path}: {name} holds {str(value.dtype).removeprefix('torch.')}, not floating point numbers"
-            )
+        elif value.dtype not in _FLOATS:
+            dtype = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {name} holds {dtype}, not floating point numbers of 16, 32 or 64 bits")
         elif not torch.isfinite(value).all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
         else:
@@ -150,10 +152,24 @@ def _file(path: Path, config: Mapping[str, Any] | None = None) -> Source:
     return Source(path.name, tensors, renamed, tuple(dropped), config or {}, int(epoch[1]) if epoch else None)
 
 
+def _state_dict(values: Any, path: Path) -> dict[Any, Any]:
+    """The innermost dict, which holds tensors."""
+    for _ in range(len(_NESTS) + 1):
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path}: holds a {type(values).__name__}, not a state dict; expected {ACCEPTED}")
+        if any(isinstance(value, Tensor) for value in values.values()):
+            return values
+        values = next((values[name] for name in _NESTS if isinstance(values.get(name), dict)), {})
+    raise CheckpointError(f"{path}: holds no tensors; expected {ACCEPTED}")
+
+
 def _unpickled(path: Path) -> Any:
     try:
         if not _grows(path):
+            _check_calls(path)
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error) or "WeightsUnpickler" in str(error):
             raise CheckpointError(
@@ -161,13 +177,44 @@ def _unpickled(path: Path) -> Any:
                 "(save its state_dict() alone)"
             ) from None
         raise CheckpointError(f"{path}: not a file written by torch.save; expected {ACCEPTED}") from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError, IndexError) as error:
+    except _DAMAGED as error:
         raise CheckpointError(
             f"{path}: damaged, cut short or not written by torch.save ({type(error).__name__}); expected {ACCEPTED}"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
     raise CheckpointError(f"{path}: holds more than its size, as no file written by torch.save does")
+
+
+_DAMAGED = (
+    RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, AttributeError, TypeError, AssertionError,
+    ArithmeticError, MemoryError,
+)  # fmt: skip
+"""What reading the calls of a damaged pickle ends in."""
+
+
+def _check_calls(path: Path) -> None:
+    """Raise CheckpointError where a pickle calls anything but what makes tensors, before anything is called."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            for name in packed.namelist():
+                if name.endswith("data.pkl"):
+                    with packed.open(name) as file:
+                        _check_pickle(file, path)
+        return
+    with path.open("rb") as file:
+        for _ in range(_PICKLES):
+            _check_pickle(file, path)
+
+
+def _check_pickle(file: IO[bytes], path: Path) -> None:
+    for code, argument, _ in pickletools.genops(file):
+        called = str(argument)
+        if code.name in ("GLOBAL", "INST") and called not in _MADE and not _STORAGE.fullmatch(called):
+            raise CheckpointError(
+                f"{path}: holds more than tensors ({called[:60]!r}); reading it would run code from the file, so it is "
+                "refused (save its state_dict() alone)"
+            )
 
 
 def _grows(path: Path) -> bool:

@@ -97,9 +97,10 @@ def option(
 
 def _spelled(found: Option, theme: Theme) -> Option:
     """With a font whose name has no quotes, for all that a theme gives one that has: ECharts writes it into a quoted
-    attribute of the SVG that its toolbar saves; and with a colour that can be read where none is given."""
+    attribute of the SVG that its toolbar saves; with a colour that can be read where none is given, and a size, which
+    would be the page's, and that of the page when the chart was made."""
     font = {"fontFamily": f"Source Sans, {FONT}"}
-    muted = font | {"color": theme.muted}
+    muted = font | {"color": theme.muted, "fontSize": 11}
     axis, text = ("axisLabel", "nameTextStyle"), ("textStyle",)
     parts = {"xAxis": axis, "yAxis": axis, "legend": text, "title": text, "visualMap": text}
     for part, styles in parts.items():

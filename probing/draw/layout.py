@@ -24,11 +24,13 @@ BLOCK_GAP = 1.6
 SAMPLES = np.linspace(0.08, 0.92, 15)
 """Where along each edge it is looked whether it runs over a node or a name."""
 SWEEPS = 8
-MAX_PASSES = 60
+MAX_SPENT = 1e8
+"""Numbers that the search for a better drawing may look at, about a second's; larger graphs are drawn as they are by
+then."""
 ARCS, GENTLE = np.array([1, 1.4, -1, -1.4]), np.array([0.4, -0.4, 0.8, -0.8, 1.3, -1.3, 2, -2])
 """What is tried for the bend of an edge: of one within a column, by how much the first is multiplied."""
-AT_ONCE = 1_000_000
-"""Numbers in the largest array."""
+AT_ONCE = 8_000_000
+"""Numbers looked at together."""
 
 Orders = list[np.ndarray]
 """Of B drawings: for each column its nodes from top to bottom, ``B n``."""
@@ -151,6 +153,8 @@ class _Search:
         self.before, self.behind = (_mean_of(beside * (sign * (column - column[:, None]) > 0)) for sign in (-1, 1))
         self.straight = (column[target] - column[source] == 1) & (reachable[source] == reachable[target])
         """Edges that may be drawn straight: one column forward, within a block."""
+        self.each, self.spent = 16 * len(self.pairs[0]) + self.foreign.size * len(SAMPLES), 0
+        """Numbers to be looked at for the cost of a drawing, and those looked at so far."""
 
     def best(self, columns: list[list[int]]) -> Orders:
         start = [np.array([members, members[::-1]]) for members in columns]
@@ -162,9 +166,8 @@ class _Search:
         options = [np.concatenate(same) for same in zip(*sweeps, strict=True)]
         costs = self.costs(self.rows(options))
         found, cost = [members[[int(costs.argmin())]] for members in options], costs.min()
-        for _ in range(MAX_PASSES):
-            options = _swapped(found)
-            if not len(options[0]):
+        while n := len((options := _swapped(found))[0]):
+            if self.spent + n * self.each > MAX_SPENT:
                 break
             costs = self.costs(self.rows(options))
             if costs.min() >= cost - 1e-9:
@@ -219,6 +222,8 @@ class _Search:
         edge by edge."""
         (bends,) = self.bends(y[None])
         for i in np.flatnonzero(~self.straight).tolist():
+            if self.spent > 2 * MAX_SPENT:
+                break
             arc = self.column[self.edges[i, 0]] == self.column[self.edges[i, 1]]
             options = bends[i] * ARCS if arc else GENTLE
             tried = np.repeat(bends[None], len(options), axis=0)
@@ -230,7 +235,8 @@ class _Search:
     def costs(self, y: Floats, bends: Floats | None = None, *, only: int | None = None) -> Floats:
         """``B``: crossings, edges over nodes and names, and a little for length; of ``only`` one edge, or of all."""
         bends = self.bends(y) if bends is None else bends
-        few = max(1, AT_ONCE // (len(self.pairs[0]) + self.foreign.size * len(SAMPLES)))
+        self.spent += len(y) * (self.each if only is None else 16 * len(self.edges))
+        few = max(1, AT_ONCE // self.each)
         parts = range(0, len(y), few)
         return np.concatenate([self._costs(y[at : at + few], bends[at : at + few], only) for at in parts])
 

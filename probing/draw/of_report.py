@@ -18,6 +18,7 @@ from model.problems.prosqa import ProsQAProblem
 from model.stats import Estimate, leaning, percent, share, text
 from probing.draw.layout import layout
 from probing.draw.values import (
+    FINISHED,
     Chart,
     Edge,
     Figure,
@@ -40,7 +41,6 @@ from probing.draw.values import (
 from probing.edit.one_problem import Intervention
 from probing.read.report import VALUES, Band, ProbeReport
 
-FINISHED = "search finished"
 PARTS = ("frontier", "passed", "beyond", "other", "answer token")
 SOURCES = {
     "model": "model",
@@ -117,10 +117,11 @@ def chain(report: ProbeReport, step: int) -> Graph:
     found = [share(float(written.count(node)), n) or Estimate(value=0, n=n) for node in range(report.n_nodes)]
     first = report.chains[0][:step]
     names = " → ".join(_name(report, node) if node >= 0 else "?" for node in first)
+    hops = f"{step} hop{'s' * (step > 1)}"
     right = sum(word is not None and problem.distance[word] == step for word in written if word != -1)
     return graph_of(
         problem, found, state=step - 1, thought=step, scale=WRITTEN, heading=f"Word {step}",
-        subtitle=(f"writes {names} (first prompt sample)", f"word {step} is {step} hops away in {right} of {n}"),
+        subtitle=(f"writes {names} (first prompt sample)", f"word {step} is {hops} away in {right} of {n}"),
         words=_words(report, None), tips=[(("written", e.text(bounds=(0, 1))),) for e in found],
     )  # fmt: skip
 

@@ -187,7 +187,7 @@ class HeatColumn(Value):
     @property
     def short(self) -> str:
         """The note in two words."""
-        return "" if not self.note else "done" if self.note.startswith("done") else "no node"
+        return "" if not self.note else "done" if self.note.startswith((FINISHED, "done")) else "no node"
 
 
 class HeatCell(Value):
@@ -493,3 +493,7 @@ def _visible(letter: str) -> str:
         return " "
     # Not Cn: letters that this Python does not know yet may be new emoji; only these two are in no XML file.
     return "\ufffd" if category in ("Cc", "Zl", "Zp", "Cs") or letter in "\ufffe\uffff" else letter
+
+
+FINISHED = "search finished"
+"""What a note on a thought after the search begins with."""
