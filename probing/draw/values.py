@@ -23,6 +23,8 @@ Role = Literal["root", "target", "other candidate", "node"]
 Lines = tuple[tuple[str, str], ...]
 """Numbers that hovering says: (what, text), one a line."""
 LABEL_LENGTH = 20
+FINISHED = "search finished"
+"""What a note on a thought after the search begins with."""
 
 
 class Words(Value):
@@ -493,7 +495,3 @@ def _visible(letter: str) -> str:
         return " "
     # Not Cn: letters that this Python does not know yet may be new emoji; only these two are in no XML file.
     return "\ufffd" if category in ("Cc", "Zl", "Zp", "Cs") or letter in "\ufffe\uffff" else letter
-
-
-FINISHED = "search finished"
-"""What a note on a thought after the search begins with."""
