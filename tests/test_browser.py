@@ -541,7 +541,7 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     settled(page)
     assert page.locator(".st-key-x_dag svg text").first.bounding_box()["height"] > 1.2 * small
     target = problem.idx_to_symbol[problem.target]
-    name = page.locator(".st-key-x_dag svg text").get_by_text(target, exact=True).bounding_box()
+    name = place(page, page.locator(".st-key-x_dag svg text").get_by_text(target, exact=True))
     page.mouse.click(name["x"] + name["width"] / 2, name["y"] - 16)  # its node, where it is drawn
     chosen(page, target)
     settled(page)

@@ -28,7 +28,7 @@ from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
 from probing.edit.one_problem import Intervention, intervene, preview
 from probing.edit.rewire import rewire
-from probing.edit.run import prepare, run_edit, run_edits
+from probing.edit.run import prepare, run_edit
 from probing.edit.spec import EditPlan
 
 ROOT = Path(__file__).parent.parent
@@ -170,24 +170,6 @@ def test_draws_share_the_nodes_and_not_the_noise(tiny: CoconutGPT2, problems: li
     noise = run_edit(tiny, prepared, EditPlan.parse("noise:t=1")).seen.trace.thoughts[:, 0]
     cosine = torch.nn.functional.cosine_similarity(noise[0], noise[1], dim=0)
     assert abs(float(cosine)) < 0.8
-
-
-def test_edits_that_think_on_together_are_those_that_think_alone(trained: CoconutGPT2, shipped: Directions) -> None:
-    problem = next(iter(generate("balanced", 1, seed=3)))
-    prompts = [draw_prompt(trained, problem, seed=0, number=i) for i in range(3)]
-    prepared = prepare(trained, prompts, [0] * 3, shipped, noise_ids=range(3))
-    plan = EditPlan.parse("swap:t=2")
-    other = [
-        EditPlan.parse(text) for text in ("transplant:t=2", "rewire:t=2,depth=2", "patch:t=2,layer=1", "truncate:k=2")
-    ]
-    plans = [plan, *plan.controls().values(), *other]
-    for each, together in zip(plans, run_edits(trained, prepared, plans), strict=True):
-        alone = run_edit(trained, prepared, each)
-        assert together.built.defined == alone.built.defined, each
-        torch.testing.assert_close(together.seen.trace.states, alone.seen.trace.states, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(together.seen.answers.log_odds, alone.seen.answers.log_odds, rtol=1e-3, atol=1e-3)
-        if "identity" in str(each):
-            assert torch.equal(together.seen.trace.states, together.base.clean.trace.states)
 
 
 # --- layers, graphs, truncation -------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def page() -> None:
     graphless = compute.graphless(choice.setup.checkpoint)
     with st.sidebar:
         against = panels.options(choice.setup.checkpoint, graphs=not graphless)
-    if not graphless and not session.x_present:
+    if not graphless:
         panels.hero()
     if choice.stale:
         words.previous()

@@ -28,7 +28,7 @@ from probing.edit.batch import draw_prompt
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen
 from probing.edit.kinds import CONTROLS, SOURCES
-from probing.edit.run import Prepared, Touched, build, prepare, run_edits, runs_of, touched_by
+from probing.edit.run import Prepared, Touched, prepare, run_edit, runs_of, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -156,14 +156,15 @@ def intervene(
     runs = runs_of(model, plan, directions, controls)
     plan = runs.pop("")
     prepared = unedited or run_unedited(model, problem, directions=directions, n_samples=n_samples, seed=seed, pad=pad)
-    if not all(build(plan, prepared.base(plan).context).defined):
+    outcome = run_edit(model, prepared, plan)
+    if not all(outcome.built.defined):
         raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
-    outcome, *beside = run_edits(model, prepared, [plan, *runs.values()])
     run, clean = outcome.base.context.run, outcome.base.clean
 
     def side(seen: Seen) -> Side:
         return _side(model, seen, clean, run.prompts, directions)
 
+    beside = {name: run_edit(model, prepared, each) for name, each in runs.items()}
     return Intervention(
         problem=run.problems[0],
         plan=plan,
@@ -173,9 +174,7 @@ def intervene(
         precision=model.precision,
         clean=side(clean),
         edited=side(outcome.seen),
-        controls={
-            name: side(result.seen) for name, result in zip(runs, beside, strict=True) if all(result.built.defined)
-        },
+        controls={name: side(result.seen) for name, result in beside.items() if all(result.built.defined)},
         touched=tuple(dict.fromkeys(outcome.built.touched[0])),
         warnings=plan.warnings(problem),
     )

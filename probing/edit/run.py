@@ -270,32 +270,3 @@ def run_built(model: CoconutGPT2, base: Base, built: Built, plan: EditPlan) -> S
     elif plan[0].k is not None and not plan[0].control:
         seen = seen.upto(model, plan[0].k, run.prompts)
     return seen
-
-
-@torch.inference_mode()
-def run_edits(model: CoconutGPT2, prepared: Prepared, plans: Sequence[EditPlan]) -> list[Outcome]:
-    """``run_edit`` of several plans: those that begin to differ at the same thought think on together, which takes
-    little longer than one. Edits that change nothing think alone, as the clean run did: they give it to the bit."""
-    bases = [prepared.base(plan) for plan in plans]
-    made = [build(plan, base.context) for plan, base in zip(plans, bases, strict=True)]
-    together: dict[tuple[int, int], list[int]] = {}
-    for i, (plan, base, built) in enumerate(zip(plans, bases, made, strict=True)):
-        moves = built.changes and built.first and all(layer is None for layer, _ in built.places)
-        if moves and model.config.feed != "sampled" and not any(spec.control == "identity" for spec in plan):
-            together.setdefault((id(base.context.run), built.first), []).append(i)
-    seen: dict[int, Seen] = {}
-    for (_, first), members in together.items():
-        run, builts = bases[members[0]].context.run, [made[i] for i in members]
-        rows = torch.arange(len(run.prompts), device=run.trace.states.device)
-
-        def edit(t: int, thought: Tensor, builts: list[Built] = builts, n: int = len(rows)) -> Tensor:
-            return torch.cat([built.edit(t, part) for built, part in zip(builts, thought.split(n), strict=True)])
-
-        start = run.trace.upto(first - 1).select(rows.repeat(len(members)))
-        trace = model.think(start, run.n_thoughts - (first - 1), edit=edit)
-        for place, i in enumerate(members):
-            seen[i] = see(model, trace.select(rows + place * len(rows)), run.prompts)
-    return [
-        Outcome(base, built, seen[i] if i in seen else run_built(model, base, built, plan))
-        for i, (plan, base, built) in enumerate(zip(plans, bases, made, strict=True))
-    ]
