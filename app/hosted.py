@@ -117,7 +117,8 @@ class Visit:
 
 
 def sweep() -> None:
-    """Remove what visitors had on a server that was killed; for the start, when this one has no visitor yet."""
+    """Remove what visitors had on a server that was killed; for the start, when this one has no visitor yet, and
+    for the end."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and (int(pid) == os.getpid() or not is_running(int(pid))):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -272,6 +273,20 @@ def test_files_that_call_what_makes_no_tensor_end_in_one_sentence_before_it_is_c
             source.read(path)
         assert str(found.value).isprintable()
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1e6  # kilobytes
+
+
+def test_no_archive_behind_a_pickle_and_no_second_entry_hides_what_it_calls(tmp_path: Path) -> None:
+    good, bad = {"w": torch.zeros(2)}, Calls(bytearray, 6 * 10**9)
+    for name, value, zipped in (("good", good, True), ("old", good, False), ("bad", bad, True), ("raw", bad, False)):
+        torch.save(value, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    assert all(set(source.read(tmp_path / name).tensors) == {"w"} for name in ("good", "old"))
+    (tmp_path / "behind.pt").write_bytes((tmp_path / "raw").read_bytes() + (tmp_path / "good").read_bytes())
+    shutil.copy(tmp_path / "good", tmp_path / "twice.pt")
+    with zipfile.ZipFile(tmp_path / "bad") as other, zipfile.ZipFile(tmp_path / "twice.pt", "a") as twice:
+        twice.writestr("good/DATA.PKL", other.read("bad/data.pkl"))
+    for name in ("behind.pt", "twice.pt"):
+        with pytest.raises(CheckpointError, match="holds more than tensors"):
+            source.read(tmp_path / name)
 
 
 def test_files_that_grow_when_opened_are_refused(tmp_path: Path) -> None:

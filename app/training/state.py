@@ -12,7 +12,7 @@ from pydantic import Field
 from app import compute, hosted
 from app.links import Folder, Link, opened, whole
 from app.problem_picker import folder_or, put_folder
-from app.words import choice, kept
+from app.words import choice, kept, scale
 from model import checkpoint
 from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
@@ -125,7 +125,7 @@ def chosen(record: DynamicsRecord) -> tuple[int | None, int]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if last:
             st.button(
-                "Pause" if playing else "Play", key="t_play", type="primary", width=100, on_click=play,
+                "Pause" if playing else "Play", key="t_play", type="primary", width=round(100 * scale()), on_click=play,
                 icon=":material/pause:" if playing else ":material/play_arrow:", args=(not playing, last),
             )  # fmt: skip
         thought = None

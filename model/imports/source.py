@@ -35,6 +35,8 @@ _MADE |= {"torch.storage UntypedStorage", "torch.storage TypedStorage"}
 """What a pickle of tensors calls, beside the types of their storages. ``weights_only`` allows more, such as a bytearray
 of any length."""
 _STORAGE = re.compile(r"torch [A-Z]\w*Storage")
+_ARCHIVE = b"PK\x03\x04"
+"""How a zip archive begins, which torch.save writes."""
 _PICKLES = 5
 """In a file of the older format, before the numbers."""
 MAX_NAME = 300
@@ -194,17 +196,22 @@ _DAMAGED = (
 
 
 def _check_calls(path: Path) -> None:
-    """Raise CheckpointError where a pickle calls anything but what makes tensors, before anything is called."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed:
-            for name in packed.namelist():
-                if name.endswith("data.pkl"):
-                    with packed.open(name) as file:
-                        _check_pickle(file, path)
-        return
+    """Raise CheckpointError where a pickle calls anything but what makes tensors, before anything is called.
+
+    As torch does, files are told apart by how they begin: a pickle may have an archive behind it. In an archive every
+    pickle is read, as torch's reader may take another of two entries that are called alike.
+    """
     with path.open("rb") as file:
-        for _ in range(_PICKLES):
-            _check_pickle(file, path)
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            file.seek(0)
+            for _ in range(_PICKLES):
+                _check_pickle(file, path)
+            return
+    with zipfile.ZipFile(path) as packed:
+        for entry in packed.infolist():
+            if entry.filename.lower().endswith(".pkl"):
+                with packed.open(entry) as pickled:
+                    _check_pickle(pickled, path)
 
 
 def _check_pickle(file: IO[bytes], path: Path) -> None:
