@@ -27,6 +27,8 @@ FORMS = (
 """What a graph can be written in."""
 MOST_LISTED = 1000
 """Nodes of a graph whose names are offered to be chosen."""
+FITS = 10
+"""Characters of a name that a box of half the sidebar shows."""
 OTHER_FOLDER, UPLOAD = "another folder …", "upload a model …"
 START = """\
 Tom is a terpus. Tom is a gorpus.
@@ -223,7 +225,8 @@ def _question(graph: Graph, *, broken: bool = False) -> ProsQAProblem | None:
         "options": list(graph.names), "persist_state": "session", "filter_mode": "contains", "disabled": broken,
     }  # fmt: skip
     st.selectbox("Root: the queried entity", key="x_root", on_change=_root_changed, args=(graph,), **options)
-    left, right = st.columns(2)
+    beside = max(map(len, graph.names)) <= FITS
+    left, right = st.columns(2) if beside else (st.container(), st.container())
     left.selectbox("Candidate", key="x_first", **options)
     right.selectbox("Other candidate", key="x_second", **options)
     if broken or too_large:

@@ -40,7 +40,7 @@ STYLE = """\
 .st-key-x_keys, .st-key-x_autoplay, .st-key-x_tour_frame, .st-key-steps {
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
-[data-testid=stLayoutWrapper]:has(> .st-key-x_keys) { position: absolute; width: 1px; }
+[data-testid=stLayoutWrapper]:has(> :is(.st-key-x_keys, .st-key-x_tour)) { position: absolute; width: 1px; }
 [data-testid=stMain]:has(.st-key-previous) [data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }
 [data-testid=stCode] > div { visibility: visible; }
 :is(.st-key-x_dag, .st-key-x_stairs) [data-testid=stElementToolbar] { top: -0.9rem !important; }
@@ -64,7 +64,7 @@ STYLE = """\
 }
 @media (max-width: 640px) {
   [data-testid=stLayoutWrapper]:has(> .st-key-x_legend) { order: 1; }
-  .st-key-i_show button { padding-inline: 0.5rem; }
+  :is(.st-key-i_show, .st-key-x_value) button { padding-inline: 0.5rem; }
   .st-key-head { gap: 0.2rem; }
   .st-key-head button { padding: 0.1rem 0.35rem; min-height: 2.1rem; }
   [data-testid=stRadioGroup], [data-testid=stRadio] [role=radiogroup] { flex-flow: row wrap; gap: 0 0.8rem; }
@@ -90,8 +90,16 @@ PRESENTING = f"""\
 html {{ font-size: {15 * BIG:.0f}px; }}
 [data-testid=stEChartsChart] {{ scale: {BIG}; transform-origin: 0 0; width: {100 / BIG:.2f}% !important; \
 height: {100 / BIG:.2f}% !important; }}
-[data-testid=stSidebar], [data-testid=stExpandSidebarButton] {{ display: none; }}
+[data-testid=stSidebar], [data-testid=stExpandSidebarButton], .st-key-x_hero {{ display: none; }}
+[data-testid=stMainBlockContainer] {{ padding-top: 3.6rem; }}
+[data-testid=stMain] [data-testid=stVerticalBlock] {{ gap: 0.4rem; }}
+@media (max-height: 820px) {{
+  html {{ font-size: {15 * 1.1:.1f}px; }}
+  [data-testid=stMainBlockContainer] {{ padding-top: 3.6rem; }}
+}}
+[data-testid=stLayoutWrapper]:has(> .st-key-x_legend) {{ order: 1; }}
 """
+"""Before an audience: big type and charts, and as much of the graph on the screen as there is room for."""
 DARK_STYLE = """\
 button[kind=primary], button[kind=primary] *, [data-tag], [data-tag] * { color: #0e1117; }
 """

@@ -6,12 +6,15 @@ and number, and each can be made again alone (``--only KIND:NUMBER``).
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import resource
 import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -50,6 +53,8 @@ PATIENCE = 5.0
 """Seconds of processor time that a try may take."""
 SLOW = {"app": 10, "resumed folders": 4}
 """Kinds of which a try may take so many times that."""
+MOST_MEMORY = 1 << 20
+"""Kilobytes by which a try may make the process larger than it ever was."""
 LEAST = 20
 """Tries of a kind that is not slow, however busy the machine."""
 
@@ -210,6 +215,29 @@ def _bent(rng: random.Random, name: str, tensor: Tensor) -> dict[str, Any]:
     return rng.choice(changes)()
 
 
+def _pickle(rng: random.Random) -> bytes:
+    """A pickle put together by chance, plain or in an archive of torch's, with or without torch's own beginning."""
+    called = [
+        "torch._utils\n_rebuild_tensor_v2",
+        "collections\nOrderedDict",
+        "torch\nFloatStorage",
+        "torch\nHalfStorage",
+    ]
+    if rng.random() < 0.5:  # or nothing is called, as all of it is looked at before
+        called += ["builtins\nbytearray", "builtins\neval", "torch.nn\nLinear", "torch\nfloat16"]
+    pieces = [f"c{name}\n".encode() for name in called]
+    pieces += [bytes([code]) for code in b")}]RbsutaeQ02N(\x85\x86\x87\x81\x88"]
+    pieces += [b"q\0", b"h\0", b"K\7", b"J\xff\xff\xff\x7f", b"X\1\0\0\0a", b"\x8a\4\0\0\0\x7f", b"M\0\1"]
+    body = b"\x80\2" + b"".join(rng.choices(pieces, k=rng.randint(1, 40))) + b"."
+    if rng.random() < 0.5:
+        return body * rng.randint(1, 6)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("x/data.pkl", body)
+        archive.writestr("x/version", "3\n")
+    return packed.getvalue()
+
+
 def imports(rng: random.Random, place: Path) -> Try:
     """A folder of another code: what is made of it can be opened, or nothing is made."""
     source, out = place / "theirs", place / "made"
@@ -217,7 +245,12 @@ def imports(rng: random.Random, place: Path) -> Try:
     state: dict[str, Any] = dict(rng.choice(_foreign()))
     for name in rng.sample(sorted(state), rng.randint(0, 2)):
         state |= _bent(rng, name, state.pop(name))
-    torch.save(state, source / "pytorch_model.bin")
+    file = source / "pytorch_model.bin"
+    torch.save(state, file, _use_new_zipfile_serialization=rng.random() < 0.7)
+    if rng.random() < 0.2:
+        damaged(rng, file)
+    elif rng.random() < 0.2:
+        file.write_bytes(_pickle(rng))
     config = {"latent_id": 50257, "latent_start_id": 50258, "latent_end_id": 50259, "n_head": 4}
     if rng.random() < 0.5:
         (source / "config.json").write_text(json.dumps(changed(rng, config)))
@@ -311,13 +344,15 @@ def one(kind: str, number: int, seed: int) -> bool:
     slow = SLOW.get(kind, 1) * PATIENCE
     with tempfile.TemporaryDirectory() as place:
         ready = KINDS[kind](random.Random(f"{seed} {kind} {number}"), Path(place))
-        said, began = None, time.thread_time()
+        said, began, before = None, time.thread_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             ready()
         except InputError as error:
             said = str(error)
         spent = time.thread_time() - began
         assert spent < slow, f"took {spent:.1f} s"
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < MOST_MEMORY, f"took {grown >> 10} MB"
         if said is None:
             return False
         assert said.strip(), "an empty sentence"

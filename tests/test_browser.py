@@ -506,10 +506,15 @@ def test_the_gallery_shows_what_is_chosen_and_its_link(show) -> None:
 def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     """Tour, nodes by Tab, terms, themes, the big picture: each begun and ended on the page."""
     page, problem = show(View(samples=2, k=1)), example()
+    page.set_viewport_size({"width": 1366, "height": 768})
+    settled(page)
+    length = "document.querySelector('[data-testid=stMain]').scrollHeight"
+    long = page.evaluate(length)
     for step in range(5):
         page.get_by_role("button", name="Tour" if step == 0 else "Next", exact=True).click()
         page.get_by_text(f"{step + 1} of 5").wait_for()
         settled(page)
+        assert page.evaluate(length) == long, step
         # One thing is framed, on the screen and not behind what is told of it.
         (framed,) = page.locator("[data-toured]").all()
         box, told = framed.bounding_box(), page.locator(".st-key-x_tour").bounding_box()
@@ -540,6 +545,10 @@ def test_a_reader_without_a_mouse_and_one_before_an_audience(show) -> None:
     page.wait_for_function("location.search.includes('present=1')")
     settled(page)
     assert page.locator(".st-key-x_dag svg text").first.bounding_box()["height"] > 1.2 * small
+    lowest = page.locator(".st-key-x_dag svg text").evaluate_all(
+        "all => Math.max(...all.map(e => e.getBoundingClientRect().bottom))"
+    )
+    assert lowest < 768, "all of the graph is on the screen"
     target = problem.idx_to_symbol[problem.target]
     name = place(page, page.locator(".st-key-x_dag svg text").get_by_text(target, exact=True))
     page.mouse.click(name["x"] + name["width"] / 2, name["y"] - 16)  # its node, where it is drawn

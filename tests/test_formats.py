@@ -53,6 +53,19 @@ def same_graph(one: Graph, other: Graph) -> bool:
 # --- each format ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Every cat is a pet. Cats are animals.", "'cat' and 'Cats' are two nodes, as names are taken as they stand"),
+        ("Tom -> pet\ntom -> animal", "'Tom' and 'tom' are two nodes, as names are taken as they stand"),
+        ("Every cat is a pet. Every bus is a thing.", ""),
+        ("a,b\na,b\nA,c", "given twice, read once: .*; 'a' and 'A' are two nodes.*"),
+    ],
+)
+def test_names_that_may_be_meant_as_one_are_remarked(text: str, said: str) -> None:
+    assert re.fullmatch(said, read_graph(text).remark)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_one_graph_in_every_format(format: str) -> None:
     text = SAMPLES[format]

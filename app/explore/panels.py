@@ -28,9 +28,10 @@ SMALL = 230
 
 def hero() -> None:
     """What this is, in one sentence."""
-    st.markdown(
-        "**Coconut explorer** · Watch a language model search a graph in *continuous thoughts*, without a word."
-    )
+    with st.container(key="x_hero"):
+        st.markdown(
+            "**Coconut explorer** · Watch a language model search a graph in *continuous thoughts*, without a word."
+        )
 
 
 AUTOPLAY = """\
@@ -390,8 +391,7 @@ def downloads(report: ProbeReport, problem: ProsQAProblem, value: str, k: int) -
 
 def about() -> None:
     with st.popover("What am I looking at?", icon=":material/help:", type="tertiary"):
-        st.markdown(
-            """
+        st.markdown(unbroken("""
 **The task.** The model reads facts (*every gorpus is a lempus*) and must say which of two things someone is. To know,
 it has to search the graph outward from the **root**.
 
@@ -410,5 +410,4 @@ reader* that knows how deep nodes lie but not who is queried, and the frontier o
 **What it does not show.** That a node can be *decoded* from a thought does not show that the model *uses* it, nor that
 it is *necessary*. That takes interventions: change the thought, and see whether the answer follows. And this is one
 problem; what holds for the model is a question for many.
-"""
-        )
+"""))  # fmt: skip

@@ -66,6 +66,7 @@ def headline(run: RunFolder) -> DeltaGenerator:
     facts += [f"{now.problems:,} problems seen, stage {now.stage}"] if now else []
     ended = [f"stage {span.stage}: {span.why}" for span in run.stages if span.why]
     facts += [f"ended: {', '.join(ended)}"] if ended else []
+    facts += [] if weights else ["a record without weights, so it cannot be opened in Explore"]
     st.markdown(f"{_badge(run)} {' · '.join(facts)}")
     if run.only_ends:
         st.caption(

@@ -70,9 +70,16 @@ class Graph:
 
     @property
     def remark(self) -> str:
-        """A word on what was given more than once; empty where nothing was."""
+        """A word on edges given more than once, and on two names perhaps meant as one; empty where there are none."""
         more = f", and {len(self.again) - 1:,} more" if len(self.again) > 1 else ""
-        return f"given twice, read once: {self.again[0]}{more}" if self.again else ""
+        said = [f"given twice, read once: {self.again[0]}{more}"] if self.again else []
+        alike: dict[str, str] = {}
+        for name in self.names:
+            first = alike.setdefault(name.casefold().removesuffix("s"), name)
+            if first != name:
+                said.append(f"{first!r:.40} and {name!r:.40} are two nodes, as names are taken as they stand")
+                break
+        return "; ".join(said)
 
     @classmethod
     def of(cls, problem: ProsQAProblem) -> Graph:
