@@ -2,6 +2,7 @@ PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE  # or every process of the tests would compile the project anew
 
 .PHONY: app test check fuzz train-tiny pictures docs-tables clean
 

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from model.coconut import CoconutGPT2
@@ -57,5 +56,7 @@ def fit_stop_classifier(model: CoconutGPT2, problems: Problems, n_thoughts: int,
     y = label.flatten().cpu().numpy()
     if y.all() or not y.any():  # no problem runs out of steps, or all do at once: nothing to tell apart
         return StopClassifier(weight=(0.0,) * x.shape[1], bias=1.0 if y.all() else -1.0)
+    from sklearn.linear_model import LogisticRegression  # takes a second, and few fit
+
     fitted = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
     return StopClassifier(weight=tuple(fitted.coef_[0].tolist()), bias=float(fitted.intercept_[0]))

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
 
 from model.coconut import CoconutGPT2
 from model.errors import InputError
@@ -130,6 +128,9 @@ def explained(
 
 
 def _r2(x: np.ndarray, y: np.ndarray, ridge_lambda: float) -> float:
+    from sklearn.linear_model import Ridge  # takes a second, which every other command would wait for
+    from sklearn.metrics import r2_score
+
     n_fit = len(x) * 4 // 5
     fit = Ridge(alpha=ridge_lambda).fit(x[:n_fit], y[:n_fit])
     return float(r2_score(y[n_fit:], fit.predict(x[n_fit:]), multioutput="variance_weighted"))
