@@ -274,8 +274,8 @@ def test_shipped_runs_open_on_the_picture_of_one_problem(chosen: str, monkeypatc
     monkeypatch.setattr(compute, "RUNS", tmp_path / "runs")
     page = start(chosen)
     assert errors(page) == []
-    assert page.selectbox(key="t_run").options[:2] == ["prosqa-tiny-rerun", DEFAULT_CHECKPOINT.name]
-    assert f"## {chosen or 'prosqa-tiny-rerun'}: emergence during training" in texts(page)
+    assert page.selectbox(key="t_run").options[:2] == ["prosqa-symbol-rerun", DEFAULT_CHECKPOINT.name]
+    assert f"## {chosen or 'prosqa-symbol-rerun'}: emergence during training" in texts(page)
     assert [button.label for button in page.button if button.label == "Play"]
     for key in ("t_graph", "t_stairs", "t_auroc"):
         assert chart(page, key)

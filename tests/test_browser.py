@@ -247,7 +247,7 @@ def test_the_answer_is_flipped_by_clicks_alone(browser, address) -> None:
 def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) -> None:
     page = new_page(browser, 1366, 768)
     page.goto(f"{address}/training?run=prosqa-gap")
-    page.get_by_role("button", name="See it in a tiny run").click()
+    page.get_by_role("button", name="See all of it in a second run").click()
     page.get_by_role("button", name="Pause").click()  # it plays by itself
     page.locator(".st-key-t_graph svg text").first.wait_for()
     # No folder of this machine; no moment either where it had played to its end.
@@ -301,7 +301,7 @@ def test_two_models_stand_on_the_first_screen_with_both_candidates(browser, addr
 
 def test_a_click_in_the_charts_of_training_goes_to_that_step(browser, address) -> None:
     page = new_page(browser, 1366, 1000)
-    page.goto(f"{address}/training?run=prosqa-tiny-rerun")
+    page.goto(f"{address}/training?run=prosqa-symbol-rerun")
     step = page.locator("input[aria-label='Training step']")
     for chart, share in (("t_auroc", 0.5), ("t_mass", 0.3)):
         page.locator(f".st-key-{chart} svg path").first.wait_for()
@@ -312,7 +312,7 @@ def test_a_click_in_the_charts_of_training_goes_to_that_step(browser, address) -
         page.locator(f"input[aria-label='Training step']:not([aria-valuetext='{before}'])").wait_for(state="attached")
         settled(page)
         problems = int((step.get_attribute("aria-valuetext") or "").split()[0].replace(",", ""))
-        assert abs(problems / 139_776 - share) < 0.12  # the plot begins right of its axis
+        assert abs(problems / 2_997_760 - share) < 0.12  # the plot begins right of its axis
     # A thought's number in the heatmap chooses that thought.
     number = place(page, page.locator(".st-key-t_stairs svg text").get_by_text("2", exact=True).first)
     click(page, number["x"] + number["width"] / 2, number["y"] + number["height"] / 2)

@@ -171,13 +171,13 @@ def test_charts_of_a_record_come_back_from_json_as_they_were() -> None:
 
 
 def test_one_problem_is_followed_from_a_ghost_to_the_staircase() -> None:
-    record = DynamicsRecord.load(checkpoint.CHECKPOINTS / "prosqa-tiny-rerun" / "emergence.json")
+    record = DynamicsRecord.load(checkpoint.CHECKPOINTS / "prosqa-symbol-rerun" / "emergence.json")
     held = []
     for at in (0, len(record.points) - 1):
         graph, heatmap = of_training.example(record, at, 1)
         held.append(sum(node.value for node in graph.nodes if node.frontier))
         assert {node.id for node in graph.nodes if node.frontier} == record.problem.frontier(1)
-        assert [column.thought for column in heatmap.columns] == [1, 2]
+        assert [column.thought for column in heatmap.columns] == [1, 2, 3, 4, 5]
     assert held[0] < 0.5 < 0.9 < held[1]
     older = DynamicsRecord.load(checkpoint.CHECKPOINTS / "prosqa-tiny" / "emergence.json")
     assert of_training.example(older, 0, 1) is None

@@ -158,10 +158,10 @@ def test_what_is_typed_or_sent_goes_nowhere_else(visitor: Visit) -> None:
 def test_links_hold_names_of_what_is_shipped_and_no_path() -> None:
     page = start("training", run="prosqa-tiny", beside="prosqa-gap")
     assert errors(page) == ""
-    page = start("training", run="prosqa-tiny-rerun")
+    page = start("training", run="prosqa-symbol-rerun")
     assert errors(page) == ""
     links = [code.value for code in page.code] + [str(value) for value in page.query_params.values()]
-    assert any("prosqa-tiny-rerun" in link for link in links)
+    assert any("prosqa-symbol-rerun" in link for link in links)
     assert not [link for link in links if str(ROOT) in link]
     assert errors(start("explore", checkpoint="prosqa-tiny", against="untrained")) == ""
     assert errors(start("dataset", section="kswitch")) == ""

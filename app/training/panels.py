@@ -69,9 +69,9 @@ def headline(run: RunFolder) -> DeltaGenerator:
     facts += [] if weights else ["a record without weights, so it cannot be opened in Explore"]
     st.markdown(f"{_badge(run)} {' · '.join(facts)}")
     if run.only_ends:
-        st.caption(
-            "No moment between was recorded when this model was trained, so the slider has the two ends: an untrained "
-            "model of its config, and the model as it is; a line between them joins two points and is not measured."
+        elsewhere(
+            "No moment between was recorded when this model was trained: the slider has its two ends, an untrained "
+            "model of its config and the model as it is, and a line between them is not measured."
         )
     if run.result is None and last is not None:
         done, rate = run.share_done or 0.0, f"{last.problems_per_second:,.0f} problems/s"
@@ -86,6 +86,15 @@ def headline(run: RunFolder) -> DeltaGenerator:
     if any(span.stage == 0 and span.why == "limit" for span in run.stages[:-1]):
         st.warning("Stage 0 ended by its limit, before its loss had settled: what follows is suspect.", icon="⚠️")
     return share
+
+
+def elsewhere(missing: str) -> None:
+    """What a record does not have, and the way to one that has it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(missing, width="stretch")
+        label = "See all of it in a second run"
+        if st.button(label, icon=":material/animation:", type="tertiary", on_click=show_one_problem):
+            st.rerun()
 
 
 def _badge(run: RunFolder) -> str:
@@ -184,12 +193,7 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
             ),
         }
     else:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("This record is older than the picture of one problem, from ghost to staircase.")
-            if st.button(
-                "See it in a tiny run", icon=":material/animation:", type="tertiary", on_click=show_one_problem
-            ):
-                st.rerun()
+        elsewhere("This record is older than the picture of one problem, from ghost to staircase.")
     known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
         **drawn,
@@ -237,10 +241,9 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
 
 
 def auroc(value: ThoughtNumbers) -> str:
-    """An AUROC with its interval; where all problems give the same there is none."""
-    if value.auroc_se == 0:
-        return number(value.auroc_beyond)
-    return text(value.estimate, "short", bounds=(0, 1))
+    """An AUROC with its interval, unless that is written as the value is: all problems give the same."""
+    alone, whole = number(value.auroc_beyond), text(value.estimate, "short", bounds=(0, 1))
+    return alone if whole == f"{alone} [{alone}, {alone}]" else whole
 
 
 def number(value: float | None) -> str:

@@ -18,8 +18,8 @@ from model.training.dynamics import DynamicsRecord
 from model.training.folder import RunFolder
 
 NONE = "none"
-ONE_PROBLEM = "prosqa-tiny-rerun"
-"""A checkpoint that comes with the picture of one problem all through its training."""
+ONE_PROBLEM = "prosqa-symbol-rerun"
+"""A second run of the main model's recipe, with the picture of one problem all through its training."""
 FIRST = (ONE_PROBLEM, checkpoint.DEFAULT_CHECKPOINT.name)
 """The shipped records that are listed first: the one that shows most, and the main model's."""
 LIVE_SECONDS = 300
