@@ -81,7 +81,7 @@ def test_the_answer_stands_beside_every_control(swapped: Intervention) -> None:
     words = answer_words(swapped)
     assert "After swapping the branches in thought 2: rempus, > 99.9 % (2 of 2 prompt samples)" in words
     for run in list(found.values())[2:]:
-        assert f"{run.label} {run.follows} of 2" in words
+        assert f"{run.label} {run.named} of 2" in words
     assert len(missing_controls(swapped)) + len(swapped.controls) == 6
 
 

@@ -119,14 +119,14 @@ def test_a_stopped_run_goes_on_and_processes_change_nothing(saved, tmp_path) -> 
     whole = run(tmp_path / "a")
     assert whole is not None
     calls = []
-    assert run(tmp_path / "b", cancelled=lambda: len(calls) > 1, progress=lambda *what: calls.append(what)) is None
+    assert run(tmp_path / "b", cancelled=lambda: calls[-1][1] > 63, progress=lambda *what: calls.append(what)) is None
     chunks = tmp_path / "b" / "tiny" / "chunks"
     assert sorted(path.name for path in chunks.iterdir()) == ["00000.parquet", "00000.safetensors"]
-    assert calls[-1] == ("record tiny", 64, 70)
+    assert [done for _, done, _ in calls] == [0, 16, 32, 48, 64]
     (chunks / "00001.safetensors").write_bytes(b"half of a file")  # killed between the two files of a chunk
     calls.clear()
     assert run(tmp_path / "b", progress=lambda *what: calls.append(what)) == whole
-    assert calls == [("record tiny", 64, 70), ("record tiny", 70, 70)]
+    assert calls == [("running tiny", 64, 70), ("running tiny", 70, 70)]
     assert run(tmp_path / "c", n=2) == whole
     first = rows_of(tmp_path / "a")
     for other in ("b", "c"):

@@ -289,8 +289,8 @@ def below(result: Intervention, shown: int) -> None:
     cards(2, 330, {
         "Which search do the thoughts follow?": lambda: figure(
             of_intervention.searches(result, t), "i_searches", height=SMALL,
-            caption="Share of each thought on either question's frontier. A search that follows the edit changes "
-            "sides."),
+            caption="Share of each thought on either question's frontier, each as the model made it, so the edit shows "
+            "from the thought after it on. A search that follows the edit changes sides."),
         "How far did later thoughts move?": lambda: figure(
             of_intervention.drift(result, t), "i_drift", height=SMALL,
             caption="KL(before ‖ after) of the next-token distribution, nats. Exactly 0 up to the edited thought."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,18 +200,22 @@ class _Job:
         waiting = self.chunks.missing(chunks)
         total = sum(len(self.numbers(chunk)) for chunk in chunks)
         done = total - sum(len(self.numbers(chunk)) for chunk in waiting)
-        what = f"record {self.source.name}"
+        what = f"running {self.source.name}"
         progress(what, done, total)
-        for chunk in self._made(model, waiting, cancelled):
+
+        def part(n: int) -> None:
+            progress(what, done + n, total)
+
+        for chunk in self._made(model, waiting, cancelled, part):
             done += len(self.numbers(chunk))
             progress(what, done, total)
         return done == total
 
-    def make_one(self, model: CoconutGPT2, chunk: int) -> None:
+    def make_one(self, model: CoconutGPT2, chunk: int, done: Callable[[int], None] = lambda n: None) -> None:
         numbers, settings = self.numbers(chunk), self.settings
         rows, states = record_chunk(
             model, [self.problems[number] for number in numbers], numbers, n_thoughts=self.found.n_thoughts,
-            seed=settings.seed, pad=settings.pad, n_states=settings.n_states,
+            seed=settings.seed, pad=settings.pad, n_states=settings.n_states, done=done,
         )  # fmt: skip
         write_chunk(self.chunks, chunk, rows, states)
 
@@ -228,13 +232,25 @@ class _Job:
             }
         )
 
-    def _made(self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled) -> Iterator[int]:
+    def _made(
+        self, model: CoconutGPT2, chunks: Sequence[int], cancelled: Cancelled, part: Callable[[int], None]
+    ) -> Iterator[int]:
+        """The chunks as they are made; one process tells ``part`` how much of a chunk is done, and stops within it."""
+
+        def done(n: int) -> None:
+            part(n)
+            if cancelled():
+                raise _Stopped
+
         n = min(self.settings.processes, len(chunks))
         if n < 2:
             for chunk in chunks:
                 if cancelled():
                     return
-                self.make_one(model, chunk)
+                try:
+                    self.make_one(model, chunk, done)
+                except _Stopped:
+                    return
                 yield chunk
             return
         with pool(n, _start, (self, n)) as workers:
@@ -247,6 +263,10 @@ class _Job:
             finally:
                 for future in futures:
                     future.cancel()
+
+
+class _Stopped(Exception):
+    """Cancelled in the middle of a chunk, which is begun again when the run goes on."""
 
 
 _here: tuple[_Job, CoconutGPT2] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from probing.read.probe import shortcut_baseline
 
 VERSION = 1
 CHUNK = 64
-BATCH = 32
+BATCH = 16
 N_COPY_MAPS = 256
 """Problems whose layer-1 copy map is recorded."""
 
@@ -80,10 +80,11 @@ a problem the model cannot take has a reason in ``skipped`` and nothing else but
 
 def record_chunk(
     model: CoconutGPT2, problems: Sequence[ProsQAProblem], numbers: Sequence[int], *, n_thoughts: int, seed: int,
-    pad: bool, n_states: int,
+    pad: bool, n_states: int, done: Callable[[int], None] = lambda n: None,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:  # fmt: skip
     """Rows of the problems with these numbers, in order, and the states of those numbered below ``n_states``.
 
+    ``done`` is told before every batch but the first how many of the problems are through, and may raise to stop.
     A problem's prompt depends on (seed, number) alone. Problems the model cannot take become rows with a reason.
     States: ``number`` (n), ``states`` ``n L+1 K+1 n_embd`` float32 (the residual stream, layer L after ``ln_f``),
     ``slots`` ``n n_keys``: the node that has each key, -1 for none, and ``embedding`` ``n_keys n_embd``: of each key.
@@ -105,6 +106,8 @@ def record_chunk(
     states: dict[int, np.ndarray] = {}
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
+        if start:
+            done(len(problems) - len(order) + start)
         found, of_batch = _record_batch(model, [prompts[number] for number in batch], batch, n_thoughts, n_states)
         for number, values in zip(batch, found, strict=True):
             rows[number] |= values

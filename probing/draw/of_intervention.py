@@ -65,7 +65,9 @@ class Run:
     samples: tuple[float, ...]
     """The same, sample by sample."""
     follows: int
-    """Samples that answer with the other candidate."""
+    """Samples in which the other candidate is the more probable of the two."""
+    named: int
+    """Of those, the ones in which it is also the most probable of all tokens."""
     neither: int
     """Samples in which the most probable token of all is no candidate."""
 
@@ -81,8 +83,9 @@ class Run:
 
 def run_of(side: Side, name: str, label: str) -> Run:
     p_other = 1 - side.p_target[:, -1]
-    follows, neither = int((side.log_odds[:, -1] < 0).sum()), int(side.neither[:, -1].sum())
-    return Run(name, label, sure(mean(p_other)), tuple(p_other.tolist()), follows, neither)
+    other, neither = side.log_odds[:, -1] < 0, side.neither[:, -1].astype(bool)
+    follows, named = int(other.sum()), int((other & ~neither).sum())
+    return Run(name, label, sure(mean(p_other)), tuple(p_other.tolist()), follows, named, int(neither.sum()))
 
 
 def runs(result: Intervention) -> tuple[Run, ...]:
@@ -120,7 +123,7 @@ def answer(run: Run, problem: ProsQAProblem, show: Callable[[str], str] = displa
 
 def beside(result: Intervention) -> str:
     """What the controls did, in a sentence; empty without any."""
-    controls = [f"{run.label} {run.follows} of {run.n}" for run in runs(result)[2:]]
+    controls = [f"{run.label} {run.named} of {run.n}" for run in runs(result)[2:]]
     other = display_name(result.problem.idx_to_symbol[result.problem.neg_target])
     return f"Prompt samples that answer {other} under the controls: {', '.join(controls)}." if controls else ""
 
@@ -257,9 +260,9 @@ def effects(result: Intervention, extra: Sequence[Run] = ()) -> Chart:
         source = run.name if run.name in LABELS else "untrained"
         cases = Series(name=f"{label}, samples", x=(label,) * run.n, y=run.samples, source=source, faint=True)
         neither = f" ({run.neither} neither)" if run.neither else ""
-        strong = Series.of(label, [label], [run.p_other], source=source, labels=(f"{run.follows} of {run.n}{neither}",))
+        strong = Series.of(label, [label], [run.p_other], source=source, labels=(f"{run.named} of {run.n}{neither}",))
         series += [cases, strong]
-    said = "; ".join(f"{run.label}: {run.follows} of {run.n} prompt samples answer {other}" for run in found)
+    said = "; ".join(f"{run.label}: {run.named} of {run.n} prompt samples answer {other}" for run in found)
     return Chart(
         name="effects", title="The edit beside its controls", kind="strip", x_label="run",
         y_label=f"probability of {other}, of the two", series=tuple(series), y_range=(0, 1), categories=tuple(labels),
@@ -402,7 +405,7 @@ def export(
         from probing.draw import plotly
 
         other = display_name(result.problem.idx_to_symbol[result.problem.neg_target])
-        rows = [(run.label, run.p_other.text(bounds=(0, 1)), f"{run.follows} of {run.n}") for run in runs(result)]
+        rows = [(run.label, run.p_other.text(bounds=(0, 1)), f"{run.named} of {run.n}") for run in runs(result)]
         beside = html.table(("run", f"P({other})", f"samples that answer {other}"), rows)
         return plotly.page(graphs, theme=colours, more=beside).encode()
     return draw.export(graphs, format, theme=colours)
@@ -411,9 +414,10 @@ def export(
 def table(result: Intervention) -> str:
     """Every number of the picture in long form, as CSV.
 
-    ``what``: p_other (probability of the other candidate, of the two), follows (share of prompt samples that answer
-    with it), probability (of a node, in a thought as it was fed), mass and other_mass (on either question's frontier),
-    kl (from the run before, nats). ``thought`` is empty for the answer state, ``low`` and ``high`` for a single sample.
+    ``what``: p_other (probability of the other candidate, of the two), follows (share of prompt samples in which it is
+    the more probable), probability (of a node, in a thought as it was fed), mass and other_mass (on either question's
+    frontier), kl (from the run before, nats). ``thought`` is empty for the answer state, ``low`` and ``high`` for a
+    single sample.
     """
     lines: list[tuple[object, ...]] = []
     for run in runs(result):
