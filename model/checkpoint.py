@@ -213,6 +213,11 @@ _FINGERPRINTS: WeakKeyDictionary[CoconutGPT2, tuple[tuple[tuple[int, int], ...],
 
 
 def checkpoint_folder(path: str | Path) -> Path:
-    """The folder that ``load`` reads: the path itself, or ``best`` inside it where it is a run folder."""
+    """The folder that ``load`` reads: the path itself, or ``best`` inside it where it is a run folder. Raises
+    CheckpointError for a name that no folder can have."""
     path, best = Path(path), Path(path) / "best"
-    return best if not (path / "config.json").exists() and (best / "config.json").exists() else path
+    try:
+        return best if not (path / "config.json").exists() and (best / "config.json").exists() else path
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{str(path)!r:.200}: cannot be opened ({said})") from None

@@ -57,6 +57,9 @@ def run(app: typer.Typer) -> None:
             for before, word in pairwise(["", *sys.argv])
         ):
             raise InputError("--out is empty; give the name of a file or folder")
+        for word in sys.argv:
+            if not word.isascii() and word.encode(errors="replace").decode() != word:
+                raise InputError(f"{word!r:.80}: not UTF-8, as what is written of it would have to be; rename it")
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

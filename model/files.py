@@ -40,17 +40,22 @@ def short_hash(parts: Iterable[bytes]) -> str:
 def read_text(path: str | Path, *, max_bytes: int | None = None) -> str:
     """The UTF-8 text of a file. Raises InputError if it is missing, unreadable, too large or not UTF-8."""
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: cannot be read ({'a folder' if path.is_dir() else 'no regular file'})")
     try:
+        check_regular(path)
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise InputError(f"{path}: {size:,} bytes; at most {max_bytes:,} are accepted")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def check_regular(path: Path) -> None:
+    """Raise InputError for what is there and no file: a folder, or a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be read ({'a folder' if path.is_dir() else 'no regular file'})")
 
 
 def read_json(path: str | Path, *, max_bytes: int | None = None) -> Any:
@@ -187,7 +192,8 @@ def atomic_folder(
         if over is not None:
             check_over(path, over)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _sweep(path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{WRITER}{os.getpid()}.", dir=path.parent))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
     old = temporary.with_name(temporary.name + ".old")
@@ -225,6 +231,7 @@ def check_seal(folder: Path) -> None:
         return
     sealed = read_json(folder / SEAL)
     for name in sealed if isinstance(sealed, dict) else ():
+        check_regular(folder / name)
         try:
             found = short_hash([(folder / name).read_bytes()])
         except OSError as error:
@@ -297,11 +304,18 @@ def html(text: object) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a process of this machine that was killed left of its writing to ``path``."""
+    """Remove what a process of this machine that was killed left of its writing to ``path``; a folder that it had moved
+    away and not yet replaced is put back."""
     begins = f".{path.name}.{WRITER}"
-    for scrap in path.parent.glob(f"{escape_glob(begins)}*"):
+    for scrap in sorted(path.parent.glob(f"{escape_glob(begins)}*")):
         pid = scrap.name.removeprefix(begins).partition(".")[0]
-        if pid.isdecimal() and not is_running(int(pid)):
+        if not pid.isdecimal() or is_running(int(pid)):
+            continue
+        if scrap.suffix == ".old" and not path.exists():
+            scrap.replace(path)
+        elif scrap.is_dir():
+            shutil.rmtree(scrap, ignore_errors=True)
+        else:
             scrap.unlink(missing_ok=True)
 
 

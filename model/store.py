@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import InputError, OutputError
-from model.files import read_json, write_json
+from model.files import check_regular, parse_json, read_json, write_json
 
 Row = Mapping[str, Any]
 
@@ -82,13 +82,17 @@ class Rows:
         """Cases whose rows are there."""
         if not path.exists():
             return
+        check_regular(path)
         try:
             with path.open("r+b") as file:
                 while line := file.readline():
                     if line.startswith(b'{"done": ') and line.endswith(b"}\n"):
-                        self.done, end = json.loads(line)["done"], file.tell()
+                        done = parse_json(line.decode(errors="replace"), where=str(path)).get("done")
+                        if type(done) is not int or not self.done < done <= total:
+                            raise InputError(f"{path}: not the rows of this run ({line!r:.60} after {self.done} cases)")
+                        self.done, end = done, file.tell()
                 file.truncate(end)
-        except (OSError, json.JSONDecodeError) as error:
+        except OSError as error:
             raise InputError(f"{path}: cannot be read as the rows of a run ({error})") from None
         if self.done % batch and self.done != total:
             raise InputError(f"{path}: not the rows of this run")
@@ -109,14 +113,20 @@ class Rows:
 
 
 def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a finished or interrupted ``Rows`` file; a batch that was not finished is left out."""
+    """The rows of a finished or interrupted ``Rows`` file; a batch that was not finished is left out. Raises InputError
+    for a line that is no row."""
     waiting: list[dict[str, Any]] = []
-    with Path(path).open(encoding="utf-8") as file:
-        for line in file:
+    check_regular(Path(path))
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:
                 return
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}: not a row of a run")
             if "done" in row:
                 yield from waiting
                 waiting = []

@@ -56,7 +56,8 @@ def same_graph(one: Graph, other: Graph) -> bool:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Every cat is a pet. Cats are animals.", "'cat' and 'Cats' are two nodes, as names are taken as they stand"),
+        ("cat -> pet\nCats -> animal", "'cat' and 'Cats' are two nodes, as names are taken as they stand"),
+        ("tabby -> cat\nTabbies -> cats\nTom -> tabby", "'tabby' and 'Tabbies'; 'cat' and 'cats' are two nodes, as .*"),
         ("Tom -> pet\ntom -> animal", "'Tom' and 'tom' are two nodes, as names are taken as they stand"),
         ("Every cat is a pet. Every bus is a thing.", ""),
         ("a,b\na,b\nA,c", "given twice, read once: .*; 'a' and 'A' are two nodes.*"),
@@ -94,6 +95,16 @@ def test_the_problem_typed_in_english() -> None:
 )
 def test_english_as_people_type_it(text: str) -> None:
     assert same_graph(read_graph(text), GRAPH)
+
+
+def test_a_plural_is_its_singular_where_the_text_has_that() -> None:
+    text = "Tom is a tabby. Tabbies are cats. Rex is a bus. Buses are things. Cats are animals."
+    asked = read_graph(f"{text} Is Tom an animal or a thing?")
+    assert asked.names == ("Tom", "tabby", "cats", "Rex", "bus", "thing", "animal")
+    assert asked.ask().target == 6
+    plural = read_graph(f"{text} Dogs are pets. My dog is a dog. Are dogs animals or pets?")
+    assert plural.names[plural.root] == "dog"
+    assert plural.remark == ""
 
 
 PLURALS = Graph(("siamese", "cats", "animals", "Dogs", "pets"), ((0, 1), (1, 2), (3, 4)), root=0, candidates=(2, 4))

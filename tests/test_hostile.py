@@ -26,11 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from model import checkpoint
+from model import checkpoint, cli
 from model.config_file import MAX_THOUGHTS
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import atomic_folder, atomic_path, held, read_text, write_csv, write_text
-from model.formats.graph import Graph, read_graph, read_problems, write_graph
+from model.formats.graph import Graph, load_problems, read_graph, read_problems, write_graph
 from model.imports import source
 from model.imports.told import of_yaml
 from model.problems.generate import generate
@@ -383,6 +383,45 @@ def test_what_a_killed_writer_left_is_swept_when_the_file_is_written_again(tmp_p
     assert scrap.exists()
     write_text(tmp_path / "a [1].json", "x")
     assert {path.name for path in tmp_path.iterdir()} == {"a [1].json", "b.json"}
+
+
+def test_a_folder_whose_writer_was_killed_is_put_back_and_its_scraps_are_swept(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    with atomic_folder(model) as temporary:
+        (temporary / "a").write_text("old")
+    for at in ("rename", "fsync"):  # after the old folder was moved away; before that
+        killed = (
+            f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from model import files\n"
+            "end = lambda *_: os.kill(os.getpid(), 9)\n"
+            "move = Path.replace\n"
+            "def replace(path, to):\n    move(path, to); end()\n"
+            f"if {at!r} == 'rename': Path.replace = replace\n"
+            "else: os.fsync = end\n"
+            f"with files.atomic_folder({str(model)!r}) as temporary: (temporary / 'a').write_text('new')"
+        )
+        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+        assert model.exists() == (at == "fsync")
+        with pytest.raises(KeyError), atomic_folder(model):
+            raise KeyError
+        assert (model / "a").read_text() == "old"
+        assert list(tmp_path.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_one_sentence(name: str) -> None:
+    for read in (read_text, checkpoint.load, load_problems):
+        with pytest.raises(InputError):
+            read(name)
+
+
+def test_a_word_of_a_command_that_is_not_utf_8_is_said_before_anything_is_done(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["probing", "dataset", "--data", "b\udcff.json", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(cli.make_app(""))
+    assert stopped.value.code == 2
+    assert "not UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["org/repo:../../etc/passwd", "org/repo:/etc/passwd", "../x", "org/repo:a//b"])

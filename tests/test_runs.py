@@ -270,7 +270,34 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a flipped bit": lambda last: flip(last / "model.safetensors"),
     "cut short": lambda last: (last / "model.safetensors").write_bytes(b""),
     "a file gone": lambda last: (last / "trainer.safetensors").unlink(),
+    "a step in words": lambda last: edited(last, step="x"),
+    "a step below 0": lambda last: edited(last, step=-1),
+    "a step past the end": lambda last: edited(last, step=10**9),
+    "no best": lambda last: edited(last, best=[]),
+    "a pipe": lambda last: piped(last / "trainer.safetensors"),
 }
+
+
+def edited(last: Path, **values: object) -> None:
+    """By hand, by somebody who knew of the seal."""
+    (last / "checksums.json").unlink()
+    file = last / "trainer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def piped(file: Path) -> None:
+    (file.parent / "checksums.json").unlink()
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", '{"step": "x"}', '{"step": {}}', "3", "9" * 5000, "[" * 100_000])
+def test_a_line_of_metrics_that_is_none_is_said(whole: Path, tmp_path: Path, line: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    metrics = out / "metrics.jsonl"
+    metrics.write_text(f"{line}\n{metrics.read_text()}")
+    refused("line 1: not a record of a training step", out, resume=True)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

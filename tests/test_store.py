@@ -68,3 +68,31 @@ def test_csv_quotes_what_needs_it_and_html_shows_letter_by_letter(tmp_path: Path
     assert text == 'a,b\n"say ""hi"", now",\n0.1,3\n' == (tmp_path / "x.csv").read_text()
     assert write_csv(None, ["a"], []) == "a\n"
     assert html('<a b="c">') == "&lt;a b=&quot;c&quot;&gt;"
+
+
+DONE = '{"done": %s}\n'
+NOT_ROWS = {
+    "words": DONE % '"x"', "null": DONE % "null", "a list": DONE % "[8]", "below 0": DONE % "-8",
+    "a float": DONE % "8.0", "past the end": DONE % "80", "twice": DONE % "8" * 2, "digits": DONE % ("9" * 5000),
+    "deep": DONE % ("[" * 20_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NOT_ROWS)
+def test_rows_edited_by_hand_are_refused_in_one_sentence(what: str, tmp_path: Path) -> None:
+    store = RunStore(tmp_path, {"version": 1})
+    store.claim()
+    (tmp_path / "rows.jsonl").write_text(NOT_ROWS[what])
+    with pytest.raises(InputError, match=r"rows\.jsonl"):
+        store.rows("rows.jsonl", total=40, batch=8)
+
+
+@pytest.mark.parametrize("line", [b"3", b"[1]", b"9" * 5000, b"[" * 20_000, b"\xff"])
+def test_a_line_that_is_no_row_is_said_or_ends_what_is_read(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"done": 1}\n' + line + b"\n")
+    if line == b"\xff":  # as where the disk was full
+        assert list(read_rows(path)) == [{"a": 1}]
+    else:
+        with pytest.raises(InputError, match="line 3: not a row of a run"):
+            list(read_rows(path))

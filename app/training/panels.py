@@ -17,7 +17,7 @@ from app import problem_picker as picker
 from app.explore.state import open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
 from app.training.state import is_live, show_one_problem
-from app.words import SIDEBAR, files_stem, header, literal
+from app.words import SIDEBAR, capital, files_stem, header, literal
 from model import checkpoint
 from model.files import write_csv_of
 from model.stats import Estimate, percent, share, text
@@ -27,6 +27,8 @@ from probing.draw import of_training
 from probing.draw.marks import unbroken
 
 HEIGHT = 300
+KNOWS = 0.6
+"""Lower end of the AUROC before training above which that moment is no model that knows nothing."""
 FEW = 10
 """Nodes that a graph of that height can hold."""
 
@@ -112,13 +114,19 @@ def sentence(record: DynamicsRecord, point: DynamicsPoint, thought: int, other: 
     if now.auroc_beyond is None:
         said = f"No probe problem has nodes both {now.distance} hops from the root and farther, so there is no AUROC."
     else:
+        what = "thought" if record.has_thoughts else "state"
         said = (
-            f"After {point.problems:,} problems (stage {point.stage}), **thought {thought}** tells the frontier from "
-            f"nodes beyond (logit lens) with AUROC **{auroc(now)}** and puts **{percent(now.mass['frontier'])}** of "
-            f"its probability on the frontier. :gray[Controls: another problem's thought "
+            f"After {point.problems:,} problems (stage {point.stage}), **{the(record, thought)}** tells the frontier "
+            f"from nodes beyond (logit lens) with AUROC **{auroc(now)}** and puts **{percent(now.mass['frontier'])}** "
+            f"of its probability on the frontier. :gray[Controls: another problem's {what} "
             f"{number(now.auroc_control)}; before training {number(start.auroc_beyond)} and "
             f"{percent(start.mass['frontier'])}; n = {now.n} problems]"
         )
+        if start.estimate is not None and (start.estimate.low or 0) > KNOWS:
+            said += (
+                "  \n:gray[Before training it was above chance already: the run began from weights made for it or "
+                "trained before (`mimetic_start`, `load_model_path`, `base_model`), so that moment is no control.]"
+            )
     if other is not None:
         who = f"Beside it, {literal(other.name)} ({literal(other.method)})"
         if thought > len(other.points[0].thoughts):
@@ -153,7 +161,7 @@ def _right(record: DynamicsRecord) -> str:
 def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, thought: int, at: int) -> None:
     """Charts of one thought over training, with a cursor at a moment, and the numbers of that moment."""
     point = record.points[at]
-    numbers = point.thoughts[thought - 1]
+    numbers, name = point.thoughts[thought - 1], record.called_state(thought)
     hops = f"{numbers.distance} hop{'s' if numbers.distance > 1 else ''}"
     auroc = (
         f"AUROC of nodes {hops} from the root against nodes beyond, by the logit lens; mean over n = {numbers.n} "
@@ -178,7 +186,8 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
         height = HEIGHT if len(graph.nodes) <= FEW else None
         about = (
             "One problem, always the same, in one prompt sample (n = 1; Explore prints means over several, so other "
-            "numbers). Orange: the frontier that this thought should hold."
+            "numbers). Orange: "
+            + ("the frontier that this thought should hold." if record.has_thoughts else "the frontier one hop away.")
         )
         stairs = "The same problem, all thoughts: a ghost at first, the staircase at the end."
 
@@ -187,23 +196,25 @@ def dynamics(run: RunFolder, record: DynamicsRecord, other: RunFolder | None, th
                 st.session_state.t_thought = state + 1
 
         drawn = {
-            f"One problem, thought {thought}": lambda: figure(graph, "t_graph", height=height, caption=about),
-            "One problem, every thought": lambda: figure(
-                heatmap, "t_stairs", height=height, caption=stairs, on_hit=to_thought
-            ),
+            f"One problem, {name}": lambda: figure(graph, "t_graph", height=height, caption=about),
         }
+        if record.has_thoughts:
+            drawn["One problem, every thought"] = lambda: figure(
+                heatmap, "t_stairs", height=height, caption=stairs, on_hit=to_thought
+            )
     else:
         elsewhere("This record is older than the picture of one problem, from ghost to staircase.")
-    known = {f"Thought {thought} against the other root's frontier": partial(chart, "other_root", head)}
+    known = {f"{capital(name)} against the other root's frontier": partial(chart, "other_root", head)}
     cards(2, 420, {
         **drawn,
-        f"Frontier decoding, thought {thought}": partial(chart, "auroc", auroc),
-        f"Probability mass of thought {thought}": partial(chart, "mass", mass),
+        f"Frontier decoding, {name}": partial(chart, "auroc", auroc),
+        f"Probability mass of {the(record, thought)}": partial(chart, "mass", mass),
         "Frontier above the rest": partial(chart, "logit", logit),
         "Answers after k thoughts": partial(chart, "accuracy", accuracy),
         **(known if of_training.has(record, "other_root") else {}),
     }.items())  # fmt: skip
-    st.markdown(f"##### Every thought after {point.problems:,} problems")
+    every = "Every thought" if record.has_thoughts else "The state after the prompt,"
+    st.markdown(f"##### {every} after {point.problems:,} problems")
     st.dataframe(table(record, point), hide_index=True, key="t_numbers")
     st.caption(
         "AUROC: frontier against nodes beyond, by the logit lens. Shuffled: another problem's thought. Untrained: the "
@@ -238,6 +249,11 @@ def table(record: DynamicsRecord, point: DynamicsPoint) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def the(record: DynamicsRecord, thought: int) -> str:
+    """A thought, or the state of a model without thoughts, in a sentence."""
+    return f"{'' if record.has_thoughts else 'the '}{record.called_state(thought)}"
 
 
 def auroc(value: ThoughtNumbers) -> str:

@@ -129,7 +129,9 @@ def chosen(record: DynamicsRecord) -> tuple[int | None, int]:
                 icon=":material/pause:" if playing else ":material/play_arrow:", args=(not playing, last),
             )  # fmt: skip
         thought = None
-        if thoughts:
+        if thoughts and not record.has_thoughts:
+            thought = thoughts[0]
+        elif thoughts:
             thought = st.segmented_control(
                 "Thought", **choice("t_thought", thoughts), required=True,
                 help="Thought t is the state after t - 1 thoughts; it should hold the nodes at distance t "

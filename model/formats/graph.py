@@ -73,12 +73,13 @@ class Graph:
         """A word on edges given more than once, and on two names perhaps meant as one; empty where there are none."""
         more = f", and {len(self.again) - 1:,} more" if len(self.again) > 1 else ""
         said = [f"given twice, read once: {self.again[0]}{more}"] if self.again else []
-        alike: dict[str, str] = {}
+        alike, pairs = dict[str, str](), list[str]()
         for name in self.names:
-            first = alike.setdefault(name.casefold().removesuffix("s"), name)
+            first = alike.setdefault(re.sub("ies$", "y", name.casefold()).removesuffix("s"), name)
             if first != name:
-                said.append(f"{first!r:.40} and {name!r:.40} are two nodes, as names are taken as they stand")
-                break
+                pairs.append(f"{first!r:.40} and {name!r:.40}")
+        more = f", and {len(pairs) - 3:,} more pairs," if len(pairs) > 3 else ""
+        said += [f"{'; '.join(pairs[:3])}{more} are two nodes, as names are taken as they stand"] if pairs else []
         return "; ".join(said)
 
     @classmethod

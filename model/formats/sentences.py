@@ -1,7 +1,8 @@
 """ProsQA English: ``Tom is a terpus. Every terpus is a lempus. Is Tom a lempus or scrompus?``
 
-Plurals are words as they stand: ``Cats are animals. Are cats animals or pets?`` is of *Cats*, *animals* and *pets*. A
-capital at the beginning of a sentence is none of the name's where the name is met with a small letter too.
+A plural is its singular where the text has that too: beside ``Tom is a cat.``, ``Cats are animals.`` is of *cat*. Where
+it has not, it is a word as it stands: ``Cats are animals. Are cats animals or pets?`` is of *Cats*, *animals*, *pets*.
+A capital at the beginning of a sentence is none of the name's where the name is met with a small letter too.
 """
 
 from __future__ import annotations
@@ -34,15 +35,27 @@ def read(text: str, where: str) -> Builder:
             )
         facts.append((*fact, line, _IS_A.search(sentence) is None))
     names = {name for fact in facts for name in fact[:2]}
+    single = {name for *pair, _, plural in facts if not plural for name in pair}
+    single |= {word for _, sentence in asked for word in re.findall(r"\w+", sentence)}
     for source, target, line, plural in facts:
-        builder.edge(_same(source, names) if plural else source, target, f"line {line}")
+        if plural:
+            source, target = _singular(source, single) or _small(source, names), _singular(target, single) or target
+        builder.edge(source, target, f"line {line}")
     return with_question(builder, asked)
 
 
-def _same(name: str, names: Container[str]) -> str:
+def _small(name: str, names: Container[str]) -> str:
     """Plural at the beginning of a sentence: with a small letter, where another sentence has it so."""
     small = name[:1].lower() + name[1:]
     return small if small in names else name
+
+
+def _singular(name: str, names: Container[str]) -> str:
+    """The one of these names that it is the plural of, with a small letter before a capital; empty for none."""
+    forms = [name.removesuffix("s")] * name.endswith("s") + [name.removesuffix("es")] * name.endswith("es")
+    forms += [name.removesuffix("ies") + "y"] * name.endswith("ies")
+    both = [one for form in forms for one in (form[:1].lower() + form[1:], form)]
+    return next((one for one in both if one in names), "")
 
 
 def _sentences(text: str) -> Iterator[tuple[int, str]]:
@@ -95,7 +108,9 @@ def with_question(builder: Builder, asked: list[tuple[int, str]]) -> Builder:
     if not readings:
         raise InputError(f"{builder.where}, line {line}: expected 'Is Tom a lempus or scrompus?', got {sentence!r:.80}")
     # Names may hold " a " or " or " themselves, so the reading that names known nodes wins.
-    root, first, second = max(readings, key=lambda names: sum(name in builder.number for name in names))
+    read = max(readings, key=lambda names: sum(name in builder.number for name in names))
+    known = builder.number
+    root, first, second = (name if name in known else _singular(name, known) or name for name in read)
     return builder.asking(root, (first, second), place=f", line {line}")
 
 

@@ -108,6 +108,15 @@ class DynamicsRecord(Value):
         """The problem that every point reads node by node."""
         return None if self.example is None else ProsQAProblem.from_row(self.example, where=f"{self.name}: example")
 
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the method thinks; of one that does not, each point's one entry is of the state after the prompt."""
+        return self.method not in THOUGHTLESS_METHODS
+
+    def called_state(self, thought: int) -> str:
+        """``thought 2``, or what a model without thoughts has in its place."""
+        return f"thought {thought}" if self.has_thoughts else "state after the prompt"
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (problem := self.problem) is not None:

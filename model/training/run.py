@@ -23,10 +23,11 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.distributed as dist
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -36,9 +37,9 @@ from model.coconut import CoconutGPT2, codec_named
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import (
     atomic_folder,
+    check_regular,
     check_seal,
     held,
-    read_json,
     read_text,
     recover_folder,
     seal,
@@ -67,7 +68,7 @@ from model.training.loop import (
 )
 from model.training.state import TrainState, TrainStep, World
 from model.training.stopping import StopClassifier, fit_stop_classifier
-from model.values import Progress, silent
+from model.values import Progress, Value, silent
 
 FREE_ON_RESUME = ("device", "log_with")
 """Settings that may differ when a run is resumed."""
@@ -76,8 +77,21 @@ PROBE_SEED = 20_000
 """Of the prompt samples of validation and probe problems, the same in every run."""
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
 """Problems in one pass of a validation, by type of device."""
-KEPT = ("step", "stage", "stage_start", "history", "seconds", "best")
-"""What of a ``TrainState`` is kept in ``trainer.json``."""
+
+
+class Kept(Value):
+    """What of a ``TrainState`` is kept in ``trainer.json``."""
+
+    called: ClassVar[str] = "the trainer state of a run"
+
+    step: Annotated[int, Field(ge=0)]
+    stage: Annotated[int, Field(ge=0)]
+    stage_start: Annotated[int, Field(ge=0)]
+    history: list[tuple[int, float, float]]
+    seconds: float
+    best: tuple[int, float]
+
+
 MOMENT = {"step", "stage"}
 """What a final result leaves out of its Validation."""
 
@@ -127,7 +141,7 @@ def _train_run(
     total, plan = n_steps(config, order.steps_per_epoch), stages(config)
     probe = val_set[: config.n_probe]
     _barrier(world)
-    state, record = _restore(config, out, device, say if resume and world.is_main else None) or _begin(
+    state, record = _restore(config, out, device, total, say if resume and world.is_main else None) or _begin(
         config, train_set, device, probe, source, size
     )
     _barrier(world)
@@ -306,7 +320,7 @@ def _begin(
 
 
 def _restore(
-    config: TrainConfig, out: Path, device: torch.device, say: Say | None
+    config: TrainConfig, out: Path, device: torch.device, total: int, say: Say | None
 ) -> tuple[TrainState, DynamicsRecord] | None:
     """The state that ``last`` holds, or where that is damaged the one before it; None where there is none yet."""
     folders = [folder for folder in (out / "last", out / BEFORE) if folder.exists()]
@@ -314,7 +328,7 @@ def _restore(
     for folder in folders:
         try:
             check_seal(folder)
-            found = _restored(config, folder, device)
+            found = _restored(config, folder, device, total)
         except InputError as error:
             damaged.append(error)
             continue
@@ -329,18 +343,21 @@ def _restore(
     return None
 
 
-def _restored(config: TrainConfig, folder: Path, device: torch.device) -> tuple[TrainState, DynamicsRecord]:
+def _restored(config: TrainConfig, folder: Path, device: torch.device, total: int) -> tuple[TrainState, DynamicsRecord]:
     model = checkpoint.load(folder, device=device)
     if model.config.method != config.method or model.codec != codec_named(config.codec_name, config.codec_format):
         raise CheckpointError(f"{folder}: a checkpoint of {model.config.method}, {model.config.codec}")
     optimizer = make_optimizer(config, model)
     try:
-        values = read_json(folder / "trainer.json")
+        check_regular(folder / "trainer.safetensors")
+        kept = Kept.load(folder / "trainer.json")
+        if kept.step > total or kept.stage >= config.n_stages:
+            raise CheckpointError(
+                f"{folder}: its trainer state is of step {kept.step:,}, stage {kept.stage}: past the end"
+            )
         tensors = load_file(folder / "trainer.safetensors")
         _load_optimizer(optimizer, model, tensors)
-        state = TrainState(model, optimizer, **{key: values[key] for key in KEPT})
-        state.history = [(n, loss, first) for n, loss, first in state.history]
-        state.best = (int(state.best[0]), float(state.best[1]))
+        state = TrainState(model, optimizer, **dict(kept))
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: the trainer state is damaged ({error})") from None
     return state, DynamicsRecord.load(folder / "emergence.json")
@@ -358,7 +375,7 @@ def _save(folder: Path, state: TrainState, record: DynamicsRecord, *, trainer: b
                 for key, value in state.optimizer.state[parameter].items()
             }
             checkpoint.write_tensors(temporary / "trainer.safetensors", tensors)
-            write_json(temporary / "trainer.json", {key: getattr(state, key) for key in KEPT})
+            write_json(temporary / "trainer.json", {key: getattr(state, key) for key in Kept.model_fields})
             seal(temporary)
 
 
@@ -375,11 +392,15 @@ def _rewind(out: Path, step: int, record: DynamicsRecord) -> None:
     path = out / "metrics.jsonl"
     if path.exists():
         kept = []
-        for line in read_text(path).splitlines():
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
             try:
                 value = json.loads(line)
             except json.JSONDecodeError:
                 break  # the line that was being written when the process ended
+            except (ValueError, RecursionError):
+                value = None
+            if not isinstance(value, dict) or not isinstance(value.get("step"), int):
+                raise InputError(f"{path}, line {number}: not a record of a training step")
             if value["step"] <= step:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))

@@ -9,6 +9,7 @@ import typer
 
 from model import checkpoint
 from model.cli import Data, Device, Precision, bars
+from model.files import held
 from model.formats.graph import load_problems
 from probing.commands.options import (
     BatchSize,
@@ -52,16 +53,15 @@ def verdict(
         assert fitted is not None
         title = title_of(folder, untrained=untrained and not i)
         jobs.append((model, title, fitted, out / (f"rows-{name}" if i else "rows")))
-    sheets = []
-    for model, title, fitted, rows in jobs:
-        with bars() as progress:
-            sheets.append(
-                make_sheet(
-                    model, problems, rows, directions=fitted, name=title, source=data.name, seed=seed,
-                    batch_size=batch_size, progress=progress,
-                )
-            )  # fmt: skip
-    write_sheets(sheets, out)
+    with held(out), bars() as progress:
+        sheets = [
+            make_sheet(
+                model, problems, rows, directions=fitted, name=title, source=data.name, seed=seed,
+                batch_size=batch_size, progress=progress,
+            )
+            for model, title, fitted, rows in jobs
+        ]  # fmt: skip
+        write_sheets(sheets, out)
     for sheet in sheets:
         print(f"\n{sheet.name}: accuracy {sheet.accuracy.text('percent')}, n = {sheet.n_problems:,}")
         print(f"forward passes in {sheet.precision}")

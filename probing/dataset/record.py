@@ -14,7 +14,6 @@ import torch
 from model import checkpoint
 from model.coconut import CoconutGPT2
 from model.errors import InputError
-from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
 from model.processes import check_number, pool
 from model.store import Chunks, RunStore
@@ -93,7 +92,8 @@ def record_all(
     progress: Progress = silent,
     cancelled: Cancelled = lambda: False,
 ) -> list[RunModel] | None:
-    """Record every source on the problems into ``out``; None if it was cancelled or if another rank continues.
+    """Record every source on the problems into ``out``, which the caller keeps for the run (``files.held``); None if it
+    was cancelled or if another rank continues.
 
     Under ``torchrun`` each rank makes its share of the chunks and the first puts them together. Raises InputError if
     there is no problem, a model takes none of them, or ``out`` holds another run; OutputError if it cannot be written.
@@ -105,20 +105,19 @@ def record_all(
         _check(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     models, precision = list[RunModel](), settings.precision
-    with held(out, share=str(rank)):
-        for source in sources:
-            model = source.load(settings.device, settings.seed, precision)
-            precision = model.precision
-            job = _Job.open(source, model, problems, Path(out), data, settings)
-            if not (job.folder / "rows.parquet").exists():
-                if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
-                    return None
-                if world > 1:
-                    _wait_for_all_ranks()
-                if rank == 0:
-                    merge(job.folder, job.chunks)
+    for source in sources:
+        model = source.load(settings.device, settings.seed, precision)
+        precision = model.precision
+        job = _Job.open(source, model, problems, Path(out), data, settings)
+        if not (job.folder / "rows.parquet").exists():
+            if not job.make(model, range(rank, job.chunks.n, world), progress, cancelled):
+                return None
+            if world > 1:
+                _wait_for_all_ranks()
             if rank == 0:
-                models.append(job.result())
+                merge(job.folder, job.chunks)
+        if rank == 0:
+            models.append(job.result())
     return models if rank == 0 else None
 
 

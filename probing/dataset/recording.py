@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from model.coconut import CoconutGPT2
 from model.codec import NO_KEY, Prompt
 from model.errors import InputError
-from model.files import atomic_path
+from model.files import atomic_path, check_regular
 from model.metrics import Bools
 from model.problems.prosqa import ProsQAProblem, graph_json
 from model.readout import forced_answers, generated_answers, key_vectors, node_log_probs, vector_log_probs
@@ -379,6 +379,8 @@ def read_recording(
 ) -> Recording:
     """A finished recording. Raises InputError if it is missing, damaged or of another version."""
     path = Path(folder) / "rows.parquet"
+    for file in (path, path.with_name("states.safetensors")):
+        check_regular(file)
     try:
         table = pq.read_table(path)
         metadata = table.schema.metadata or {}

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import InputError
+from model.files import held
 from model.problems.prosqa import ProsQAProblem, digest
 from model.values import Cancelled, Progress, silent
 from probing.dataset.analyses.attention import attention
@@ -101,24 +103,28 @@ def run_dataset(
     ``table.csv``, ``figures/`` and ``report.html``. Stopped runs continue where they were. Raises as ``record_all``.
     """
     settings = settings or Settings()
-    models = record_all(sources, problems, out, data=data, settings=settings, progress=progress, cancelled=cancelled)
-    if models is None:
-        return None
-    runs = Runs(
-        tuple(open_recording(out, model) for model in models), tuple(models), settings.seed,
-        tree_problem=tree_problem, n_probe_problems=n_probe_problems, out=Path(out), progress=progress,
-    )  # fmt: skip
-    names = [name for name in analyses if ANALYSES[name].fits(runs)]
-    sections = []
-    for i, name in enumerate(names):
-        if cancelled():
+    shared = int(os.environ.get("WORLD_SIZE", "1")) > 1  # ranks write one folder together
+    with held(out, share=os.environ["RANK"] if shared else ""):
+        models = record_all(
+            sources, problems, out, data=data, settings=settings, progress=progress, cancelled=cancelled
+        )
+        if models is None:
             return None
-        progress("analyses", i, len(names))
-        sections.append(ANALYSES[name].run(runs))
-    progress("analyses", len(names), len(names))
-    result = DatasetResult(
-        data=data, data_hash=digest(problems), n_problems=len(problems), seed=settings.seed, models=tuple(models),
-        sections=tuple(sections),
-    )  # fmt: skip
-    write_result(result, out, progress=progress)
-    return result
+        runs = Runs(
+            tuple(open_recording(out, model) for model in models), tuple(models), settings.seed,
+            tree_problem=tree_problem, n_probe_problems=n_probe_problems, out=Path(out), progress=progress,
+        )  # fmt: skip
+        names = [name for name in analyses if ANALYSES[name].fits(runs)]
+        sections = []
+        for i, name in enumerate(names):
+            if cancelled():
+                return None
+            progress("analyses", i, len(names))
+            sections.append(ANALYSES[name].run(runs))
+        progress("analyses", len(names), len(names))
+        result = DatasetResult(
+            data=data, data_hash=digest(problems), n_problems=len(problems), seed=settings.seed, models=tuple(models),
+            sections=tuple(sections),
+        )  # fmt: skip
+        write_result(result, out, progress=progress)
+        return result

@@ -112,7 +112,7 @@ def charts(record: DynamicsRecord) -> tuple[Chart, ...]:
             continue
         series = []
         for i, about in enumerate(thoughts):
-            name, tint = f"thought {about.thought}", _tint(i, len(thoughts))
+            name, tint = record.called_state(about.thought), _tint(i, len(thoughts))
             series.append(_line(name, record, about.thought, quantity.of, tint=tint))
             if quantity.beside:
                 dotted = {"tint": tint, "control": True, "source": "shuffled"}
@@ -147,8 +147,8 @@ def example(record: DynamicsRecord, at: int, thought: int) -> tuple[Graph, Heatm
     now, distance = values[thought - 1], distances[thought - 1]
     held = float(mass(np.array(point.example[thought - 1]), problem_groups(problem, distance)["frontier"][-1]))
     graph = of_report.graph_of(
-        problem, now, state=thought - 1, thought=distance, scale=scale, heading=f"Thought {thought}",
-        subtitle=(f"{percent(held)} on the frontier",), words=words,
+        problem, now, state=thought - 1, thought=distance, scale=scale,
+        heading=record.called_state(thought).capitalize(), subtitle=(f"{percent(held)} on the frontier",), words=words,
         tips=[(("probability", p.text(bounds=(0, 1))),) for p in now],
     )  # fmt: skip
     columns = tuple(HeatColumn(state=k, thought=t) for k, t in enumerate(distances))
@@ -190,14 +190,14 @@ def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: Dynamics
         series += [_line(f"thought {t}", record, t, quantity.of, faint=True).bare for t in rest]
         if quantity.beside:
             series.append(_line(quantity.beside, record, thought, quantity.control, source="shuffled", control=True))
-        series.append(_line(f"thought {thought}", record, thought, quantity.of, source="model"))
+        series.append(_line(record.called_state(thought), record, thought, quantity.of, source="model"))
     if other is not None and other.points and thought <= len(other.points[0].thoughts):
         series.append(_line(other.name, other, thought, quantity.of, source="untrained", control=True).bare)
     title = "Probability mass" if kind == "mass" else quantity.title
     others = OTHERS if sum(one.faint for one in series) > 1 else ""
     return _chart(
         kind,
-        f"{title}, thought {thought}{others}",
+        f"{title}, {record.called_state(thought)}{others}",
         quantity.y_label,
         series,
         level=quantity.level,
