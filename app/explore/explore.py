@@ -105,6 +105,10 @@ def picture(drawn: Drawn, ticking: float | None) -> None:
     if rival is not None:
         panels.legend()
         panels.side_by_side(report, rival, graph, k, value, playing=playing)
+        st.caption(
+            f"From here on {words.bold(report.model.name)} alone, n = {report.n_samples} prompt samples; its controls "
+            "stand in the charts and in the table."
+        )
     narrow = graph.width <= 7 and rival is None  # enough to stand beside the heatmap
     with st.container(horizontal=narrow, gap="medium", key="x_pair" if rival is None else "x_below"):
         if rival is None:

@@ -280,7 +280,7 @@ def below(report: ProbeReport, drawn: Graph, value: str, node: int) -> None:
         f"Free generation after {thoughts_text(now.k)}: {target} in {round(now.written_target * n)} and {other} in "
         f"{round(now.written_neg_target * n)} of {n} prompt samples."
     )
-    colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed."
+    colours = f"Mean probability, n = {n}; orange: the frontier, grey: beyond, blue: passed, dark: [A]."
     chart = partial(figure, height=SMALL)
     measured = f"Thought {min(k + 1, last)} and its controls" if last else "No thoughts to measure"
     cards(3, 310, {

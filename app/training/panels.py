@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import compute
 from app import problem_picker as picker
-from app.explore.state import open_in_explore, with_checkpoint
+from app.explore.state import View, open_in_explore, with_checkpoint
 from app.figures import cards, figure, files
 from app.training.state import is_live, show_one_problem
 from app.words import SIDEBAR, capital, files_stem, header, literal
@@ -51,11 +51,13 @@ def headline(run: RunFolder) -> DeltaGenerator:
     with header(f"{literal(name)}: emergence during training"):
         share = st.popover("Share", icon=":material/link:")
         weights = compute.has_weights(run.path)
+        problem = None if weights or record is None else record.problem
         if st.button(
-            "Open in Explore", icon=":material/account_tree:", disabled=not weights,
-            help=None if weights else "There is a record of this run here, but no weights.",
+            "Its problem in Explore" if problem else "Open in Explore", icon=":material/account_tree:",
+            disabled=not weights and problem is None,
+            help="On the main model: there is a record of this run here, but no weights." if problem else None,
         ):  # fmt: skip
-            open_in_explore(with_checkpoint(run.path))
+            open_in_explore(with_checkpoint(run.path) if problem is None else View().of(problem))
         with st.popover("Download", icon=":material/download:", disabled=record is None):
             if record is not None:
                 downloads(run, record)
@@ -68,7 +70,7 @@ def headline(run: RunFolder) -> DeltaGenerator:
     facts += [f"{now.problems:,} problems seen, stage {now.stage}"] if now else []
     ended = [f"stage {span.stage}: {span.why}" for span in run.stages if span.why]
     facts += [f"ended: {', '.join(ended)}"] if ended else []
-    facts += [] if weights else ["a record without weights, so it cannot be opened in Explore"]
+    facts += [] if weights else ["a record without weights"]
     st.markdown(f"{_badge(run)} {' · '.join(facts)}")
     if run.only_ends:
         elsewhere(

@@ -877,7 +877,7 @@ def _legend_lines(named: Sequence[str]) -> int:
     """In how many lines the legend of a chart stands, at its narrowest."""
     lines, used = 1, 0.0
     for name in named:
-        wide = KEY + 14 + 5.6 * len(name)
+        wide = KEY + 18 + 6.2 * len(name)
         lines, used = (lines + 1, wide) if used and used + wide > NARROW else (lines, used + wide)
     return lines
 

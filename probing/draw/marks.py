@@ -316,7 +316,11 @@ class Theme:
 
     def ring_of(self, node: Node) -> str:
         """The outline of a node that stands out: in the frontier, or answered with; "" for any other."""
-        return self.frontier if node.frontier else self.text if node.answered else ""
+        if node.frontier:
+            return self.frontier
+        if not node.answered:
+            return ""
+        return self.outline_of(node) if self.name == "dark" else self.text  # there, what holds all is as white as text
 
     def edge_of(self, edge: Edge) -> str:
         return self.path if edge.on_path else self.edge if edge.reachable else self.away
