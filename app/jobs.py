@@ -115,6 +115,12 @@ def start(order: Order) -> Job:
     return job
 
 
+def running(order: Order) -> Job | None:
+    """The run of an order that is running or waiting; None for none."""
+    job = _jobs.get(order.folder())
+    return None if job is None or job.stop.is_set() else job
+
+
 def _begin(job: Job) -> None:
     with _line_moves:
         _line.append(job)

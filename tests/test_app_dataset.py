@@ -337,6 +337,37 @@ def test_a_run_of_generated_problems_is_begun_shown_and_found_again(runs, tiny_f
     assert "## tiny on 3 balanced problems" in texts(again)
 
 
+def test_a_new_run_is_in_the_address_and_one_that_runs_is_found_again_by_it(runs, tiny_folder) -> None:
+    page = new_run()
+    page.number_input(key="d_n").set_value(3).run()
+    page.slider(key="d_hops").set_range(2, 2).run()
+    page.slider(key="d_nodes").set_range(6, 8).run()
+    page.number_input(key="d_seed").set_value(5).run()
+    page.selectbox(key="d_checkpoint").select("prosqa-tiny").run()
+    asked = {name: value if isinstance(value, str) else value[0] for name, value in page.query_params.items()}
+    assert asked == {"new": "1", "n": "3", "seed": "5", "hops": "2-2", "nodes": "6-8", "checkpoint": "prosqa-tiny"}
+
+    def loaded_anew() -> AppTest:
+        page = AppTest.from_file(str(APP / "dataset" / "dataset.py"), default_timeout=60)
+        page.query_params.update(asked)
+        return page.run()
+
+    again = loaded_anew()
+    assert errors(again) == []
+    assert "d_job" not in again.session_state
+    assert [again.number_input(key=f"d_{name}").value for name in ("n", "seed")] == [3, 5]
+    assert again.slider(key="d_hops").value == (2, 2)
+    assert again.selectbox(key="d_checkpoint").value == "prosqa-tiny"
+    order = Order(PROBLEMS[:1], "first", str(tiny_folder), (), ("kswitch",))
+    with another_runs(order):
+        next(button for button in again.button if button.label == "Run").click().run()
+        job = again.session_state.d_job
+        assert loaded_anew().session_state.d_job is job
+        job.end()
+    asked["n"] = "9999999999"
+    assert "expected a whole number" in errors(loaded_anew())[0]
+
+
 def test_two_checkpoints_side_by_side(runs, tiny_folder) -> None:
     order = Order(
         PROBLEMS[:3], "three", str(tiny_folder), (str(checkpoint.DEFAULT_CHECKPOINT),), ("kswitch", "compare")

@@ -36,6 +36,7 @@ def show(path: str) -> None:
 state.open_link()
 state.take_over()
 order = state.sidebar()
+state.attach(order)
 if "d_job" in st.session_state:
     st.fragment(panels.running, run_every=1)(st.session_state.d_job)
 elif st.session_state.d_mode == "Run":

@@ -11,12 +11,27 @@ from pydantic import Field
 
 from app import compute, hosted, jobs
 from app.jobs import Order
-from app.links import MAX_SEED, Folder, Link, Setup, opened
-from app.problem_picker import OTHER_FOLDER, folder_or, ranges, upload
+from app.links import (
+    MAX_HOPS,
+    MAX_NODES,
+    MAX_SEED,
+    Flag,
+    Folder,
+    Hops,
+    Link,
+    Nodes,
+    Range,
+    Seed,
+    Setup,
+    opened,
+    whole,
+    write,
+)
+from app.problem_picker import OTHER_FOLDER, folder_or, put_folder, ranges, upload
 from app.words import attempt, kept, wrong
 from model import checkpoint
 from model.formats.graph import Graph
-from model.problems.generate import KINDS
+from model.problems.generate import KINDS, MAX_PROBLEMS, Kind
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.run import ANALYSES
 
@@ -30,13 +45,22 @@ USUAL = Setup()
 
 
 class Reading(Link):
-    """What Dataset shows of a result that is there."""
+    """What Dataset shows of a result that is there, or of generated problems, the run of them that is described."""
 
     result: Folder = ""
     """Its folder; empty for the newest."""
     section: Annotated[str, Field(max_length=50, description="the name of an analysis, summary or problems")] = (
         "summary"
     )
+    new: Annotated[Flag, Field(description="0 or 1")] = False
+    """Whether a new run is described; what follows belongs to it."""
+    kind: Annotated[Kind, Field(description=" or ".join(KINDS))] = "balanced"
+    n: Annotated[int, whole(1, MAX_PROBLEMS)] = 200
+    seed: Seed = 0
+    hops: Annotated[Range[Hops], Field(description=f"a range such as 1-{MAX_HOPS}")] = USUAL.hops
+    nodes: Annotated[Range[Nodes], Field(description=f"a range such as 4-{MAX_NODES}")] = USUAL.nodes
+    checkpoint: Folder = checkpoint.DEFAULT_CHECKPOINT.name
+    compare: Folder = ""
 
 
 def open_link() -> None:
@@ -46,6 +70,13 @@ def open_link() -> None:
         return
     if "d_mode" not in state:
         _begin_with()
+    if reading.new:
+        names = compute.models()
+        state.update({f"d_{name}": getattr(reading, name) for name in ("kind", "seed", "hops", "nodes")})
+        state.update(d_mode="Run", d_source="Generated", d_n=min(reading.n, hosted.LIMITS.problems), d_attach=True)
+        put_folder("d_checkpoint", "d_checkpoint_folder", reading.checkpoint, names)
+        put_folder("d_compare", "d_compare_folder", reading.compare or NONE, [NONE, *names])
+        return
     listed = [hosted.name_of(path) for path in (*jobs.saved(), SHIPPED)]
     asked = compute.long_path(reading.result, listed)
     state.update(
@@ -116,7 +147,18 @@ def sidebar() -> Callable[[], Order] | None:
     if problems is None or not main or not chosen or state.get("d_job") is not None:
         return None
     compare = (beside,) if beside and beside != NONE else ()
+    if state.d_source == "Generated":
+        about = {name: state[f"d_{name}"] for name in ("kind", "n", "seed", "hops", "nodes")}
+        write(Reading(new=True, checkpoint=main, compare="".join(compare), **about), "d")
     return lambda: Order(problems, data, main, compare, tuple(name for name in ANALYSES if name in chosen))
+
+
+def attach(make: Callable[[], Order] | None) -> None:
+    """After a link to a new run: where just that runs already, as before the page was loaded anew, show it."""
+    if st.session_state.pop("d_attach", False) and make is not None:
+        job = attempt(lambda: jobs.running(make()))
+        if job is not None:
+            st.session_state.d_job = job
 
 
 def begin(make: Callable[[], Order]) -> None:
