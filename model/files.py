@@ -104,6 +104,8 @@ def parse_yaml(text: str, *, where: str) -> Any:
 SEAL = "checksums.json"
 WRITER = f"{short_hash([platform.node().encode()])[:4]}-"
 """This machine, in the names of files that are being written."""
+LOCK = ".lock"
+"""What a folder's lock is called where it lies in the folder."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -111,12 +113,14 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 def held(folder: str | Path, *, share: str = "") -> Iterator[None]:
     """Keeps an output folder for this process. Raises InputError at once if another writes there.
 
-    ``share`` tells apart processes that write one folder together. The lock lies beside the folder, where whoever
-    writes there sees it, on other machines and in other containers too, and is removed in the end; what is killed
-    holds none.
+    ``share`` tells apart processes that write one folder together. The lock lies beside the folder (in it, where beside
+    it nothing can be written, as beside a mounted one), where whoever writes there sees it, on other machines and in
+    other containers too, and is removed in the end; what is killed holds none.
     """
     place = Path(os.path.realpath(folder))
-    file = place.with_name(f".{place.name}{share and f'.{share}'}.lock")
+    beside = not place.is_dir() or os.access(place.parent, os.W_OK)
+    own = f".{share}" if share else ""
+    file = place.with_name(f".{place.name}{own}.lock") if beside else place / f"{LOCK}{own}"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file, timeout=0)

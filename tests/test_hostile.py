@@ -124,6 +124,21 @@ with held({str(tmp_path)!r}):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_beside_which_nothing_can_be_written_is_kept_from_within(tmp_path: Path, monkeypatch) -> None:
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    can = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and can(path, mode))
+    with held(mounted):
+        assert [path.name for path in tmp_path.iterdir()] == ["mounted"]
+        assert [path.name for path in mounted.iterdir()] == [".lock"]
+        with pytest.raises(InputError, match="another process is writing there"), held(mounted):
+            pass
+        with held(mounted, share="1"):
+            pass
+    assert not list(mounted.iterdir())
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_no_reader_backtracks_over_what_is_sent(name: str) -> None:
     """Four times the text takes about sixteen times as long at most, whatever it consists of: 2^n shows at once."""

@@ -36,6 +36,7 @@ from model import checkpoint
 from model.coconut import CoconutGPT2, codec_named
 from model.errors import CheckpointError, InputError, OutputError
 from model.files import (
+    LOCK,
     atomic_folder,
     check_regular,
     check_seal,
@@ -255,7 +256,7 @@ def _check_folder(config: TrainConfig, out: Path, *, resume: bool) -> None:
         raise InputError(f"{out}: is a file; --out needs a folder")
     settings = out / "config.yaml"
     if not resume:
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(each.name != LOCK for each in out.iterdir()):
             instead = "continue it by --resume, or choose another folder"
             raise InputError(other_run(out, instead=instead) if settings.exists() else f"{out} is not empty; {instead}")
         return
