@@ -79,7 +79,7 @@ reached by Tab, room for two lines, thumbnails that fill what their sentence lea
 small buttons, some of them without their word."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
-WIDE = range(9, 41)
+WIDE = range(7, 41)
 """Columns of graphs that are moved sideways where a screen has less room for them (STYLE), so that names stay apart."""
 STYLE += "[class*=st-key-columns-] { overflow-x: auto; }\n" + "".join(
     f"[class*=st-key-columns-{n}-] > * {{ min-width: {48 * n}px; }}\n" for n in WIDE
