@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from model import checkpoint
+from model.__main__ import app
+from model.cli import run
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.errors import CheckpointError, InputError, OutputError
 from model.imports import run as imports
@@ -406,24 +408,25 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_9"]
 
 
-def test_the_command_names_what_is_to_be_told(tmp_path) -> None:
+def test_the_command_names_what_is_to_be_told(tmp_path, monkeypatch, capsys) -> None:
     file = saved(tmp_path / "checkpoint_9", upstream(base()))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
 
-    def command(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "model", "import", *more, "--out", str(tmp_path / "made")],
-            cwd=Path(__file__).parent.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
+    def command(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["model", "import", *more, "--out", str(tmp_path / "made")])
+        with pytest.raises(SystemExit) as stopped:
+            run(app)
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
 
-    done = command(str(file), "--thoughts", "6")
-    assert done.returncode == 2
+    said = command(str(file), "--thoughts", "6")
     for option in ("--n-head", "--c-thought", "--task"):
-        assert option in done.stderr
-    assert "--thoughts" not in done.stderr
-    done = command("nobody/nothing:checkpoint_1")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "Hub" in done.stderr
+        assert option in said
+    assert "--thoughts" not in said
+    said = command("nobody/nothing:checkpoint_1")
+    assert said.count("\n") == 1
+    assert "Hub" in said
     assert not (tmp_path / "made").exists()
 
 
