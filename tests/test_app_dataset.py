@@ -435,7 +435,7 @@ def test_progress_and_cancel_are_on_the_page(runs, tiny_folder) -> None:
         page.button(key="d_cancel").click().run()
         wait(job)
     page.run()
-    assert any("Nothing is lost" in item.value for item in page.info)
+    assert any("goes on from there" in item.value for item in page.info)
     assert "d_job" not in page.session_state
 
 

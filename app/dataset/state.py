@@ -33,6 +33,7 @@ from model import checkpoint
 from model.formats.graph import Graph
 from model.problems.generate import KINDS, MAX_PROBLEMS, Kind
 from model.problems.prosqa import ProsQAProblem
+from probing.dataset.recording import CHUNK
 from probing.dataset.run import ANALYSES
 
 NONE = "none"
@@ -41,6 +42,7 @@ SHIPPED = checkpoint.DEFAULT_CHECKPOINT / "dataset"
 """A finished run that comes with the project: the main model and its control on the public validation file, n = 300,
 its numbers rounded to five figures."""
 SLOW = ("probes",)
+RESUMES = f"Every {CHUNK} problems that were done are kept: the same run goes on from there."
 USUAL = Setup()
 
 
@@ -213,11 +215,10 @@ def take_over() -> None:
         state.d_mode = "Open"
         state.d_checkpoint_of = {state.d_shown: job.order.checkpoint}
     elif job.outcome == "cancelled":
-        st.info("Cancelled. Nothing is lost: the same run resumes where it stopped.", icon=":material/stop_circle:")
+        st.info(f"Cancelled. {RESUMES}", icon=":material/stop_circle:")
     elif job.outcome == "late":
         wrong(
-            f"Stopped after {hosted.LIMITS.minutes:g} minutes, the most that a run may take on this server. Nothing is "
-            "lost: the same run resumes where it stopped."
+            f"Stopped after {hosted.LIMITS.minutes:g} minutes, the most that a run may take on this server. {RESUMES}"
         )
     elif job.error:
         wrong(job.error)

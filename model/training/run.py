@@ -27,7 +27,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.distributed as dist
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -83,6 +83,7 @@ EVAL_BATCH = {"cpu": 250, "cuda": 2000}
 class Kept(Value):
     """What of a ``TrainState`` is kept in ``trainer.json``."""
 
+    model_config = ConfigDict(extra="ignore")  # older versions wrote more
     called: ClassVar[str] = "the trainer state of a run"
 
     step: Annotated[int, Field(ge=0)]
