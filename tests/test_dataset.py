@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from model import checkpoint
 from model.coconut import CoconutConfig
 from model.errors import InputError
+from model.files import held
 from model.formats.graph import write_problems
 from model.problems.generate import generate
 from model.readout import forced_answers, node_log_probs
@@ -167,6 +168,22 @@ def test_a_codec_of_several_tokens_a_node_is_recorded_and_analysed(tmp_path) -> 
         np.mean([np.nansum(recording.value[i, 0][recording.distance[i] == 1]) for i in range(6)])
     )
     assert any(cell.group.startswith("longest height") for cell in result.section("height").cells)
+
+
+def test_a_run_keeps_its_folder_until_all_of_it_is_written(folders, tmp_path) -> None:
+    """Not only while it records."""
+    told = set[str]()
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.add(what.partition(" ")[0])
+        with pytest.raises(InputError, match="another process is writing there"), held(tmp_path):
+            pass
+
+    sources = make_sources(folders / "tiny", untrained=False)
+    run_dataset(sources, PROBLEMS[:3], tmp_path, data="d", analyses=["kswitch"], progress=progress)
+    assert {"running", "analyses"} < told
+    with held(tmp_path):
+        pass
 
 
 def test_cancelling_returns_nothing(folders, tmp_path) -> None:
