@@ -9,7 +9,11 @@ unexport PYTHONDONTWRITEBYTECODE  # or every process of the tests would compile 
 app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
-test: $(VENV)/.installed-test chromium check  ## everything the CI runs
+test: $(VENV)/.installed-test chromium  ## everything the CI runs; types are checked while tests wait for pages
+	$(MAKE) -j2 check tests
+
+.PHONY: tests
+tests: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 3 --dist loadfile --timeout 300
 
 check: $(VENV)/.installed-test  ## format, lint and types

@@ -165,6 +165,8 @@ def candidates(problem: ProsQAProblem) -> tuple[str, str]:
 
 def header(title: str) -> DeltaGenerator:
     """A page's title (markdown); what is drawn in the row that it gives stands to the right."""
+    if st.session_state.pop("x_stopped", False):
+        st.rerun()  # the sidebar and the style are not of the part of a page that a title is in
     row = st.container(horizontal=True, vertical_alignment="center", key="head")
     with row, st.container(width="stretch"):
         st.markdown(f"## {title}")

@@ -255,7 +255,7 @@ def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) ->
     settled(page)
     page.locator(".st-key-t_run [role=combobox], .st-key-t_run input").first.click()
     page.get_by_role("option", name="prosqa-symbol-2l", exact=True).click()
-    page.get_by_text("the slider has the two ends").wait_for()
+    page.get_by_text("the slider has its two ends").wait_for()
     page.locator(".st-key-t_graph svg text").get_by_text("Carol").wait_for()
     page.wait_for_function("location.search === '?run=prosqa-symbol-2l'")
     settled(page)

@@ -55,8 +55,6 @@ def picture(drawn: Drawn, ticking: float | None) -> None:
         st.rerun()
     choice, loaded, report, beside = drawn.choice, drawn.loaded, drawn.report, drawn.beside
     session, (node, playing), rival = st.session_state, settle(report), beside.report
-    if session.pop("x_stopped", False):
-        st.rerun()  # the sidebar is not of this part of the page
     with words.header(words.asked(report.problem)):
         gallery()
         offer()
