@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 
+import hypothesis
 import pytest
 import torch
 
@@ -9,6 +10,8 @@ from model import checkpoint
 from model.coconut import CoconutConfig, CoconutGPT2
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy machine the first example may take a second
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
