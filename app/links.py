@@ -222,6 +222,9 @@ Range = Annotated[tuple[T, T], BeforeValidator(_ends), AfterValidator(_in_order)
 """Two whole numbers, written 3-6 in links, or 3 for 3-3."""
 Hops = Annotated[int, Field(ge=1, le=MAX_HOPS)]
 Nodes = Annotated[int, Field(ge=4, le=MAX_NODES)]
+OneKind = Annotated[Kind, Field(description=" or ".join(KINDS))]
+HopRange = Annotated[Range[Hops], Field(description=f"a range such as 1-{MAX_HOPS}")]
+NodeRange = Annotated[Range[Nodes], Field(description=f"a range such as 4-{MAX_NODES}")]
 
 
 # --- a problem, a model and prompt samples ----------------------------------------------------------------------------
@@ -237,10 +240,10 @@ class Setup(Link):
     """
 
     source: Annotated[Source, Field(description="example, generated or custom")] = "example"
-    kind: Annotated[Kind, Field(description=" or ".join(KINDS))] = "balanced"
-    hops: Annotated[Range[Hops], Field(description=f"a range such as 1-{MAX_HOPS}")] = (3, 6)
+    kind: OneKind = "balanced"
+    hops: HopRange = (3, 6)
     """Fewest and most hops of a generated problem."""
-    nodes: Annotated[Range[Nodes], Field(description=f"a range such as 4-{MAX_NODES}")] = (14, 28)
+    nodes: NodeRange = (14, 28)
     """Fewest and most nodes of a generated problem."""
     seed: Seed = 0
     """Seed of a generated problem."""

@@ -93,10 +93,7 @@ height: {100 / BIG:.2f}% !important; }}
 [data-testid=stSidebar], [data-testid=stExpandSidebarButton], .st-key-x_hero {{ display: none; }}
 [data-testid=stMainBlockContainer] {{ padding-top: 3.6rem; }}
 [data-testid=stMain] [data-testid=stVerticalBlock] {{ gap: 0.4rem; }}
-@media (max-height: 820px) {{
-  html {{ font-size: {15 * 1.1:.1f}px; }}
-  [data-testid=stMainBlockContainer] {{ padding-top: 3.6rem; }}
-}}
+@media (max-height: 820px) {{ html {{ font-size: {15 * 1.1:.1f}px; }} }}
 [data-testid=stLayoutWrapper]:has(> .st-key-x_legend) {{ order: 1; }}
 """
 """Before an audience: big type and charts, and as much of the graph on the screen as there is room for."""

@@ -11,27 +11,12 @@ from pydantic import Field
 
 from app import compute, hosted, jobs
 from app.jobs import Order
-from app.links import (
-    MAX_HOPS,
-    MAX_NODES,
-    MAX_SEED,
-    Flag,
-    Folder,
-    Hops,
-    Link,
-    Nodes,
-    Range,
-    Seed,
-    Setup,
-    opened,
-    whole,
-    write,
-)
+from app.links import MAX_SEED, Flag, Folder, HopRange, Link, NodeRange, OneKind, Seed, Setup, opened, whole, write
 from app.problem_picker import OTHER_FOLDER, folder_or, put_folder, ranges, upload
 from app.words import attempt, kept, wrong
 from model import checkpoint
 from model.formats.graph import Graph
-from model.problems.generate import KINDS, MAX_PROBLEMS, Kind
+from model.problems.generate import KINDS, MAX_PROBLEMS
 from model.problems.prosqa import ProsQAProblem
 from probing.dataset.recording import CHUNK
 from probing.dataset.run import ANALYSES
@@ -56,11 +41,11 @@ class Reading(Link):
     )
     new: Annotated[Flag, Field(description="0 or 1")] = False
     """Whether a new run is described; what follows belongs to it."""
-    kind: Annotated[Kind, Field(description=" or ".join(KINDS))] = "balanced"
+    kind: OneKind = USUAL.kind
     n: Annotated[int, whole(1, MAX_PROBLEMS)] = 200
     seed: Seed = 0
-    hops: Annotated[Range[Hops], Field(description=f"a range such as 1-{MAX_HOPS}")] = USUAL.hops
-    nodes: Annotated[Range[Nodes], Field(description=f"a range such as 4-{MAX_NODES}")] = USUAL.nodes
+    hops: HopRange = USUAL.hops
+    nodes: NodeRange = USUAL.nodes
     checkpoint: Folder = checkpoint.DEFAULT_CHECKPOINT.name
     compare: Folder = ""
 

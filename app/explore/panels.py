@@ -204,20 +204,16 @@ def steps(report: ProbeReport, blocked: str, *, playing: bool) -> int:
 def side_by_side(report: ProbeReport, rival: ProbeReport, drawn: Graph, k: int, value: str, *, playing: bool) -> None:
     """Two models on one problem, at the same thought, as far as each has thoughts; one that has none writes its steps
     in words, drawn in their place."""
-    other = (
-        of_report.chain(rival, k + 1) if wordy(rival) else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
-    )
+    writes = wordy(rival)
+    other = of_report.chain(rival, k + 1) if writes else of_report.graph(rival, min(k, rival.n_thoughts), value=value)
     high = max(echarts.height(graph, small=True) for graph in (drawn, other))
     with st.container(horizontal=True, gap="medium", key="x_both"):
         for one, graph in ((report, drawn), (rival, other)):
             with st.container(width="stretch"):
-                lines = (
-                    ()
-                    if graph.scale == of_report.ANSWER
-                    else graph.subtitle[: 2 if one is rival and wordy(rival) else 1]
-                )
+                in_words = writes and one is rival
+                lines = () if graph.scale == of_report.ANSWER else graph.subtitle[: 2 if in_words else 1]
                 holds = graph.heading + ": " * bool(lines) + ". ".join((*lines[:1], *map(capital, lines[1:])))
-                name = literal(one.model.name) + (", in words" if one is rival and wordy(rival) else "")
+                name = literal(one.model.name) + (", in words" if in_words else "")
                 st.markdown(f"**{name}** :gray[· {literal(holds)}]  \n{answer(one, both=True)}")
                 side = "x_dag" if one is report else "x_rival_dag"
                 figure(graph, side, name=f"coconut-{side}-h{graph.state}", height=high, moving=playing, small=True)

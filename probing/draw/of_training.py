@@ -187,7 +187,7 @@ def _of_thought(record: DynamicsRecord, kind: str, thought: int, other: Dynamics
             series.append(_line(name, record, thought, lambda v, g=group: v.mass[g], group=group))  # type: ignore[misc]
     else:
         rest = [numbers.thought for numbers in record.points[0].thoughts if numbers.thought != thought]
-        series += [_line(f"thought {t}", record, t, quantity.of, faint=True).bare for t in rest]
+        series += [_line(record.called_state(t), record, t, quantity.of, faint=True).bare for t in rest]
         if quantity.beside:
             series.append(_line(quantity.beside, record, thought, quantity.control, source="shuffled", control=True))
         series.append(_line(record.called_state(thought), record, thought, quantity.of, source="model"))
