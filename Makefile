@@ -3,17 +3,18 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE  # or every process of the tests would compile the project anew
+INSTALL = $(BIN)/pip install -q --disable-pip-version-check --no-compile  # what is imported is compiled then: a third of it
 
 .PHONY: app test check fuzz train-tiny pictures docs-tables clean
 
 app: $(VENV)/.installed  ## start the app on PORT (8501)
 	$(BIN)/python -m streamlit run app/main.py --server.port $(PORT)
 
-test: $(VENV)/.installed-test chromium  ## everything the CI runs; types are checked while tests wait for pages
+test:  ## everything the CI runs; types are checked while tests wait for pages
 	$(MAKE) -j2 check tests
 
 .PHONY: tests
-tests: $(VENV)/.installed-test
+tests: $(VENV)/.installed-test chromium
 	$(BIN)/python -m pytest -n 3 --dist loadfile --timeout 300
 
 check: $(VENV)/.installed-test  ## format, lint and types
@@ -29,12 +30,12 @@ chromium:  ## the browser tests need Chromium; install Debian's where there is n
 
 $(VENV)/.installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	$(INSTALL) "$$(grep '^torch==' requirements.txt)"
+	$(INSTALL) -r requirements.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements-test.txt
+	$(INSTALL) -r requirements-test.txt
 	touch $@
 
 MINUTES ?= 5

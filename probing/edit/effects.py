@@ -9,7 +9,8 @@ candidate: an answer that wins between two, but that the model would not give.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,9 +29,10 @@ from probing.edit.directions import Directions
 class Seen:
     """What B runs of K thoughts say."""
 
+    model: CoconutGPT2
+    prompts: Sequence[Prompt]
+    """In the order of the batch."""
     trace: ThoughtTrace
-    answers: ForcedAnswers
-    """After all thoughts: ``B 1`` each."""
     nodes: NodeLogProbs
     """Of the states h_0..h_K."""
     log_probs: Tensor
@@ -40,13 +42,27 @@ class Seen:
     other_mass: Floats
     """``B K+1``: the same in the search of the counterfactual question; 0 where there is none."""
 
-    @torch.inference_mode()
-    def upto(self, model: CoconutGPT2, k: int, prompts: Sequence[Prompt]) -> Seen:
+    @cached_property
+    def answers(self) -> ForcedAnswers:
+        """Forced after all thoughts: ``B 1`` each. Read when it is first asked for, as is the next."""
+        return forced_answers(self.model, self.trace, self.prompts, last_only=True)
+
+    @cached_property
+    def answers_after_each(self) -> ForcedAnswers:
+        """Forced after k = 0..K thoughts: ``B K+1`` each."""
+        return forced_answers(self.model, self.trace, self.prompts)
+
+    def upto(self, k: int) -> Seen:
         """The runs as they stood after k thoughts, answering then; states are not read again, so nothing differs."""
-        n, trace = k + 1, self.trace.upto(k)
-        nodes = NodeLogProbs(**{name: value[:, :n] for name, value in vars(self.nodes).items()})
-        answers = forced_answers(model, trace, prompts, last_only=True)
-        return Seen(trace, answers, nodes, self.log_probs[:, :n], self.mass[:, :n], self.other_mass[:, :n])
+        n = k + 1
+        return replace(
+            self,
+            trace=self.trace.upto(k),
+            nodes=NodeLogProbs(**{name: value[:, :n] for name, value in vars(self.nodes).items()}),
+            log_probs=self.log_probs[:, :n],
+            mass=self.mass[:, :n],
+            other_mass=self.other_mass[:, :n],
+        )
 
     def kl(self, clean: Seen) -> Floats:
         """``B K+1``: KL(clean || this run) of the next-token distributions, nats; exactly 0 before an edit."""
@@ -56,11 +72,12 @@ class Seen:
 
 @torch.inference_mode()
 def see(model: CoconutGPT2, trace: ThoughtTrace, prompts: Sequence[Prompt]) -> Seen:
-    """What a trace says; prompts in the order of the batch."""
+    """What a trace says."""
     nodes = node_log_probs(model, trace, prompts)
     return Seen(
+        model=model,
+        prompts=prompts,
         trace=trace,
-        answers=forced_answers(model, trace, prompts, last_only=True),
         nodes=nodes,
         log_probs=next_log_probs(model, trace.states),
         mass=_frontier_mass(nodes, [prompt.problem for prompt in prompts]),

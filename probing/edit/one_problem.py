@@ -18,10 +18,9 @@ from pydantic import (
 )
 
 from model.coconut import CoconutGPT2
-from model.codec import Prompt
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.readout import forced_answers, vector_log_probs
+from model.readout import vector_log_probs
 from model.transformer import Precision
 from model.values import Value
 from probing.edit.batch import draw_prompt
@@ -162,7 +161,7 @@ def intervene(
     run, clean = outcome.base.context.run, outcome.base.clean
 
     def side(seen: Seen) -> Side:
-        return _side(model, seen, clean, run.prompts, directions)
+        return _side(seen, clean, directions)
 
     beside = {name: run_edit(model, prepared, each) for name, each in runs.items()}
     return Intervention(
@@ -212,14 +211,12 @@ def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _side(
-    model: CoconutGPT2, seen: Seen, clean: Seen, prompts: Sequence[Prompt], directions: Directions | None
-) -> Side:
-    answers, thoughts = forced_answers(model, seen.trace, prompts), seen.trace.thoughts
+def _side(seen: Seen, clean: Seen, directions: Directions | None) -> Side:
+    answers, thoughts = seen.answers_after_each, seen.trace.thoughts
     return Side(
         states=seen.nodes.nodes,
-        fed=vector_log_probs(model, thoughts, prompts).nodes,
-        coefficients=None if directions is None else directions.of_nodes(thoughts, prompts),
+        fed=vector_log_probs(seen.model, thoughts, seen.prompts).nodes,
+        coefficients=None if directions is None else directions.of_nodes(thoughts, seen.prompts),
         log_odds=answers.log_odds,
         neither=answers.neither,
         kl=seen.kl(clean),

@@ -268,5 +268,5 @@ def run_built(model: CoconutGPT2, base: Base, built: Built, plan: EditPlan) -> S
         start, n = start_before(model, run, built.first), run.n_thoughts - max(built.first - 1, 0)
         seen = see(model, model.think(start, n, edit=built.edit, stream=stream), run.prompts)
     elif plan[0].k is not None and not plan[0].control:
-        seen = seen.upto(model, plan[0].k, run.prompts)
+        seen = seen.upto(plan[0].k)
     return seen
