@@ -15,7 +15,7 @@ test:  ## everything the CI runs; types are checked while tests wait for pages
 
 .PHONY: tests
 tests: $(VENV)/.installed-test chromium
-	$(BIN)/python -m pytest -n 3 --dist loadfile --timeout 300
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 300
 
 check: $(VENV)/.installed-test  ## format, lint and types
 	$(BIN)/ruff format --check .

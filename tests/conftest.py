@@ -14,6 +14,11 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy mach
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for pages come first, so that others have the cores meanwhile and none waits for them alone."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 @pytest.fixture(scope="session")
 def trained() -> CoconutGPT2:
     """The shipped checkpoint."""

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 """The path of a Chromium; None where there is none."""
+ALONE = ("--no-sandbox", "--process-per-site", "--disable-features=SpareRendererForSitePerProcess")
+"""One process for all pages and none in reserve, so that the app's code is compiled once, not with every page."""
 PATIENCE = 60_000
 """Milliseconds. The first page of a new server imports torch and loads a model: over 30 s on a machine that is busy."""
 DRAWN = (
@@ -68,13 +70,16 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=BROWSER, args=list(ALONE))
         yield opened
         opened.close()
 
 
 def new_page(browser: Any, width: int, height: int) -> Any:
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+    """A page beside those the browser has."""
+    context = browser.contexts[0] if browser.contexts else browser.new_context(color_scheme="light")
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(PATIENCE)
     return page
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.stats import binomtest
+from scipy.stats import binomtest, wilcoxon
 
 from model.codec_slots import ANSWER
 from model.metrics import depth_reader, group_mean, problem_groups, shuffled
@@ -29,7 +29,7 @@ from probing.dataset.analyses.geometry import frontier_keys, geometry, rsa
 from probing.dataset.analyses.height import height, heights
 from probing.dataset.analyses.kswitch import AS_HOPS, kswitch
 from probing.dataset.analyses.parallelism import cumulative_top, parallelism
-from probing.dataset.analyses.probes import TARGETS, ProbeData, fit_scores, probe_data, save_probes
+from probing.dataset.analyses.probes import TARGETS, ProbeData, above_zero, fit_scores, probe_data, save_probes
 from probing.dataset.analyses.superposition import superposition
 from probing.dataset.cells import Cells
 from probing.dataset.findings import RunModel
@@ -394,6 +394,14 @@ def test_probes_find_what_was_written_and_nothing_in_noise() -> None:
     assert auroc(written, "frontier 3") < 0.7  # the wrong hop
     assert auroc(empty, "frontier") == pytest.approx(0.5, abs=0.1)
     assert set(written.score) >= {*TARGETS, "control task"}
+
+
+@pytest.mark.parametrize(
+    "change", [[1, -1, 2, 0, 3, 3, 1, 2, -2, 1], [0.1, 0.2, -0.3, 0.4, 0.5, 0.6, -0.7, 0.8, 0.9, 1]]
+)
+def test_the_test_of_few_graphs_is_scipys(change) -> None:
+    expected = wilcoxon(change, alternative="greater").pvalue
+    assert above_zero(np.array(change, float)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_saved_probes_score_as_their_formula_says(tmp_path) -> None:

@@ -347,10 +347,10 @@ def test_every_suggestion_makes_a_problem(graph: Graph) -> None:
     ],
 )  # fmt: skip
 def test_malformed_text_is_one_sentence(text: str, said: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError, match=said) as caught:
         read_graph(text, where="typed")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     message = str(caught.value)
     assert message.startswith("typed")
     assert "\n" not in message
@@ -409,12 +409,12 @@ def test_only_what_has_a_question_is_written_as_prosqa() -> None:
 def test_long_cycles_and_chains_stay_quick() -> None:
     n = 100_000
     chain = "\n".join(f"n{i} n{i + 1}" for i in range(n))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(read_graph(chain).edges) == n
     with pytest.raises(GraphError, match=r"cycle: .* \.\.\. 99,9\d\d more|cycle: .*\.\.\. \d+ more") as caught:
         read_graph(f"{chain}\nn{n} n0")
     assert len(str(caught.value)) < 400
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @given(st.text() | st.text('ab is an or every?.,->"#\t\n', max_size=60), st.sampled_from(["auto", *FORMATS]))
