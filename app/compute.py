@@ -47,8 +47,7 @@ from probing.draw import of_training
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
-from probing.edit.one_problem import Intervention, intervene, run_unedited
-from probing.edit.run import Prepared
+from probing.edit.one_problem import Intervention, Unedited, intervene, run_unedited
 from probing.edit.spec import EditPlan
 from probing.read.lens import LensGrid, lens_grid
 from probing.read.numbers import NumbersRead, numbers_read
@@ -330,7 +329,7 @@ def intervention(
 @st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=KEYS)
 def _unedited(
     loaded: Loaded, fitted: Directions | None, problem: ProsQAProblem, *, samples: int, seed: int, pad: bool
-) -> Prepared:
+) -> Unedited:
     """``run_unedited``: the same for every edit of a problem."""
     return run_unedited(loaded.model, problem, directions=fitted, n_samples=samples, seed=seed, pad=pad)
 

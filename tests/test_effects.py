@@ -40,7 +40,6 @@ def test_final_answer_is_the_last_of_all_answers(tiny: CoconutGPT2) -> None:
     trace = clean_run(tiny, prompts, range(3)).trace
     every, seen = forced_answers(tiny, trace, prompts), see(tiny, trace, prompts)
     np.testing.assert_allclose(seen.answers.log_odds[:, 0], every.log_odds[:, -1], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(seen.answers_after_each.log_odds, every.log_odds)
     cut = seen.upto(2)
     np.testing.assert_allclose(cut.answers.log_odds[:, 0], every.log_odds[:, 2], rtol=1e-4, atol=1e-5)
     assert cut.nodes.nodes.shape == (3, 3, PROBLEM.n_nodes)

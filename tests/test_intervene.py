@@ -26,7 +26,7 @@ from probing.edit.batch import draw_prompt
 from probing.edit.data_set import dataset_rows, read_rows, read_summaries, run_to_folder, summarise, summary_csv
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
-from probing.edit.one_problem import Intervention, intervene, preview
+from probing.edit.one_problem import Intervention, intervene, preview, run_unedited
 from probing.edit.rewire import rewire
 from probing.edit.run import prepare, run_edit
 from probing.edit.spec import EditPlan
@@ -364,6 +364,20 @@ def test_a_shared_control_is_run_once(
     together = rows(*plans)
     assert len(calls) == 1 + 3 + 2  # the base, three edits, and identity at thought 2 and at thought 1
     assert together == [row for plan in plans for row in rows(plan)]
+
+
+def test_edits_of_one_problem_share_its_run_and_what_changes_nothing(
+    tiny: CoconutGPT2, problems: list[ProsQAProblem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are what they are alone."""
+    calls = []
+    monkeypatch.setattr(run_module, "see", lambda *args, see=run_module.see: calls.append(1) or see(*args))
+    options = {"directions": None, "controls": ("identity", "random"), "n_samples": 3, "seed": 4}
+    plans = [EditPlan.parse(text) for text in ("zero:t=2", "transplant:t=2", "zero:t=2")]
+    unedited = run_unedited(tiny, problems[0], directions=None, n_samples=3, seed=4)
+    together = [intervene(tiny, problems[0], plan, unedited=unedited, **options).to_json() for plan in plans]
+    assert len(calls) == 1 + 3 * 2 + 1  # the base, each edit and its random direction, and identity at thought 2
+    assert together == [intervene(tiny, problems[0], plan, **options).to_json() for plan in plans]
 
 
 def test_directions_need_a_place_before_they_are_fitted(

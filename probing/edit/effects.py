@@ -44,13 +44,8 @@ class Seen:
 
     @cached_property
     def answers(self) -> ForcedAnswers:
-        """Forced after all thoughts: ``B 1`` each. Read when it is first asked for, as is the next."""
+        """Forced after all thoughts: ``B 1`` each. Read when first asked for."""
         return forced_answers(self.model, self.trace, self.prompts, last_only=True)
-
-    @cached_property
-    def answers_after_each(self) -> ForcedAnswers:
-        """Forced after k = 0..K thoughts: ``B K+1`` each."""
-        return forced_answers(self.model, self.trace, self.prompts)
 
     def upto(self, k: int) -> Seen:
         """The runs as they stood after k thoughts, answering then; states are not read again, so nothing differs."""

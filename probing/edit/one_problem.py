@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -20,14 +21,14 @@ from pydantic import (
 from model.coconut import CoconutGPT2
 from model.errors import InputError
 from model.problems.prosqa import ProsQAProblem
-from model.readout import vector_log_probs
+from model.readout import forced_answers, vector_log_probs
 from model.transformer import Precision
 from model.values import Value
 from probing.edit.batch import draw_prompt
 from probing.edit.directions import Directions
 from probing.edit.effects import Seen
 from probing.edit.kinds import CONTROLS, SOURCES
-from probing.edit.run import Prepared, Touched, prepare, run_edit, runs_of, touched_by
+from probing.edit.run import Built, Prepared, Touched, build, prepare, run_built, runs_of, touched_by
 from probing.edit.spec import EditPlan, EditSpec
 
 
@@ -143,7 +144,7 @@ def intervene(
     n_samples: int = 1,
     seed: int = 0,
     pad: bool = False,
-    unedited: Prepared | None = None,
+    unedited: Unedited | None = None,
 ) -> Intervention:
     """One problem with a plan's edits, and each matched control, under ``n_samples`` prompt samples in one batch.
 
@@ -154,16 +155,21 @@ def intervene(
     """
     runs = runs_of(model, plan, directions, controls)
     plan = runs.pop("")
-    prepared = unedited or run_unedited(model, problem, directions=directions, n_samples=n_samples, seed=seed, pad=pad)
-    outcome = run_edit(model, prepared, plan)
-    if not all(outcome.built.defined):
+    unedited = unedited or run_unedited(model, problem, directions=directions, n_samples=n_samples, seed=seed, pad=pad)
+    base = unedited.prepared.base(plan)
+    built, run = build(plan, base.context), base.context.run
+    if not all(built.defined):
         raise InputError(f"edit {plan} does not exist for this problem: {_why_not(plan, problem)}")
-    run, clean = outcome.base.context.run, outcome.base.clean
+    beside = {name: build(each, base.context) for name, each in runs.items()}
 
-    def side(seen: Seen) -> Side:
-        return _side(seen, clean, directions)
+    def side(plan: EditPlan, built: Built) -> Side:
+        return _side(run_built(model, base, built, plan), base.clean, directions)
 
-    beside = {name: run_edit(model, prepared, each) for name, each in runs.items()}
+    def control(name: str, built: Built) -> Side:
+        if not runs[name].shared:
+            return side(runs[name], built)
+        return unedited.once((run, name, built.places), lambda: side(runs[name], built))
+
     return Intervention(
         problem=run.problems[0],
         plan=plan,
@@ -171,12 +177,25 @@ def intervene(
         n_samples=n_samples,
         seed=seed,
         precision=model.precision,
-        clean=side(clean),
-        edited=side(outcome.seen),
-        controls={name: side(result.seen) for name, result in beside.items() if all(result.built.defined)},
-        touched=tuple(dict.fromkeys(outcome.built.touched[0])),
+        clean=unedited.once((run,), lambda: _side(base.clean, base.clean, directions)),
+        edited=side(plan, built),
+        controls={name: control(name, each) for name, each in beside.items() if all(each.defined)},
+        touched=tuple(dict.fromkeys(built.touched[0])),
         warnings=plan.warnings(problem),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Unedited:
+    """A problem's runs without edits, and what all edits or all of the same thoughts share; each is made once."""
+
+    prepared: Prepared
+    _sides: dict[tuple[object, ...], Side] = field(default_factory=dict)
+
+    def once(self, key: tuple[object, ...], make: Callable[[], Side]) -> Side:
+        if key not in self._sides:
+            self._sides[key] = make()
+        return self._sides[key]
 
 
 def run_unedited(
@@ -187,14 +206,14 @@ def run_unedited(
     n_samples: int = 1,
     seed: int = 0,
     pad: bool = False,
-) -> Prepared:
+) -> Unedited:
     """The runs of ``intervene`` without edits, which all plans on a problem start from.
 
     Raises InputError if the problem does not fit the model.
     """
     prompts = [draw_prompt(model, problem, seed=seed, number=i, pad=pad) for i in range(n_samples)]
     # One problem: the same nodes, steps and graph in every sample, but noise of its own.
-    return prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples))
+    return Unedited(prepare(model, prompts, [0] * n_samples, directions, noise_ids=range(n_samples)))
 
 
 def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
@@ -212,7 +231,7 @@ def preview(plan: EditPlan, problem: ProsQAProblem) -> tuple[Touched, ...]:
 
 
 def _side(seen: Seen, clean: Seen, directions: Directions | None) -> Side:
-    answers, thoughts = seen.answers_after_each, seen.trace.thoughts
+    answers, thoughts = forced_answers(seen.model, seen.trace, seen.prompts), seen.trace.thoughts
     return Side(
         states=seen.nodes.nodes,
         fed=vector_log_probs(seen.model, thoughts, seen.prompts).nodes,
