@@ -85,4 +85,4 @@ def new_page(browser: Any, width: int, height: int) -> Any:
 
 
 def settled(page: Any) -> None:
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(DRAWN, polling=50)  # not with every frame: a busy browser may draw none for long

@@ -101,7 +101,7 @@ def back(page, address: str, thought: str) -> None:
 def address_is(page, wanted: str) -> None:
     """Wait until the address bar says so; what it says instead where it does not in time."""
     with suppress(TimeoutError):
-        page.wait_for_function("address => location.search === address", arg=wanted)
+        page.wait_for_function("address => location.search === address", arg=wanted, polling=50)
     assert page.evaluate("location.search") == wanted
 
 
@@ -261,7 +261,7 @@ def test_a_run_from_ghost_to_staircase_and_the_link_to_each(browser, address) ->
     page.get_by_role("button", name="Pause").click()  # it plays by itself
     page.locator(".st-key-t_graph svg text").first.wait_for()
     # No folder of this machine; no moment either where it had played to its end.
-    page.wait_for_function("/^([?]at=[0-9]+)?$/.test(location.search)")
+    page.wait_for_function("/^([?]at=[0-9]+)?$/.test(location.search)", polling=50)
     settled(page)
     page.locator(".st-key-t_run [role=combobox], .st-key-t_run input").first.click()
     page.get_by_role("option", name="prosqa-symbol-2l", exact=True).click()
