@@ -179,15 +179,15 @@ def said(text: str) -> str:
     return re.sub(own + r"\d+-\w+/|" + re.escape(f"{CHECKPOINTS}/"), "", text)
 
 
-def keep_model(files: Sequence[tuple[str, bytes]]) -> str:
+def keep_model(files: Sequence[tuple[str, bytes]], check: Callable[[str], object]) -> str:
     """Keep the files (name, content) of a model with the visit; its name, as ``path_of`` takes it. One file alone is
-    a checkpoint of another code. Raises InputError for odd names, and where a visit's uploads get too large or the
-    disk is full."""
+    a checkpoint of another code. Raises InputError for odd names, where a visit's uploads get too large or the disk is
+    full, and as ``check`` of the name does: nothing is kept then."""
     mine, n_bytes = visit(), sum(len(content) for _, content in files)
     if not files:
         raise InputError("choose the files of a model first")
     if odd := [name for name, _ in files if not re.fullmatch(r"\w[\w.-]{0,99}", name)]:
-        raise InputError(f"{odd[0]!r:.60}: name the file with letters, digits, - and _")
+        raise InputError(f"{odd[0]!r:.60}: name the file with at most 100 letters, digits, - and _")
     if mine.n_bytes + n_bytes > 2**20 * (most := st.get_option("server.maxUploadSize")):
         raise InputError(f"{n_bytes / 2**20:.0f} MB: a visitor's models may have {most} MB together on this server")
     folder = mine.root() / f"upload-{len(mine.uploads) + 1}"
@@ -195,6 +195,11 @@ def keep_model(files: Sequence[tuple[str, bytes]]) -> str:
         for name, content in files:
             (temporary / name).write_bytes(content)
     found = folder.name if len(files) > 1 else f"{folder.name}/{files[0][0]}"
+    try:
+        check(found)
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     mine.uploads.append(found)
     mine.n_bytes += n_bytes
     return found

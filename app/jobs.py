@@ -17,13 +17,12 @@ import pandas as pd
 import streamlit as st
 
 from app import compute, hosted
-from model import checkpoint
 from model.errors import InputError
 from model.files import short_hash
 from model.problems.generate import Kind, generate
 from model.problems.prosqa import ProsQAProblem, digest
 from probing.dataset.findings import DatasetResult, RunModel
-from probing.dataset.record import Settings, make_sources, open_recording
+from probing.dataset.record import Settings, check_takes, make_sources, open_recording
 from probing.dataset.recording import Recording
 from probing.dataset.run import run_dataset
 from probing.draw.of_report import question
@@ -100,11 +99,11 @@ _line_moves = threading.Condition()
 def start(order: Order) -> Job:
     """Begin a run in a thread of its own; a run that is already on, as after its tab was closed, is given again.
 
-    Raises InputError for a checkpoint that cannot be loaded, and as ``hosted.count_run`` does.
+    Raises InputError for a checkpoint that is none or takes none of the problems, and as ``hosted.count_run`` does.
     """
     models = tuple(compute.folder(name) for name in (order.checkpoint, *order.compare))
-    for path in models:
-        checkpoint.load_config(path)
+    for source in make_sources(models[0], models[1:]):
+        check_takes(source, order.problems, Settings(seed=order.seed))
     compute.need_graphs(order.checkpoint, *order.compare)
     job = Job(order, order.folder(), models)
     if (found := _jobs.get(job.out)) and not found.stop.is_set():

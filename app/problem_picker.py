@@ -354,7 +354,7 @@ def _upload_model(key: str, folder_key: str) -> None:
     def keep() -> None:
         state[said] = None
         try:
-            state[key] = hosted.keep_model([(file.name, file.getvalue()) for file in state[box]])
+            state[key] = hosted.keep_model([(file.name, file.getvalue()) for file in state[box]], compute.load)
         except InputError as error:
             state[said] = str(error)
 

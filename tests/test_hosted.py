@@ -202,12 +202,15 @@ def test_uploads_that_are_no_models_are_one_sentence_without_the_servers_folders
         assert "coconut-" not in said
         assert str(ROOT) not in said
         assert page.session_state["x_checkpoint"]
+        visit = page.session_state["visit"]
+        assert not list(visit.root().glob("upload-*"))
+        assert (visit.uploads, visit.n_bytes) == ([], 0)
 
 
 def test_a_visitors_models_have_a_size_together(visitor: Visit) -> None:
-    assert hosted.keep_model([("a.pt", b"0" * 3 * 2**20)]) == "upload-1/a.pt"
+    assert hosted.keep_model([("a.pt", b"0" * 3 * 2**20)], str) == "upload-1/a.pt"
     with pytest.raises(InputError, match="5 MB together"):
-        hosted.keep_model([("b.pt", b"0" * 3 * 2**20)])
+        hosted.keep_model([("b.pt", b"0" * 3 * 2**20)], str)
 
 
 def test_an_upload_that_cannot_be_kept_leaves_room_for_the_next(
@@ -219,10 +222,10 @@ def test_an_upload_that_cannot_be_kept_leaves_room_for_the_next(
     with monkeypatch.context() as there:
         there.setattr(Path, "write_bytes", full)
         with pytest.raises(InputError, match="No space left"):
-            hosted.keep_model([("a.pt", b"0")])
+            hosted.keep_model([("a.pt", b"0")], str)
     with pytest.raises(InputError, match="File name too long"):
-        hosted.keep_model([("中" * 95, b"0")])
-    assert hosted.keep_model([("a.pt", b"0")]) == "upload-1/a.pt"
+        hosted.keep_model([("中" * 95, b"0")], str)
+    assert hosted.keep_model([("a.pt", b"0")], str) == "upload-1/a.pt"
     assert [path.name for path in visitor.root().iterdir()] == ["upload-1"]
 
 

@@ -102,7 +102,7 @@ def record_all(
         raise InputError("no problem to run")
     check_number(settings.processes)
     for source in sources:
-        _check(source, problems, settings)
+        check_takes(source, problems, settings)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     models, precision = list[RunModel](), settings.precision
     for source in sources:
@@ -121,7 +121,7 @@ def record_all(
     return models if rank == 0 else None
 
 
-def _check(source: Source, problems: Sequence[ProsQAProblem], settings: Settings) -> None:
+def check_takes(source: Source, problems: Sequence[ProsQAProblem], settings: Settings) -> None:
     """Raise InputError for a checkpoint that is none, or takes none of the problems, before anything is recorded."""
     config, first = checkpoint.load_config(source.path), ""
     for problem in problems[: settings.n_control] if source.untrained else problems:
