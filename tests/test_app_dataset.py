@@ -16,7 +16,6 @@ from app import jobs as dataset_jobs
 from app.dataset.state import SHIPPED
 from app.jobs import Job, Order
 from model import checkpoint
-from model.errors import InputError
 from model.formats.graph import read_graph, write_problems
 from model.problems.generate import generate
 from model.problems.prosqa import ProsQAProblem
@@ -440,10 +439,15 @@ def test_progress_and_cancel_are_on_the_page(runs, tiny_folder) -> None:
     assert "d_job" not in page.session_state
 
 
-def test_a_model_that_takes_no_problem_is_one_sentence(runs, tiny_folder) -> None:
-    """Before it is counted as a run."""
-    with pytest.raises(InputError, match="can take none of the 1 problems"):
-        dataset_jobs.start(Order((CHAIN,), "one", str(tiny_folder), (), ("kswitch",)))
+def test_a_model_that_takes_no_problem_is_one_sentence(runs, tiny_folder, monkeypatch) -> None:
+    """On the page, before it is counted as a run."""
+    monkeypatch.setattr(dataset_jobs, "made", lambda *_: (CHAIN,))
+    page = new_run()
+    page.selectbox(key="d_checkpoint").select("another folder …").run()
+    page.text_input(key="d_checkpoint_folder").set_value(str(tiny_folder)).run()
+    next(button for button in page.button if button.label == "Run").click().run()
+    assert re.search("can take none of the 1 problems", errors(page)[0])
+    assert "d_job" not in page.session_state
 
 
 @pytest.mark.parametrize("path", ["/no/such/folder", str(APP)])

@@ -33,9 +33,9 @@ from probing.dataset.recording import Recording
 
 N_FOLDS = 5
 ALPHA = 100.0
+"""Ridge penalty, on standardised features."""
 FEW = 13
 """Graphs, up to which every choice of signs is tried."""
-"""Ridge penalty, on standardised features."""
 TARGETS = {
     "frontier": "at distance t from the root",
     "reachable": "at distance t or less",
