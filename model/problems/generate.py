@@ -317,14 +317,10 @@ def _made(recipe: Recipe, seed: int, processes: int) -> Iterator[ProblemArrays]:
             yield _block(recipe, seed, i)
     with pool(processes) as workers:
         waiting: deque[Future[ProblemArrays]] = deque()
-        try:
-            for i in count():
-                waiting.append(workers.submit(_block, recipe, seed, i))
-                if len(waiting) > 3 * processes:
-                    yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        for i in count():
+            waiting.append(workers.submit(_block, recipe, seed, i))
+            if len(waiting) > 3 * processes:
+                yield waiting.popleft().result()
 
 
 def _block(recipe: Recipe, seed: int, i: int) -> ProblemArrays:

@@ -254,14 +254,12 @@ class _Job:
             return
         with pool(n, _start, (self, n)) as workers:
             futures = [workers.submit(_make_one, chunk) for chunk in chunks]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-                    if cancelled():
-                        return
-            finally:
-                for future in futures:
-                    future.cancel()
+            for future in as_completed(futures):
+                yield future.result()
+                if cancelled():
+                    for other in futures:
+                        other.cancel()
+                    return
 
 
 class _Stopped(Exception):
