@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,16 +69,6 @@ def run(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-
-
-def quiet_start() -> None:
-    """Until ``run`` begins, let Ctrl-C end the process with one word: imports take seconds and clean up nothing."""
-
-    def stop(*_: object) -> None:
-        print("stopped", file=sys.stderr)
-        os._exit(130)
-
-    signal.signal(signal.SIGINT, stop)
 
 
 def _end(number: int, _: object) -> None:

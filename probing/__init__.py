@@ -6,14 +6,9 @@ Layers: ``app`` draws, ``probing`` measures, ``model`` thinks; imports point onl
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-if sys.argv[:1] == ["-m"]:  # as a command, while it is being loaded: the imports below take seconds
-    from model.cli import quiet_start
-
-    quiet_start()
-
+import model  # noqa: F401  # first: it makes an interrupt while the rest is being loaded one word
 from probing.read.report import ProbeReport, drawn_by
 
 

@@ -288,9 +288,14 @@ def test_a_command_that_is_told_to_end_leaves_nothing(number: signal.Signals, tm
     raise AssertionError("processes are left")
 
 
-@pytest.mark.parametrize("library", ["numpy", "scipy", "torch"])
-def test_an_interrupt_while_it_is_being_loaded_is_one_word(library: str, tmp_path: Path) -> None:
-    process = started("probing", "report", "--data", "none.json", "--out", str(tmp_path / "x.json"))
+@pytest.mark.parametrize(
+    ("package", "library"),
+    [("probing", "numpy"), ("probing", "scipy"), ("probing", "torch"), ("model", "lib-dynload"), ("model", "numpy")],
+)
+def test_an_interrupt_while_it_is_being_loaded_is_one_word(package: str, library: str, tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "x.json"))
+    command = ("report", "--data", "none.json") if package == "probing" else ("generate", "--n", "1000000")
+    process = started(package, *command, *out)
     maps = Path(f"/proc/{process.pid}/maps")
     for _ in range(2000):
         if f"/{library}/" in maps.read_text() or process.poll() is not None:
@@ -299,7 +304,8 @@ def test_an_interrupt_while_it_is_being_loaded_is_one_word(library: str, tmp_pat
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
-    assert process.returncode == 130
+    # Python ends itself by the signal where it had come within a text it executes; a shell says 130 of both.
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 @pytest.mark.parametrize("empty", [["--out", ""], ["--out="]])
