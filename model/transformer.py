@@ -29,8 +29,10 @@ Precision = Literal["float32", "bfloat16"]
 Stream = Callable[[int, Tensor], Tensor]
 """(blocks passed: 1..n_layer, residual stream at the last position, ``B n_embd``) to what replaces it."""
 
-ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
-"""Whether products of float32 are made by oneDNN in place of MKL."""
+ONEDNN_IS_BUILT = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
+ONEDNN = ONEDNN_IS_BUILT and torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""Whether products of float32 are made by oneDNN in place of MKL. Not measured at run time: the same machine must give
+the same bits every time."""
 
 MOST_ONE_HOT = 1024
 """Rows of embedding tables up to which, in training on CUDA, looking up is multiplying by one-hot rows."""
@@ -55,8 +57,8 @@ def place(model: GPT2LMHeadModel, vectors: Tensor, position: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: ``... in`` to ``... out`` with a weight ``out in``.
 
-    Without gradients, float32 on a processor goes to oneDNN, where torch would take MKL: the same sums in another
-    order, in half the time on processors that are not Intel's.
+    Without gradients, float32 on a processor with AVX-512 goes to oneDNN, where torch would take MKL: the same sums in
+    another order, in half the time where the processor is not Intel's. Without AVX-512 MKL is the faster one.
     """
     if torch.is_grad_enabled() or x.is_cuda or x.dtype != torch.float32 or not ONEDNN:
         return F.linear(x, weight, bias)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from model import deferred
+from model import deferred, transformer
 from model.coconut import CoconutConfig, CoconutGPT2
 from model.codec import PromptBatch
 from model.transformer import Cache, embed, linear, run
@@ -61,9 +61,13 @@ def test_a_pass_equals_hugging_faces_on_left_padded_rows(
         torch.testing.assert_close(v.transpose(1, 2)[real], layer.values.transpose(1, 2)[real], atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("onednn", [False, True])
 @pytest.mark.parametrize("columns", [slice(None), slice(0, 5), slice(5, None)])
-def test_products_with_and_without_gradients_are_torchs_own(columns: slice) -> None:
+def test_products_with_and_without_gradients_are_torchs_own(
+    columns: slice, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without gradients they may go another way, whatever part of a weight is used and however it lies in memory."""
+    monkeypatch.setattr(transformer, "ONEDNN", onednn and transformer.ONEDNN_IS_BUILT)
     x, weight, bias = (
         torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((2, 3, 7), (7, 9), 9)
     )
