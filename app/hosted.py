@@ -53,7 +53,7 @@ class Limits(Value):
         return (
             f"On this server a run may have {self.problems:,} problems and {self.minutes:g} minutes, and a visitor "
             f"{self.runs:,} runs. Download what you want to keep: a run and its result are removed "
-            f"{self.away / 60:.3g} minutes after this tab is closed."
+            f"{self.away:g} seconds after this tab is closed."
         )
 
 
