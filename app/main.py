@@ -12,10 +12,13 @@ from pathlib import Path
 from threading import Thread
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:  # Streamlit puts app/ first on the path, not the folder the packages are in
     sys.path.insert(0, ROOT)
+
+from app.uploads import Bounded  # noqa: E402
 
 
 def warm_up() -> None:
@@ -44,4 +47,4 @@ async def lifespan(_server: st.App) -> AsyncIterator[None]:
         hosted.sweep()
 
 
-server = st.App("pages.py", lifespan=lifespan)
+server = st.App("pages.py", lifespan=lifespan, middleware=[Middleware(Bounded)])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
-from app import compute, hosted
+from app import compute, hosted, uploads
 from app.links import MAX_HOPS, MAX_NODES, MAX_SAMPLES, MAX_SEED, Setup, Source
 from app.words import attempt, bold, capital, choice, kept, literal, wrong
 from model.errors import InputError
@@ -170,7 +172,8 @@ def upload(key: str, *, larger: str = "") -> tuple[str, tuple[ProsQAProblem, ...
 
     def changed() -> None:
         file = state[key]
-        state[held] = None if file is None else (file.name, file.getvalue())
+        if not isinstance(file, DeletedFile):  # room was made of it for others; what it held is here
+            state[held] = None if file is None else (file.name, file.getvalue())
 
     limit = f"at most {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_UPLOAD_ROWS:,} rows"
     file = st.file_uploader(
@@ -349,19 +352,24 @@ def folder_or(
 
 def _upload_model(key: str, folder_key: str) -> None:
     """Files of a model to keep with the visit; it is then the one chosen."""
-    state, box, said = st.session_state, f"{folder_key}_files", f"{folder_key}_error"
+    state, said, turn = st.session_state, f"{folder_key}_error", f"{folder_key}_turn"
+    box = f"{folder_key}_files_{state.setdefault(turn, 0)}"
 
-    def keep() -> None:
-        state[said] = None
+    def chosen(*, asked: bool = False) -> None:
+        files, state[said] = state[box], None
         try:
-            state[key] = hosted.keep_model([(file.name, file.getvalue()) for file in state[box]], compute.load)
+            contents = uploads.contents(files)
+            if not asked:
+                return
+            state[key] = hosted.keep_model(contents, compute.load)
         except InputError as error:
             state[said] = str(error)
+        uploads.forget(files)
+        state[turn] += 1  # an empty widget
 
-    with st.form(f"{folder_key}_form", clear_on_submit=True, border=False):  # once kept, Streamlit holds no copy
-        st.file_uploader("Its config.json and model.safetensors, or one file of another code",
-                         accept_multiple_files=True, key=box)  # fmt: skip
-        st.form_submit_button("Open", on_click=keep)
+    st.file_uploader(f"Its config.json and model.safetensors, or one file of another code; {uploads.most()} together",
+                     accept_multiple_files=True, key=box, on_change=chosen)  # fmt: skip
+    st.button("Open", key=f"{folder_key}_open", on_click=partial(chosen, asked=True))
     if state.get(said):
         wrong(state[said])
 

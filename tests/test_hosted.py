@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import errno
 import json
@@ -14,19 +15,25 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fuzz import LINKS, TINY
 from packaging.requirements import Requirement
 from served import BROWSER, chromium, new_page, running_app, settled
+from starlette.types import Message, Scope
+from streamlit import runtime
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from app import compute, hosted, jobs
+from app import compute, hosted, jobs, uploads
 from app.dataset.state import SHIPPED
 from app.hosted import ENVIRONMENT, OWN, REFUSED, Limits, Visit, limits_of
 from app.jobs import Job, Order
@@ -169,7 +176,7 @@ def test_links_hold_names_of_what_is_shipped_and_no_path() -> None:
 
 def upload(page: AppTest, *files: Path) -> AppTest:
     page.selectbox(key="x_checkpoint").select("another folder …").run()
-    (box,) = (each for each in page.file_uploader if each.key == "x_folder_files")
+    (box,) = (each for each in page.file_uploader if each.key.startswith("x_folder_files"))
     box.set_value([(file.name, file.read_bytes(), "application/octet-stream") for file in files])
     return next(each for each in page.button if each.label == "Open").click().run()
 
@@ -211,6 +218,49 @@ def test_a_visitors_models_have_a_size_together(visitor: Visit) -> None:
     assert hosted.keep_model([("a.pt", b"0" * 3 * 2**20)], str) == "upload-1/a.pt"
     with pytest.raises(InputError, match="5 MB together"):
         hosted.keep_model([("b.pt", b"0" * 3 * 2**20)], str)
+
+
+def test_a_tab_holds_as_many_chosen_files_as_one_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest: what was left behind on another page is in nobody's way."""
+    manager = MemoryUploadedFileManager("/upload")
+    monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
+    most: list[int] = []
+
+    async def held(scope: Scope, _receive: object, _send: object) -> None:
+        """As Streamlit, which reads a file and then holds it; how much is held is seen here."""
+        session, name = scope["path"].split("/")[-2:]
+        content = b"0" * int(dict(scope["headers"])[b"content-length"])
+        await asyncio.sleep(0)
+        manager.add_file(session, UploadedFileRec(name, name, "", content))
+        most.append(sum(len(file.data) for file in manager.file_storage[session].values()))
+
+    async def answer(message: Message) -> None:
+        answers.append(message)
+
+    def put(*names: str, n_bytes: int | None, session: str = "a") -> None:
+        async def together() -> None:
+            bounded = uploads.Bounded(held)
+            headers = [] if n_bytes is None else [(b"content-length", str(n_bytes).encode())]
+            scope = {"type": "http", "method": "PUT", "headers": headers}
+            paths = [f"/coconut/_stcore/upload_file/{session}/{name}" for name in names]
+            await asyncio.gather(*(bounded(scope | {"path": path}, asyncio.sleep, answer) for path in paths))
+
+        asyncio.run(together())
+
+    answers: list[Message] = []
+    put("other", n_bytes=2**20, session="b")
+    put("first", "second", "third", "fourth", n_bytes=2 * 2**20)  # 5 MB may be
+    assert set(manager.file_storage["a"]) == {"third", "fourth"}
+    assert max(most) <= 5 * 2**20
+    put(*(f"small-{number}" for number in range(30)), n_bytes=1)
+    assert set(manager.file_storage["a"]) == {f"small-{number}" for number in range(10, 30)}
+    put("untold", n_bytes=None)
+    assert answers[0]["status"] == 411
+    assert "untold" not in manager.file_storage["a"]
+    assert set(manager.file_storage["b"]) == {"other"}
+    monkeypatch.setattr(hosted, "LIMITS", OWN)
+    put("mine", "too", n_bytes=4 * 2**20)
+    assert {"mine", "too", "small-29"} < set(manager.file_storage["a"])
 
 
 def test_an_upload_that_cannot_be_kept_leaves_room_for_the_next(
@@ -426,3 +476,46 @@ def test_what_a_visitor_has_goes_when_the_tab_is_closed(tmp_path: Path) -> None:
         page.close()
         assert until(lambda: not list(tmp_path.glob("coconut-*/datasets")))
         other.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+@pytest.mark.xdist_group("browser")
+def test_files_that_are_chosen_are_held_until_they_are_opened_or_too_much(tmp_path: Path) -> None:
+    """On a real server, which says what it holds: at most 5 MB of a tab."""
+    large = [tmp_path / f"{number}.pt" for number in range(4)]
+    for path in large:
+        path.write_bytes(b"0" * 3 * 2**20)
+    with chromium() as browser, running_app(**{ENVIRONMENT: "1", "TMPDIR": str(tmp_path)}) as app:
+
+        def held() -> int:
+            with urllib.request.urlopen(f"{app.address}/_stcore/metrics", timeout=20) as said:
+                found = re.findall(r"UploadedFileManager.* (\d+)$", said.read().decode(), flags=re.MULTILINE)
+            return sum(map(int, found))
+
+        page = new_page(browser, 1440, 1000)
+        page.goto(app.address)
+        page.locator(".st-key-x_checkpoint input").click()
+        page.get_by_text("upload a model …").last.click()
+        box = page.get_by_test_id("stFileUploaderDropzoneInput")
+        box.set_input_files(large)
+        page.get_by_text("at most 20 files and 5 MB together").wait_for()
+        settled(page)
+        assert held() == 0
+        assert page.get_by_test_id("stFileChip").count() == 0
+        box.set_input_files(large[:1])
+        page.get_by_test_id("stFileChip").wait_for()
+        assert until(lambda: held() == 3 * 2**20)
+        settled(page)
+        assert not page.get_by_test_id("stAlert").count()
+        opened = page.locator(".st-key-x_folder_open button")
+        opened.click()
+        page.get_by_test_id("stAlert").get_by_text("0.pt").wait_for()
+        assert until(lambda: held() == 0)
+        settled(page)
+        box.set_input_files([TINY / "config.json", TINY / "model.safetensors"])
+        assert until(lambda: held() > 400_000)
+        settled(page)
+        opened.click()
+        page.wait_for_url(re.compile("checkpoint=upload-1"))
+        assert until(lambda: held() == 0)
