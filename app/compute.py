@@ -44,6 +44,7 @@ from model.training.folder import RunFolder, find_run_folders, read_run_folder
 from model.transformer import Precision
 from model.values import Wanted, validated
 from probing.draw import of_training
+from probing.draw.values import display_name
 from probing.edit import directions as directions_file
 from probing.edit.directions import Directions
 from probing.edit.kinds import CONTROLS
@@ -161,7 +162,8 @@ def _imported(name: str, path: Path) -> Path | str:
     try:
         import_checkpoint(name if not path.exists() else path, made, check=False)
     except NotToldError as error:
-        return f"{error}: python -m model import {name} --out FOLDER, then choose FOLDER here"
+        file, then = (path.name, "upload the files of FOLDER") if hosted.LIMITS.hosted else (name, "choose FOLDER")
+        return f"{error}: python -m model import {file} --out FOLDER, then {then} here"
     except InputError as error:
         return str(error)
     return made
@@ -418,6 +420,7 @@ def named(name: str, problem: ProsQAProblem) -> ProsQAProblem:
 def uploaded(name: str, data: bytes) -> tuple[ProsQAProblem, ...] | Graph:
     """The problems of an uploaded file, or its one graph. Raises InputError for what is neither, or beyond the
     limits."""
+    name = display_name(name, 60)  # a message is of the file, and not most of it the name
     if len(data) > MAX_UPLOAD_BYTES:
         raise InputError(f"{name}: {len(data):,} bytes; at most {MAX_UPLOAD_BYTES:,} are accepted")
     if not data.strip():

@@ -23,10 +23,13 @@ from model.checkpoint import CHECKPOINTS
 from model.errors import InputError, OutputError
 from model.files import atomic_folder, is_running
 from model.values import Value
+from probing.draw.values import display_name
 
 ENVIRONMENT = "COCONUT_HOSTED"
 PREFIX = "coconut-"
 """What the names of visitors' folders begin with; the server's process follows."""
+ACCEPTED = "a model is its config.json and model.safetensors together, or one file written by torch.save or safetensors"
+"""Of uploads."""
 REFUSED = "this server opens only the models that come with it and what you upload"
 
 
@@ -186,8 +189,14 @@ def keep_model(files: Sequence[tuple[str, bytes]], check: Callable[[str], object
     mine, n_bytes = visit(), sum(len(content) for _, content in files)
     if not files:
         raise InputError("choose the files of a model first")
-    if odd := [name for name, _ in files if not re.fullmatch(r"\w[\w.-]{0,99}", name)]:
-        raise InputError(f"{odd[0]!r:.60}: name the file with at most 100 letters, digits, - and _")
+    for name, content in files:
+        shown = display_name(name, 60)
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+            raise InputError(f"{shown}: name the file with at most 100 letters, digits, dots, - and _")
+        if not content:
+            raise InputError(f"{shown}: the file is empty; {ACCEPTED}")
+        if len(files) == 1 and PurePath(name).suffix in (".json", ".md", ".txt"):
+            raise InputError(f"{shown}: holds no weights by itself; {ACCEPTED}")
     if mine.n_bytes + n_bytes > 2**20 * (most := st.get_option("server.maxUploadSize")):
         raise InputError(f"{n_bytes / 2**20:.0f} MB: a visitor's models may have {most} MB together on this server")
     folder = mine.root() / f"upload-{len(mine.uploads) + 1}"

@@ -214,6 +214,34 @@ def test_uploads_that_are_no_models_are_one_sentence_without_the_servers_folders
         assert (visit.uploads, visit.n_bytes) == ([], 0)
 
 
+@pytest.mark.parametrize(("names", "says"), [
+    (["config.json"], "config.json: holds no weights by itself; a model is its config.json and model.safetensors"),
+    (["empty.pt"], "empty.pt: the file is empty; a model is its config.json and model.safetensors"),
+    (["config.json", "notes.md"], "model.safetensors"),
+    (["no.pt"], "no.pt: damaged, cut short or not written by torch.save (ValueError); expected weights written by"),
+])  # fmt: skip
+def test_an_upload_without_weights_is_told_what_is_accepted_and_of_no_hub(
+    names: list[str], says: str, tmp_path: Path
+) -> None:
+    contents = {"config.json": (TINY / "config.json").read_bytes(), "notes.md": b"mine", "empty.pt": b"", "no.pt": b"x"}
+    for name in names:
+        (tmp_path / name).write_bytes(contents[name])
+    said = errors(upload(start("explore"), *map(tmp_path.joinpath, names)))
+    assert says in said
+    assert "Hub" not in said
+
+
+def test_a_name_too_long_is_shown_with_both_its_ends_and_what_is_wrong_with_it(visitor: Visit) -> None:
+    for name, why in (
+        (f"first{'x' * 200}last.pt", "at most 100 letters, digits, dots, - and _"),
+        ("a b.pt", "at most"),
+    ):
+        with pytest.raises(InputError, match=why) as said:
+            hosted.keep_model([(name, b"0")], str)
+        assert len(str(said.value)) < 130
+        assert name in str(said.value) or re.match(r"firstx+…x+last\.pt: ", str(said.value))
+
+
 def test_a_visitors_models_have_a_size_together(visitor: Visit) -> None:
     assert hosted.keep_model([("a.pt", b"0" * 3 * 2**20)], str) == "upload-1/a.pt"
     with pytest.raises(InputError, match="5 MB together"):

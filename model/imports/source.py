@@ -21,9 +21,9 @@ from torch import Tensor
 from model.errors import CheckpointError
 from model.files import read_json
 
-ACCEPTED = (
-    "a file written by torch.save or safetensors, a folder that holds one, or a Hub id (org/repo or org/repo:file)"
-)
+WEIGHTS = "weights written by torch.save or safetensors"
+ACCEPTED = f"a file of {WEIGHTS}, a folder that holds one, or a Hub id (org/repo or org/repo:file)"
+"""For names; of a file that is there and cannot be read, WEIGHTS says more."""
 _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "module.")
 _NESTS = ("state_dict", "model_state_dict", "model")
 HUB = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<file>\w[\w.-]*(?:/\w[\w.-]*)*))?")
@@ -109,7 +109,7 @@ def _folder(path: Path) -> Source:
     found = weights(path)
     if len(found) != 1:
         what = "holds no weights" if not found else f"holds {len(found)} checkpoints ({found[0].name}, ...)"
-        raise CheckpointError(f"{path}: the folder {what}; expected {ACCEPTED}")
+        raise CheckpointError(f"{path}: the folder {what}; expected one file of {WEIGHTS}")
     config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}/config.json: expected an object")
@@ -158,11 +158,11 @@ def _state_dict(values: Any, path: Path) -> dict[Any, Any]:
     """The innermost dict, which holds tensors."""
     for _ in range(len(_NESTS) + 1):
         if not isinstance(values, dict):
-            raise CheckpointError(f"{path}: holds a {type(values).__name__}, not a state dict; expected {ACCEPTED}")
+            raise CheckpointError(f"{path}: holds a {type(values).__name__}, not a state dict; expected {WEIGHTS}")
         if any(isinstance(value, Tensor) for value in values.values()):
             return values
         values = next((values[name] for name in _NESTS if isinstance(values.get(name), dict)), {})
-    raise CheckpointError(f"{path}: holds no tensors; expected {ACCEPTED}")
+    raise CheckpointError(f"{path}: holds no tensors; expected {WEIGHTS}")
 
 
 def _unpickled(path: Path) -> Any:
@@ -178,10 +178,10 @@ def _unpickled(path: Path) -> Any:
                 f"{path}: holds more than tensors; reading it would run code from the file, so it is refused "
                 "(save its state_dict() alone)"
             ) from None
-        raise CheckpointError(f"{path}: not a file written by torch.save; expected {ACCEPTED}") from None
+        raise CheckpointError(f"{path}: not a file written by torch.save; expected {WEIGHTS}") from None
     except _DAMAGED as error:
         raise CheckpointError(
-            f"{path}: damaged, cut short or not written by torch.save ({type(error).__name__}); expected {ACCEPTED}"
+            f"{path}: damaged, cut short or not written by torch.save ({type(error).__name__}); expected {WEIGHTS}"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
