@@ -377,6 +377,28 @@ def test_a_disk_that_is_full_under_tensors_is_one_sentence(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+AUDIT = ("model", "audit", "--data", str(DATA / "old/problems/prosqa.json"))
+
+
+@pytest.mark.parametrize(("words", "unbuffered"), [(AUDIT, ""), (AUDIT, "1"), (("probing", "report", "--help"), "")])
+def test_an_output_that_takes_nothing_is_one_sentence_and_one_that_nobody_reads_is_none(
+    words: tuple[str, ...], unbuffered: str
+) -> None:
+    """``> /dev/full`` and ``| true``; Python adds nothing of its own at its end."""
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", *words]
+    read, written = os.pipe()
+    os.close(read)
+    for output, code, says in (
+        (os.open("/dev/full", os.O_WRONLY), 2, "error: the standard output: No space left on device"),
+        (written, 1, ""),
+    ):
+        ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+        os.close(output)
+        said = [line for line in ended.stderr.splitlines() if line and "audit: " not in line]  # a bar
+        assert (ended.returncode, said) == (code, [says] if says else [])
+
+
 def test_a_file_takes_no_place_but_a_files(tmp_path: Path) -> None:
     pipe, link, real = tmp_path / "pipe", tmp_path / "link", tmp_path / "real"
     os.mkfifo(pipe)
