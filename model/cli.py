@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import signal
 import sys
@@ -63,65 +62,31 @@ def run(app: typer.Typer) -> None:
         for word in sys.argv:
             if not word.isascii() and word.encode(errors="replace").decode() != word:
                 raise InputError(f"{word!r:.80}: not UTF-8, as what is written of it would have to be; rename it")
-        with _output():
+        try:
             app()
+        finally:
+            _write_out()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # what the system does to a path that nobody looked at before
-        if error.errno == errno.EPIPE and error.filename == _Output.called:
+        if error.errno == errno.EPIPE:
             sys.exit(1)
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
 
 
-class _Output(io.TextIOWrapper):
-    """The standard output, whose errors name it."""
-
-    called = "the standard output"
-
-    def write(self, text: str, /) -> int:
-        with self._named():
-            return super().write(text)
-
-    def flush(self) -> None:
-        with self._named():
-            super().flush()
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            error.filename = self.called
-            raise
-
-
-@contextmanager
-def _output() -> Iterator[None]:
-    """Print to an ``_Output``, and all of it before the end: what Python finds unwritten when it ends is a complaint of
-    its own and exit code 120."""
-    given = sys.stdout
-    if not isinstance(given, io.TextIOWrapper):  # none, where it was closed
-        yield
-        return
-    given.flush()
-    own = _Output(given.buffer, given.encoding, given.errors, None, given.line_buffering, given.write_through)
-    sys.stdout = own
+def _write_out() -> None:
+    """All that was printed: what Python finds unwritten when it ends is a complaint of its own and exit code 120."""
     try:
-        yield
-    finally:
-        sys.stdout = given
-        try:
-            own.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), own.fileno())  # for what is left of it
-            raise
-        finally:
-            own.detach()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of it
+        raise
 
 
 def _end(number: int, _: object) -> None:

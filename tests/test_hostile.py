@@ -390,7 +390,7 @@ def test_an_output_that_takes_nothing_is_one_sentence_and_one_that_nobody_reads_
     read, written = os.pipe()
     os.close(read)
     for output, code, says in (
-        (os.open("/dev/full", os.O_WRONLY), 2, "error: the standard output: No space left on device"),
+        (os.open("/dev/full", os.O_WRONLY), 2, "error: the output: No space left on device"),
         (written, 1, ""),
     ):
         ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
