@@ -41,7 +41,6 @@ STYLE = """\
   position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; }
 .st-key-x_keys { visibility: hidden; }
 [data-testid=stLayoutWrapper]:has(> :is(.st-key-x_keys, .st-key-x_tour)) { position: absolute; width: 1px; }
-[data-testid=stMain]:has(.st-key-previous) [data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }
 [data-testid=stCode] > div { visibility: visible; }
 :is(.st-key-x_dag, .st-key-x_stairs) [data-testid=stElementToolbar] { top: -0.9rem !important; }
 .st-key-i_presets button { padding-inline: 0.5rem; }
@@ -52,8 +51,6 @@ STYLE = """\
 [class*=-tab_nodes]:focus-within { min-height: 2rem; }
 [class*=-tab_nodes]:not(:focus-within) { height: 1px; opacity: 0; pointer-events: none; }
 [class*=-tab_nodes] button { min-height: 0; padding: 0.1rem 0; }
-[class*=st-key-d_thumb] :is(div:has([data-testid=stEChartsChart]), [data-testid=stEChartsChart]) {
-  height: 100%; min-height: 0; }
 [data-testid=stMenuButtonBody] { max-width: calc(100vw - 1rem); }
 [data-testid=stMenuButtonBody] * { white-space: normal; height: auto; }
 .st-key-x_tour { position: fixed; right: 1rem; bottom: 1rem; width: min(25rem, 100vw - 2rem); z-index: 1000;
@@ -75,15 +72,12 @@ STYLE = """\
 }
 """
 """Less margin, graphs that wrap rather than shrink beyond reading, keys without buttons, nodes that show when they are
-reached by Tab, room for two lines, thumbnails that fill what their sentence leaves of a card, and on a small screen
-small buttons, some of them without their word."""
+reached by Tab, room for two lines, and on a small screen small buttons, some of them without their word.
+
+A browser tries every rule on every element of every drawing whenever something is drawn anew: what begins with
+``:has(`` of a descendant, or ends with ``*`` behind part of a class, doubled the time of a move of the slider."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
-WIDE = range(7, 41)
-"""Columns of graphs that are moved sideways where a screen has less room for them (STYLE), so that names stay apart."""
-STYLE += "[class*=st-key-columns-] { overflow-x: auto; }\n" + "".join(
-    f"[class*=st-key-columns-{n}-] > * {{ min-width: {48 * n}px; }}\n" for n in WIDE
-)
 BIG = 1.27
 """How much larger everything is before an audience."""
 PRESENTING = f"""\
@@ -186,9 +180,9 @@ def capital(text: str) -> str:
 
 
 def previous() -> None:
-    """Say that what is drawn is from before, and its charts paler for it (STYLE)."""
-    with st.container(key="previous"):
-        st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
+    """Say that what is drawn is from before, and its charts paler for it."""
+    st.html("<style>[data-testid=stEChartsChart] { opacity: 0.35; filter: grayscale(1); }</style>")
+    st.info("Showing the previous problem until the input in the sidebar is valid.", icon=":material/history:")
 
 
 def wrong(error: object, *, icon: str = ":material/error:") -> None:

@@ -28,6 +28,11 @@ from probing.draw.values import Chart
 
 CARD = (225, 300)
 """Pixels of a card in the summary: least width, height."""
+FILLED = """\
+[class*=st-key-d_thumb] :is(div:has([data-testid=stEChartsChart]), [data-testid=stEChartsChart]) {
+  height: 100%; min-height: 0; }
+"""
+"""Thumbnails fill what their sentence leaves of a card."""
 FILES = {"html": "Report, HTML", "csv": "All numbers, CSV", "json": "Everything, JSON"}
 
 
@@ -113,6 +118,7 @@ def contents(result: DatasetResult, path: str) -> str:
 
 def summary(result: DatasetResult) -> None:
     """Every analysis as a thumbnail of its first figure and its first sentence; one click opens it."""
+    st.html(f"<style>{FILLED}</style>")
     with st.grid(4, min_column_width=CARD[0], row_height=CARD[1], gap="small", border=True) as grid:
         for section in result.sections:
             with grid.cell():
