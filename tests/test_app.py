@@ -18,7 +18,7 @@ from app import compute
 from app.compute import example
 from app.explore.gallery import FAMILY, GALLERY
 from app.explore.state import View
-from app.words import explained
+from app.words import PRESENTING, STYLE, explained
 from model import checkpoint
 from model.coconut import CoconutConfig
 from model.codec_text import TextCodec
@@ -762,3 +762,10 @@ def test_the_page_says_what_passes_are_in_and_the_environment_decides_it(monkeyp
     compute._load.clear()
     assert "COCONUT_PRECISION" in errors(start(**FEW))
     compute._load.clear()
+
+
+@pytest.mark.parametrize("style", [STYLE, PRESENTING])
+def test_no_rule_of_the_style_makes_the_browser_search_every_drawing(style: str) -> None:
+    """Such rules doubled the time of a move of the slider: a browser tries them on every part of every drawing."""
+    assert not re.findall(r":has\((?!>)", style)
+    assert not re.findall(r"\*=[^{},]*> \*", style)
