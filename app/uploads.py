@@ -55,10 +55,8 @@ class Bounded:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from app import hosted  # takes seconds, which the start of the server does not wait for
-
         sent = scope["type"] == "http" and scope["method"] == "PUT" and _UPLOAD.search(scope["path"])
-        if not sent or not hosted.LIMITS.hosted:
+        if not sent or not _is_hosted():
             await self.app(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length", b"")
@@ -70,6 +68,12 @@ class Bounded:
             if isinstance(manager, MemoryUploadedFileManager):
                 make_room(manager, sent[1], int(length))
             await self.app(scope, receive, send)
+
+
+def _is_hosted() -> bool:
+    from app import hosted  # takes seconds while the server starts: whoever sends a file has seen a page that has it
+
+    return hosted.LIMITS.hosted
 
 
 def contents(files: Files) -> list[tuple[str, bytes]]:
