@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.words import explained, literal, scale, theme
+from app.words import WIDE, explained, literal, scale, theme
 from probing.draw import echarts
 from probing.draw.export import MEDIA_TYPES, export
 from probing.draw.marks import ROLE_WORDS, printed, unbroken
@@ -19,8 +19,6 @@ from probing.draw.values import Chart, Graph, Heatmap, display_name
 
 FORMATS = ("svg", "png", "csv", "json")
 """Every figure as a picture and as its numbers."""
-WIDE = 7
-"""Columns from which on a graph is moved sideways where a screen has less room for them, so that names stay apart."""
 LABELS = {"graphml": "GraphML", "node-link": "node-link"}
 
 
@@ -55,11 +53,7 @@ def figure(
         _by_keyboard(value, key, on_hit)
     options: dict[str, Any] = {} if on_hit is None else {"on_select": clicked}
     columns = round(value.width) + 1 if isinstance(value, Graph) else 0
-    wide = columns >= WIDE
-    with st.container(key=f"wide-{key}") if wide else nullcontext():
-        if wide:
-            box = f".st-key-wide-{key}"
-            st.html(f"<style>{box} {{ overflow-x: auto; }} {box} > * {{ min-width: {48 * columns}px; }}</style>")
+    with st.container(key=f"columns-{columns}-{key}") if columns in WIDE else nullcontext():
         st.echarts_chart(
             echarts.option(
                 value, theme(), selected=selected, moving=moving, small=small, named=named,

@@ -78,6 +78,11 @@ A browser tries every rule on every element of every drawing whenever something 
 ``:has(`` of a descendant, or ends with ``*`` behind part of a class, doubled the time of a move of the slider."""
 MUTED = "[data-testid=stCaptionContainer], [data-testid=stCaptionContainer] * {{ color: {muted}; opacity: 1; }}"
 """A caption is 4.5 : 1 or more on its background."""
+WIDE = range(7, 41)
+"""Columns of graphs that are moved sideways where a screen has less room for them (STYLE), so that names stay apart."""
+STYLE += "[class*=st-key-columns-] { overflow-x: auto; }\n" + "".join(
+    f"[class*=st-key-columns-{n}-] > .stElementContainer {{ min-width: {48 * n}px; }}\n" for n in WIDE
+)
 BIG = 1.27
 """How much larger everything is before an audience."""
 PRESENTING = f"""\
