@@ -37,10 +37,8 @@ def most() -> str:
 def make_room(manager: MemoryUploadedFileManager, session: str, n_bytes: int) -> None:
     """Remove the oldest files of a session until one of so many bytes fits. Nothing is removed for one that is too
     large by itself, which Streamlit refuses."""
-    held, most_bytes = (
-        list(manager.file_storage.get(session, {}).values()),
-        2**20 * st.get_option("server.maxUploadSize"),
-    )
+    held = list(manager.file_storage.get(session, {}).values())
+    most_bytes = 2**20 * st.get_option("server.maxUploadSize")
     if n_bytes > most_bytes:
         return
     while held and (len(held) >= FILES or sum(len(file.data) for file in held) + n_bytes > most_bytes):
